@@ -1,0 +1,20 @@
+"""The main job in miniature: a few tiny hands and a few steps, under a minute, for tests and for trying changes.
+
+    python -m ramjax.main --config=experiments/debug.py --workdir=runs/debug
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import multitask
+
+
+def get_config() -> ConfigDict:
+    config = multitask.get_config()
+    config.data.builder_config = "tiny"
+    config.data.batch_size = config.data.eval_batch_size = 2
+    config.data.canvas.height, config.data.canvas.width = 128, 96
+    config.model.widths, config.model.blocks, config.model.decoder_width = (8, 16, 24), (1, 1, 1), 16
+    config.scores.roi_size, config.scores.width = 16, 8
+    config.optimizer.warmup_steps = 2
+    config.train.steps, config.train.log_every, config.train.eval_every, config.train.checkpoint_every = 6, 2, 3, 3
+    return config

@@ -1,0 +1,14 @@
+"""Single-task baseline: the main job with only the joints head.
+
+    python -m ramjax.main --config=experiments/joints.py --workdir=runs/joints
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import multitask
+
+
+def get_config(preset: str = "cpu") -> ConfigDict:
+    config = multitask.get_config(preset)
+    config.tasks = ("joints",)
+    return config

@@ -1,0 +1,14 @@
+"""Single-task baseline: the main job with only the scores head.
+
+    python -m ramjax.main --config=experiments/scores.py --workdir=runs/scores
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import multitask
+
+
+def get_config(preset: str = "cpu") -> ConfigDict:
+    config = multitask.get_config(preset)
+    config.tasks = ("scores",)
+    return config

@@ -1,0 +1,343 @@
+"""Typed configuration: a ConfigDict in, frozen dataclasses out; nothing below `main` sees a ConfigDict.
+
+No field has a default: an experiment file states every key, so that a typo or an omission is an error that names its path.
+"""
+
+import dataclasses
+import types
+import typing
+from typing import Any, Literal
+
+import ml_collections
+
+TASKS: tuple[str, ...] = ("bones", "erosions", "joints", "scores")
+
+
+class ConfigError(ValueError):
+    """A key that is unknown, missing or of the wrong type, or values that contradict each other."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CanvasConfig:
+    """The fixed shape every record is put on (see `ramjax.data.canvas`).
+
+    Attributes:
+      height, width: canvas size in pixels; multiples of the network's largest stride.
+      sizing: ``fit`` scales the whole image to fit, ``scale`` multiplies the image by `scale`, ``spacing`` resamples to
+        `mm_per_pixel` where the record's spacing is known and fits where it is not. What is larger than the canvas is cropped.
+      scale: factor for ``scale``; ignored otherwise.
+      mm_per_pixel: spacing for ``spacing``; ignored otherwise.
+      mirror_left: mirror left hands so that every hand looks like a right one.
+    """
+
+    height: int
+    width: int
+    sizing: Literal["fit", "scale", "spacing"]
+    scale: float
+    mm_per_pixel: float
+    mirror_left: bool
+
+    def __post_init__(self):
+        _positive(self, "height", "width", "scale", "mm_per_pixel")
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of a training canvas; each is drawn uniformly from its range. Zeros switch one off.
+
+    Attributes:
+      rotation: at most this many degrees either way.
+      scale: the canvas is magnified by a factor in [1 / (1 + scale), 1 + scale], log-uniform.
+      shift: at most this fraction of the canvas size either way.
+      stretch: at most this relative change of the aspect ratio.
+      wrist_crop: probability of keeping only a wrist-sized window, the rest marked as padding.
+      mirror: probability of mirroring, the side swapped with it (the anatomy then is that of the other hand).
+      contrast: factor in [1 / (1 + contrast), 1 + contrast] about the mean.
+      brightness: at most this shift of the grey value (0-1) either way.
+      gamma: exponent in [1 / (1 + gamma), 1 + gamma], log-uniform.
+      noise: standard deviation of added Gaussian noise, drawn in [0, noise], grey values 0-1.
+      blur: standard deviation of a Gaussian blur, drawn in [0, blur] canvas pixels.
+      erase: probability of covering a random rectangle with one grey value (markers, rulers, bandages).
+    """
+
+    rotation: float
+    scale: float
+    shift: float
+    stretch: float
+    wrist_crop: float
+    mirror: float
+    contrast: float
+    brightness: float
+    gamma: float
+    noise: float
+    blur: float
+    erase: float
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            limit = 1.0 if field.name in ("wrist_crop", "mirror", "erase") else float("inf")
+            if not 0 <= value <= limit:
+                raise ConfigError(f"augment.{field.name} is {value}; it must lie in 0..{limit}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Where records come from and how they are batched.
+
+    Attributes:
+      dataset: name of a builder in `tfds_builders`, e.g. ``ram_phantom``.
+      builder_config: name of the builder's config, e.g. ``small``.
+      data_dir: folder of prepared data sets; ``~`` is expanded.
+      train_split, validation_split, test_split: TFDS split names or slices (``train[:8]``).
+      batch_size: examples a training step, over all devices and hosts.
+      eval_batch_size: examples an evaluation step, over all devices and hosts.
+      workers: processes that decode and augment; 0 uses threads. Batches are the same for any number.
+      prefetch: batches kept ready.
+    """
+
+    dataset: str
+    builder_config: str
+    data_dir: str
+    train_split: str
+    validation_split: str
+    test_split: str
+    batch_size: int
+    eval_batch_size: int
+    workers: int
+    prefetch: int
+    canvas: CanvasConfig
+    augment: AugmentConfig
+
+    def __post_init__(self):
+        _positive(self, "batch_size", "eval_batch_size", "prefetch")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The shared network (see `ramjax.models.network`).
+
+    Attributes:
+      stem_stride: 1, 2 or 4: the stride of the first pyramid level.
+      widths: channels of the pyramid levels, finest first; each level halves the resolution of the one before.
+      blocks: residual blocks of each level.
+      decoder_width: channels of the dense features, at the stride of the first level.
+      dtype: of activations; parameters are float32.
+    """
+
+    stem_stride: int
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    decoder_width: int
+    dtype: Literal["float32", "bfloat16"]
+
+    def __post_init__(self):
+        if self.stem_stride not in (1, 2, 4):
+            raise ConfigError(f"model.stem_stride is {self.stem_stride}; use 1, 2 or 4.")
+        if not self.widths or len(self.widths) != len(self.blocks):
+            raise ConfigError(f"model.widths {self.widths} and model.blocks {self.blocks} must be equally long, not empty.")
+
+    @property
+    def max_stride(self) -> int:
+        """The coarsest pyramid level's stride in canvas pixels."""
+        return self.stem_stride * 2 ** (len(self.widths) - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class BonesConfig:
+    """Bone instances: 30 sigmoids. `weight` multiplies the loss."""
+
+    weight: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ErosionsConfig:
+    """Erosion labels.
+
+    Attributes:
+      weight: multiplies the loss.
+      variant: ``labels`` is a softmax over the 4 labels, ``svdh90`` tells SvdH-BE-90 from the rest.
+      positive_weight: weight of an erosion pixel relative to a background pixel in the cross entropy.
+    """
+
+    weight: float
+    variant: Literal["labels", "svdh90"]
+    positive_weight: float
+
+
+@dataclasses.dataclass(frozen=True)
+class JointsConfig:
+    """Joint sites: a heatmap a site with offset and size.
+
+    Attributes:
+      weight: multiplies the loss.
+      sigma: standard deviation of a target peak, in pixels of the heatmap.
+    """
+
+    weight: float
+    sigma: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoresConfig:
+    """Scores of the sites.
+
+    Attributes:
+      weight: multiplies the loss.
+      ordinal: ``thresholds`` (independent), ``coral`` (shared weights, ordered biases) or ``softmax``.
+      roi_size: side of the aligned square, in samples.
+      roi_margin: the box is enlarged by this factor before it is sampled.
+      jitter: in training the annotated box moves and grows by at most this fraction of its side.
+      width: channels of the head.
+      positive_weight: weight of a site scored above 0 relative to one scored 0.
+    """
+
+    weight: float
+    ordinal: Literal["thresholds", "coral", "softmax"]
+    roi_size: int
+    roi_margin: float
+    jitter: float
+    width: int
+    positive_weight: float
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with warmup and cosine decay.
+
+    Attributes:
+      learning_rate: at the end of the warmup.
+      warmup_steps: of linear rise from 0.
+      final_fraction: of the learning rate, at the last step.
+      weight_decay: on kernels only.
+      clip_norm: global norm the gradient is clipped to.
+      ema_decay: of the averaged parameters used in evaluation; 0 switches averaging off.
+    """
+
+    learning_rate: float
+    warmup_steps: int
+    final_fraction: float
+    weight_decay: float
+    clip_norm: float
+    ema_decay: float
+
+    def __post_init__(self):
+        _positive(self, "learning_rate", "clip_norm")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"optimizer.ema_decay is {self.ema_decay}; it must lie in [0, 1).")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Devices along each mesh axis; -1 takes all that are left."""
+
+    data: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The loop.
+
+    Attributes:
+      steps: optimiser steps.
+      log_every, eval_every, checkpoint_every: in steps; the last step is always logged, evaluated and saved.
+      keep_checkpoints: how many of the latest stay, beside the best on the validation split.
+    """
+
+    steps: int
+    log_every: int
+    eval_every: int
+    checkpoint_every: int
+    keep_checkpoints: int
+
+    def __post_init__(self):
+        _positive(self, "steps", "log_every", "eval_every", "checkpoint_every", "keep_checkpoints")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One experiment. `tasks` names the heads that are trained, a subset of `TASKS`."""
+
+    seed: int
+    tasks: tuple[str, ...]
+    data: DataConfig
+    model: ModelConfig
+    bones: BonesConfig
+    erosions: ErosionsConfig
+    joints: JointsConfig
+    scores: ScoresConfig
+    optimizer: OptimizerConfig
+    mesh: MeshConfig
+    train: TrainConfig
+
+    def __post_init__(self):
+        unknown = [task for task in self.tasks if task not in TASKS]
+        if unknown or not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise ConfigError(f"tasks is {self.tasks}; name one or more of {', '.join(TASKS)}, each once.")
+        canvas, stride = self.data.canvas, self.model.max_stride
+        for side in ("height", "width"):
+            size = getattr(canvas, side)
+            if size % stride:
+                nearest = max(stride, round(size / stride) * stride)
+                raise ConfigError(f"data.canvas.{side} is {size}; the network needs a multiple of {stride}, such as {nearest}.")
+
+
+def from_config_dict(config: ml_collections.ConfigDict) -> Config:
+    """Converts an experiment's ConfigDict; raises ConfigError naming the path of an unknown, missing or mistyped key."""
+    return from_dict(config.to_dict())
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """The inverse of `to_dict`; lists are taken for tuples, so that JSON round-trips."""
+    return _build(Config, values, "")
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Nested plain dict of the config, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def _build(cls: type, values: Any, path: str) -> Any:
+    if not isinstance(values, dict):
+        raise ConfigError(f"config.{path} is {values!r}; a group of keys is needed: {', '.join(_names(cls))}.")
+    prefix = f"{path}." if path else ""
+    for key in values:
+        if key not in _names(cls):
+            raise ConfigError(f"Unknown config key {prefix}{key}; known here: {', '.join(_names(cls))}.")
+    hints = typing.get_type_hints(cls)
+    missing = [name for name in _names(cls) if name not in values]
+    if missing:
+        raise ConfigError(f"Missing config key {prefix}{missing[0]}; an experiment states every key.")
+    return cls(**{name: _convert(hints[name], values[name], prefix + name) for name in _names(cls)})
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, path)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value in args:
+            return value
+        raise ConfigError(f"config.{path} is {value!r}; use one of {', '.join(map(repr, args))}.")
+    if origin is tuple and isinstance(value, (tuple, list)):
+        return tuple(_convert(args[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        return _convert(next(arg for arg in args if arg is not type(None)), value, path)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    expected = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
+    raise ConfigError(f"config.{path} is {value!r} ({type(value).__name__}); it must be {expected}.")
+
+
+def _names(cls: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls)]
+
+
+def _positive(config: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ConfigError(f"{name} is {getattr(config, name)}; it must be above 0.")

@@ -1,0 +1,90 @@
+"""The record: one radiograph and all that is known about it, as every builder yields it and every pipeline reads it.
+
+`Record` is the decoded form, plain numpy. On disk a record is the example that `encode` makes (see `ramjax.data.features`).
+"""
+
+import dataclasses
+
+import numpy as np
+
+from ramjax import anatomy
+
+UNKNOWN_SCORE = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Joint:
+    """A joint region.
+
+    Attributes:
+      bbox: (ymin, xmin, ymax, xmax) as fractions of height and width, 0 to 1.
+      site: a name of `anatomy.SITE_NAMES`; each occurs at most once in a record.
+      be: bone erosion score 0-5, -1 where unknown or not scored at this site.
+      jsn: joint space narrowing score 0-4, -1 where unknown or not scored at this site.
+    """
+
+    bbox: tuple[float, float, float, float]
+    site: str
+    be: int = UNKNOWN_SCORE
+    jsn: int = UNKNOWN_SCORE
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One radiograph, unflipped and at native resolution.
+
+    Attributes:
+      image: uint8 (H, W).
+      bones: uint8 (H, W, 4): one little-endian 32-bit word a pixel, bit k = channel k of `anatomy.BONES`.
+      bones_known: bool (30,): the channels annotated here; an unknown bone is not an absent bone.
+      erosions: uint8 (H, W): labels 0-3 of `anatomy.EROSION_LABELS`.
+      joints: the annotated joint regions.
+      has_bones, has_erosions, has_joints, has_be, has_jsn: what was annotated at all; never inferred from an empty mask.
+      id: unique within the data set.
+      dataset: name of the data set, e.g. ``ram_phantom``.
+      patient: key of the patient, unique across centres; '' unknown.
+      visit: key of the visit within the patient, in time order; '' unknown.
+      center: where it was taken; '' unknown.
+      side: ``L`` or ``R``; '' unknown.
+      sex: ``F``, ``M`` or ``O``; '' unknown.
+      age: years; NaN unknown.
+      is_ra: 1 rheumatoid arthritis, 0 not, -1 unknown.
+      view: ``hand`` or ``wrist``.
+      pixel_spacing_mm: side of a square pixel at the detector in mm; NaN unknown.
+    """
+
+    image: np.ndarray
+    bones: np.ndarray
+    bones_known: np.ndarray
+    erosions: np.ndarray
+    joints: tuple[Joint, ...]
+    id: str
+    dataset: str
+    has_bones: bool = True
+    has_erosions: bool = True
+    has_joints: bool = True
+    has_be: bool = True
+    has_jsn: bool = True
+    patient: str = ""
+    visit: str = ""
+    center: str = ""
+    side: str = ""
+    sex: str = ""
+    age: float = float("nan")
+    is_ra: int = -1
+    view: str = "hand"
+    pixel_spacing_mm: float = float("nan")
+
+
+def pack_bones(planes: np.ndarray) -> np.ndarray:
+    """Packs bool (..., 30) planes into uint8 (..., 4) little-endian words, bit k = channel k."""
+    if planes.shape[-1] != anatomy.NUM_BONES:
+        raise ValueError(f"Expected {anatomy.NUM_BONES} bone planes in the last axis, got shape {planes.shape}.")
+    return np.packbits(np.asarray(planes, bool), axis=-1, bitorder="little")
+
+
+def unpack_bones(packed: np.ndarray) -> np.ndarray:
+    """Unpacks uint8 (..., 4) words into bool (..., 30) planes; the inverse of `pack_bones`."""
+    if packed.shape[-1] != 4 or packed.dtype != np.uint8:
+        raise ValueError(f"Expected uint8 words of 4 bytes in the last axis, got {packed.dtype} {packed.shape}.")
+    return np.unpackbits(packed, axis=-1, count=anatomy.NUM_BONES, bitorder="little").view(bool)
