@@ -1,0 +1,192 @@
+"""Checkpoints by Orbax: the latest ones to go on from, and the best on validation to evaluate and predict with.
+
+Layout of the folder: ``latest/STEP/``, ``best/STEP/`` and, only after one was found damaged, ``damaged/``. A checkpoint
+holds the whole training state by parameter path, beside a small JSON item with a CRC-32 of every array, so that a flipped
+bit is noticed as surely as a missing file. Orbax writes each one beside and renames it when it is complete.
+"""
+
+import logging
+import pathlib
+import shutil
+import zlib
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+from orbax.checkpoint import checkpoint_managers
+
+from ramjax.training.errors import RunError, is_disk_full
+
+PyTree = Any
+log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The checkpoints of one run. Every process of a run calls the same methods in the same order.
+
+    Args:
+      folder: where they are; made when `read_only` is False.
+      keep: how many of the latest stay.
+      read_only: never write, rename or delete anything.
+    """
+
+    def __init__(self, folder: str | pathlib.Path, keep: int = 1, read_only: bool = False):
+        self._folder = pathlib.Path(folder).absolute()
+        self._read_only = read_only
+        self._latest = _manager(self._folder / "latest", keep, read_only)
+        self._best = _manager(self._folder / "best", 1, read_only)
+
+    @property
+    def best_step(self) -> int | None:
+        """Step of the best checkpoint on validation; None before the first."""
+        return max(self._best.all_steps(), default=None)
+
+    @property
+    def best_score(self) -> float | None:
+        """Validation score of the best checkpoint, higher is better; None before the first or where it cannot be read."""
+        step = self.best_step
+        if step is None:
+            return None
+        try:
+            return float(self._best.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about["score"])
+        except Exception as error:
+            log.warning("The score of the best checkpoint %s cannot be read (%s).", self._best.directory, _first(error))
+            return None
+
+    def save_latest(self, step: int, state: PyTree) -> None:
+        """Starts saving `state` in the background, unless this step is there; the buffers may be donated on return."""
+        if step not in self._latest.all_steps():
+            self._save(self._latest, step, state, {})
+
+    def save_best(self, step: int, state: PyTree, score: float) -> None:
+        """Replaces the best checkpoint; `score` is the finite validation score it was chosen by."""
+        if step in self._best.all_steps():
+            self._best.delete(step)
+        self._save(self._best, step, state, {"score": float(score)})
+
+    def wait(self) -> None:
+        """Returns when everything is on disk; raises RunError when that failed."""
+        for manager in (self._latest, self._best):
+            try:
+                manager.wait_until_finished()
+            except Exception as error:
+                raise _save_error(manager, error) from error
+
+    def close(self) -> None:
+        """Frees the background threads; call `wait` before, or a failure to save goes unnoticed."""
+        self._latest.close()
+        self._best.close()
+
+    def restore_latest(self, abstract: PyTree) -> PyTree | None:
+        """The newest whole checkpoint as the tree `abstract` (ShapeDtypeStructs, shardings honoured), None if none was made.
+
+        A damaged one is reported, set aside under ``damaged/`` (unless read only), and the one before is taken.
+
+        Raises:
+          RunError: there are checkpoints and none is whole.
+        """
+        return self._restore(self._latest, abstract)
+
+    def restore_best(self, abstract: PyTree) -> PyTree | None:
+        """As `restore_latest`, for the best on validation; falls back on the latest ones where it is damaged or missing."""
+        try:
+            state = self._restore(self._best, abstract)
+        except RunError as error:
+            log.warning("%s Using the latest checkpoint instead.", error)
+            state = None
+        return self._restore(self._latest, abstract) if state is None else state
+
+    def _save(self, manager: ocp.CheckpointManager, step: int, state: PyTree, about: dict[str, Any]) -> None:
+        arrays = _by_path(state)
+        _check_space(self._folder, arrays)
+        about = {**about, "crc32": {path: _crc32(array) for path, array in arrays.items()}}
+        items = ocp.args.Composite(state=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave(about))
+        try:
+            manager.save(step, args=items, force=True)
+        except Exception as error:
+            raise _save_error(manager, error) from error
+
+    def _restore(self, manager: ocp.CheckpointManager, abstract: PyTree) -> PyTree | None:
+        steps = sorted(manager.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                return _read(manager, step, abstract)
+            except Exception as error:
+                log.warning("Checkpoint %s/%d is damaged (%s).", manager.directory, step, _first(error))
+                self._set_aside(manager, step)
+        if steps:
+            raise RunError(
+                f"None of the {len(steps)} checkpoints in {manager.directory} is whole; restore the folder from a copy, or "
+                "delete the workdir to start afresh."
+            )
+        return None
+
+    def _set_aside(self, manager: ocp.CheckpointManager, step: int) -> None:
+        """Moves a damaged checkpoint away, so that its step can be saved anew; nothing is deleted."""
+        if self._read_only:
+            return
+        if jax.process_index() == 0:
+            source = pathlib.Path(manager.directory) / str(step)
+            target = self._folder / "damaged" / f"{source.parent.name}-{step}"
+            target.parent.mkdir(exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            source.rename(target)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"damaged checkpoint {step} set aside")
+        manager.reload()
+
+
+def _manager(folder: pathlib.Path, keep: int, read_only: bool) -> ocp.CheckpointManager:
+    """Saves when told to, and keeps the latest `keep`; Orbax's own defaults save often and keep everything."""
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=checkpoint_managers.LatestN(keep),
+        enable_async_checkpointing=not read_only,
+        cleanup_tmp_directories=not read_only,
+        create=not read_only,
+        read_only=read_only,
+    )
+    if not read_only:
+        folder.mkdir(parents=True, exist_ok=True)
+    return ocp.CheckpointManager(folder, options=options)
+
+
+def _read(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTree:
+    items = ocp.args.Composite(state=ocp.args.StandardRestore(_by_path(abstract)), about=ocp.args.JsonRestore())
+    restored = manager.restore(step, args=items)
+    for path, array in restored.state.items():
+        if _crc32(array) != restored.about["crc32"][path]:
+            raise ValueError(f"the checksum of {path} differs")
+    return jax.tree.unflatten(jax.tree.structure(abstract), [restored.state[path] for path in _by_path(abstract)])
+
+
+def _by_path(tree: PyTree) -> dict[str, Any]:
+    """{'params/encoder/.../kernel': leaf} in the tree's order: a layout that depends on names, not on Python classes."""
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+def _crc32(array: jax.Array) -> int:
+    """Of the array's bytes; the array is replicated, so every process can read all of it."""
+    return zlib.crc32(np.ascontiguousarray(array).tobytes())
+
+
+def _check_space(folder: pathlib.Path, arrays: dict[str, jax.Array]) -> None:
+    need = sum(array.nbytes for array in arrays.values())
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise RunError(
+            f"The disk of {folder} is full: a checkpoint needs {need / 1e6:.1f} MB and {free / 1e6:.1f} MB are free; make "
+            "room and start the same command again."
+        )
+
+
+def _save_error(manager: ocp.CheckpointManager, error: Exception) -> RunError:
+    if is_disk_full(error):
+        return RunError(f"The disk of {manager.directory} is full; make room and start the same command again.")
+    return RunError(f"A checkpoint could not be saved in {manager.directory}: {_first(error)}")
+
+
+def _first(error: Exception) -> str:
+    """The first line of an error's message, or its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
