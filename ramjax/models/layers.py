@@ -1,0 +1,89 @@
+"""Building blocks of the encoders, decoders and heads. Activations are (b, h, w, c)."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+GROUP_SIZE = 8
+"""Channels a normalisation group (Wu and He, arXiv 1803.08494); stateless, so any batch split gives the same numbers."""
+
+
+def conv(
+    in_features: int, out_features: int, kernel: int, *, dtype: jnp.dtype, rngs: nnx.Rngs, stride: int = 1, bias: bool = False
+) -> nnx.Conv:
+    """A same-padded square convolution, He-initialised."""
+    return nnx.Conv(
+        in_features,
+        out_features,
+        (kernel, kernel),
+        strides=stride,
+        padding="SAME",
+        use_bias=bias,
+        dtype=dtype,
+        kernel_init=nnx.initializers.he_normal(),
+        rngs=rngs,
+    )
+
+
+def norm(features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.GroupNorm:
+    """Group normalisation; statistics are float32 whatever the `dtype` of the activations."""
+    return nnx.GroupNorm(features, num_groups=max(1, features // GROUP_SIZE), dtype=dtype, rngs=rngs)
+
+
+class ConvNorm(nnx.Module):
+    """Convolution, normalisation, ReLU."""
+
+    def __init__(
+        self, in_features: int, out_features: int, kernel: int, *, dtype: jnp.dtype, rngs: nnx.Rngs, stride: int = 1
+    ):
+        self.conv = conv(in_features, out_features, kernel, stride=stride, dtype=dtype, rngs=rngs)
+        self.norm = norm(out_features, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
+        return jax.nn.relu(self.norm(self.conv(x)))
+
+
+class ResidualBlock(nnx.Module):
+    """Two 3x3 convolutions and a shortcut (He et al., arXiv 1512.03385)."""
+
+    def __init__(self, features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.first = ConvNorm(features, features, 3, dtype=dtype, rngs=rngs)
+        self.second = conv(features, features, 3, dtype=dtype, rngs=rngs)
+        self.norm = norm(features, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        return jax.nn.relu(x + self.norm(self.second(self.first(x))))
+
+
+def residual_blocks(count: int, features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.List:
+    """A list of `count` residual blocks."""
+    return nnx.List([ResidualBlock(features, dtype=dtype, rngs=rngs) for _ in range(count)])
+
+
+def apply_all(modules: Sequence[nnx.Module], x: Array) -> Array:
+    """Applies the modules one after the other."""
+    for module in modules:
+        x = module(x)
+    return x
+
+
+def space_to_depth(x: Float[Array, "b h w c"], block: int) -> Float[Array, "b h2 w2 d"]:
+    """Moves each `block` x `block` square of pixels into the channels: (b, h, w, c) -> (b, h/block, w/block, block^2 c)."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // block, block, w // block, block, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // block, w // block, block * block * c)
+
+
+def depth_to_space(x: Float[Array, "b h w d"], block: int) -> Float[Array, "b h2 w2 c"]:
+    """The inverse of `space_to_depth`: sub-pixel upsampling (Shi et al., arXiv 1609.05158)."""
+    b, h, w, d = x.shape
+    x = x.reshape(b, h, w, block, block, d // (block * block))
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * block, w * block, d // (block * block))
+
+
+def upsample(x: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b height width c"]:
+    """Bilinear interpolation to (height, width), pixel centres at half integers."""
+    return jax.image.resize(x, (x.shape[0], height, width, x.shape[3]), "bilinear")

@@ -1,0 +1,48 @@
+"""The multi-task network: one encoder, one decoder, and a head for each task that is trained."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from ramjax.config import ModelConfig
+from ramjax.models.decoder import UNetDecoder
+from ramjax.models.encoder import ResidualEncoder
+from ramjax.tasks.base import Features, Task
+
+
+class MultiTaskNetwork(nnx.Module):
+    """Image to the raw outputs of every task, in one pass."""
+
+    def __init__(self, config: ModelConfig, tasks: Sequence[Task], *, rngs: nnx.Rngs):
+        dtype = jnp.dtype(config.dtype)
+        self.stride = config.stem_stride
+        self.encoder = ResidualEncoder(config.stem_stride, config.widths, config.blocks, dtype=dtype, rngs=rngs)
+        self.decoder = UNetDecoder(config.widths, config.decoder_width, dtype=dtype, rngs=rngs)
+        self.heads = nnx.Dict({task.name: task.head(config, rngs=rngs) for task in tasks})
+
+    def __call__(
+        self,
+        image: Float[Array, "b h w 1"],
+        boxes: Float[Array, "b n 4"] | None = None,
+        heads: Sequence[str] | None = None,
+    ) -> dict[str, dict[str, Array]]:
+        """Returns {task: its head's outputs}.
+
+        Args:
+          image: (b, h, w, 1) grey values in 0..1.
+          boxes: (b, 22, 4) where the sites are, in canvas pixels; None takes them from the joints head, which comes first.
+          heads: the tasks wanted; None is all.
+        """
+        pyramid = self.encoder(image)
+        features = Features(image=image, pyramid=pyramid, dense=self.decoder(pyramid), stride=self.stride, boxes=boxes)
+        outputs = {}
+        for name, head in self.heads.items():
+            if heads is not None and name not in heads:
+                continue
+            outputs[name] = head(features)
+            if features.boxes is None and "boxes" in outputs[name]:
+                features = dataclasses.replace(features, boxes=outputs[name]["boxes"])
+        return outputs

@@ -1,0 +1,98 @@
+"""Bone instances: 30 sigmoids, since a projection shows one bone through another."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from ramjax import anatomy
+from ramjax.config import BonesConfig, ModelConfig
+from ramjax.evaluation import segmentation
+from ramjax.tasks.base import Batch, Term
+from ramjax.tasks.dense import DenseHead, block_mean, upsampled_logits
+
+PRIOR = -3.0
+"""Initial logit: a bone covers about 5 % of the canvas, and starting there spares the first steps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bones:
+    """The bones task."""
+
+    config: BonesConfig
+    name: str = "bones"
+
+    @property
+    def weight(self) -> float:
+        return self.config.weight
+
+    def head(self, model: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
+        return DenseHead(
+            model.decoder_width, anatomy.NUM_BONES, model.stem_stride, PRIOR, dtype=jnp.dtype(model.dtype), rngs=rngs
+        )
+
+    def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
+        """Binary cross entropy a pixel and soft Dice (Milletari et al., arXiv 1606.04797) a bone, over the known channels."""
+        logits = outputs["logits"]
+        known = batch["bones_known"] & batch["has_bones"][:, None] & batch["valid"][:, None]
+        inside = block_mean(~batch["padding"][..., None], *logits.shape[1:3])
+        target = block_mean(unpack(batch["bones"]), *logits.shape[1:3])
+        weight = inside * known[:, None, None, :]
+        cross_entropy = optax.sigmoid_binary_cross_entropy(logits, target) * weight
+        probability = jax.nn.sigmoid(logits) * weight
+        target = target * weight
+        overlap = (probability * target).sum((1, 2))
+        sizes = (probability**2).sum((1, 2)) + (target**2).sum((1, 2))
+        dice = 1 - (2 * overlap + 1) / (sizes + 1)
+        # A channel's cross entropy is summed over the image and set against a bone's typical size, so that it weighs as much as
+        # the Dice term whatever the canvas.
+        cells = logits.shape[1] * logits.shape[2]
+        return [
+            Term((dice * known).sum(), known.sum()),
+            Term(cross_entropy.sum() * (BONE_SHARE_INVERSE / cells), known.sum()),
+        ]
+
+    def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:
+        return {"bones": jax.nn.sigmoid(outputs["logits"])}
+
+    def counts(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+        inside = ~batch["padding"][..., None]
+        prediction = (upsampled_logits(outputs["logits"], batch["padding"]) > 0) & inside
+        target = unpack(batch["bones"]) & inside
+        return {
+            "intersection": (prediction & target).sum((1, 2)),
+            "predicted": prediction.sum((1, 2)),
+            "annotated": target.sum((1, 2)),
+            "known": batch["bones_known"] & batch["has_bones"][:, None],
+        }
+
+    def summarize(self, counts: dict[str, np.ndarray]) -> dict[str, float]:
+        """Mean Dice over the known, non-empty channels of each image, then over images; and the worst bone's mean."""
+        dice = segmentation.dice(counts["intersection"], counts["predicted"], counts["annotated"])
+        dice = np.where(counts["known"] & (counts["annotated"] > 0), dice, np.nan)
+        images, n_images = segmentation.mean_of_finite(segmentation.mean_of_finite(dice, axis=1)[0])
+        bones, n_bones = segmentation.mean_of_finite(dice, axis=0)
+        judged = np.isfinite(bones)
+        judged[[anatomy.SESAMOID, anatomy.SOFT_TISSUE]] = False
+        worst = np.argmin(np.where(judged, bones, np.inf))
+        metrics = {"dsc": float(images), "dsc/n": int(n_images)}
+        metrics["dsc_worst_bone"] = float(bones[worst]) if judged.any() else float("nan")
+        metrics["dsc_worst_bone/n"] = int(n_bones[worst]) if judged.any() else 0
+        for name, value, n in zip(anatomy.BONES, bones, n_bones, strict=True):
+            metrics[f"dsc_{name}"], metrics[f"dsc_{name}/n"] = float(value), int(n)
+        return metrics
+
+
+BONE_SHARE_INVERSE = 50.0
+"""One over the share of the canvas that a bone and its surroundings take, about."""
+
+
+def unpack(words: Array) -> Array:
+    """Unpacks uint32 (b, h, w) words into bool (b, h, w, 30) planes, bit k = channel k."""
+    return ((words[..., None] >> jnp.arange(anatomy.NUM_BONES, dtype=jnp.uint32)) & 1).astype(bool)
+
+

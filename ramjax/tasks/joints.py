@@ -1,0 +1,145 @@
+"""Joint sites: a heatmap a site with offset and size. A site occurs at most once, so its peak is its box."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from ramjax import anatomy
+from ramjax.config import JointsConfig, ModelConfig
+from ramjax.evaluation import detection, segmentation
+from ramjax.models import layers
+from ramjax.tasks.base import Batch, Features, Term
+
+PEAK_RADIUS = 2
+"""Cells about the peak whose opinions on centre and size are averaged."""
+
+SIZE_UNIT = 10.0
+"""Box sides are learned as the logarithm of their ratio to this many cells, about the side of a finger joint's box."""
+
+
+class JointsHead(nnx.Module):
+    """Dense features to a heatmap, offsets, sizes and the absence of each site."""
+
+    def __init__(self, model: ModelConfig, *, rngs: nnx.Rngs):
+        dtype, width = jnp.dtype(model.dtype), model.decoder_width
+        self.mix = layers.ConvNorm(width, width, 3, dtype=dtype, rngs=rngs)
+        self.heatmap = nnx.Conv(width, anatomy.NUM_SITES, (1, 1), dtype=dtype, rngs=rngs)
+        self.boxes = nnx.Conv(width, anatomy.NUM_SITES * 4, (1, 1), dtype=dtype, rngs=rngs)
+        self.absence = nnx.Linear(model.widths[-1], anatomy.NUM_SITES, dtype=dtype, rngs=rngs)
+
+    def __call__(self, features: Features) -> dict[str, Array]:
+        """Returns ``heatmap`` (b, h, w, 22), ``absence`` (b, 22), ``regression`` (b, h, w, 22, 4), ``boxes`` and ``confidence``.
+
+        The softmax of a site's heatmap and absence together says where the site is, or that it is not there.
+        """
+        x = self.mix(features.dense)
+        heatmap = self.heatmap(x).astype(jnp.float32)
+        regression = self.boxes(x).astype(jnp.float32).reshape(*heatmap.shape, 4)
+        absence = self.absence(features.pyramid[-1].max((1, 2))).astype(jnp.float32)
+        boxes, confidence = decode(heatmap, absence, regression, features.stride)
+        return {
+            "heatmap": heatmap,
+            "absence": absence,
+            "regression": regression,
+            "boxes": jax.lax.stop_gradient(boxes),
+            "confidence": confidence,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Joints:
+    """The joints task."""
+
+    config: JointsConfig
+    name: str = "joints"
+
+    @property
+    def weight(self) -> float:
+        return self.config.weight
+
+    def head(self, model: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
+        return JointsHead(model, rngs=rngs)
+
+    def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
+        """Cross entropy of the place (or of the absence), and the absolute error of offset and size near it."""
+        known = (batch["has_joints"] & batch["valid"])[:, None]
+        present = batch["present"] & known
+        heatmap = outputs["heatmap"]
+        b, h, w, n = heatmap.shape
+        stride = batch["padding"].shape[1] / h
+        boxes = batch["boxes"] / stride
+        center = (boxes[..., :2] + boxes[..., 2:]) / 2
+        rows, columns = jnp.arange(h) + 0.5, jnp.arange(w) + 0.5
+        peak = _gaussian(rows, center[..., 0], self.config.sigma)[..., :, None]
+        peak = peak * _gaussian(columns, center[..., 1], self.config.sigma)[..., None, :]
+        peak = jnp.where(present[..., None, None], peak, 0)
+        peak = peak / jnp.maximum(peak.sum((2, 3), keepdims=True), 1e-6)
+        logits = jnp.concatenate([heatmap.reshape(b, h * w, n), outputs["absence"][:, None]], 1)
+        target = jnp.concatenate([peak.reshape(b, n, h * w), (~present)[..., None]], 2).swapaxes(1, 2)
+        place = -(target * jax.nn.log_softmax(logits, axis=1)).sum(1) * known
+
+        peak = peak.transpose(0, 2, 3, 1)
+        offset_y = center[:, None, None, :, 0] - rows[:, None, None]
+        offset_x = center[:, None, None, :, 1] - columns[None, :, None]
+        sides = jnp.log(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 1e-3) / SIZE_UNIT)[:, None, None]
+        regression = outputs["regression"]
+        error = jnp.abs(regression[..., 0] - offset_y) + jnp.abs(regression[..., 1] - offset_x)
+        error += SIZE_UNIT / 2 * (jnp.abs(regression[..., 2:] - sides)).sum(-1)
+        return [Term(place.sum(), known.sum() * float(n)), Term((error * peak).sum(), present.sum())]
+
+    def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:
+        return {"boxes": outputs["boxes"], "confidence": outputs["confidence"]}
+
+    def counts(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+        return {
+            "predicted": outputs["boxes"],
+            "confidence": outputs["confidence"],
+            "annotated": batch["boxes"],
+            "present": batch["present"] & batch["has_joints"][:, None],
+            "pixel_spacing_mm": batch["pixel_spacing_mm"],
+        }
+
+    def summarize(self, counts: dict[str, np.ndarray]) -> dict[str, float]:
+        """Recall at IoU 0.5 and the distance of the centres, over the sites that are there."""
+        present = counts["present"]
+        iou = detection.box_iou(counts["predicted"], counts["annotated"])
+        distance = detection.center_distance(counts["predicted"], counts["annotated"])
+        distance_mm = np.where(present, distance * counts["pixel_spacing_mm"][:, None], np.nan)
+        recall, n = segmentation.mean_of_finite(np.where(present, iou >= 0.5, np.nan))
+        error, n_error = segmentation.mean_of_finite(distance_mm)
+        mean_iou, _ = segmentation.mean_of_finite(np.where(present, iou, np.nan))
+        return {
+            "recall_50": float(recall),
+            "recall_50/n": int(n),
+            "center_error_mm": float(error),
+            "center_error_mm/n": int(n_error),
+            "iou": float(mean_iou),
+            "iou/n": int(n),
+        }
+
+
+def decode(
+    heatmap: Float[Array, "b h w n"], absence: Float[Array, "b n"], regression: Float[Array, "b h w n 4"], stride: float
+) -> tuple[Float[Array, "b n 4"], Float[Array, "b n"]]:
+    """Returns each site's box (ymin, xmin, ymax, xmax in canvas pixels) and the probability that it is on the canvas."""
+    b, h, w, n = heatmap.shape
+    best = jnp.argmax(heatmap.reshape(b, h * w, n), axis=1)
+    row, column = best // w, best % w
+    rows, columns = jnp.arange(h), jnp.arange(w)
+    near = (jnp.abs(rows[:, None] - row[:, None]) <= PEAK_RADIUS)[:, :, None, :]
+    near = near & (jnp.abs(columns[:, None] - column[:, None]) <= PEAK_RADIUS)[:, None, :, :]
+    weight = jax.nn.softmax(jnp.where(near, heatmap, -jnp.inf), axis=(1, 2))
+    centers = regression[..., :2] + jnp.stack(jnp.meshgrid(rows + 0.5, columns + 0.5, indexing="ij"), -1)[:, :, None]
+    center = (weight[..., None] * centers).sum((1, 2)) * stride
+    sides = jnp.exp((weight[..., None] * regression[..., 2:]).sum((1, 2))) * (SIZE_UNIT * stride)
+    boxes = jnp.concatenate([center - sides / 2, center + sides / 2], -1)
+    present = jax.nn.logsumexp(heatmap, axis=(1, 2))
+    return boxes, jax.nn.sigmoid(present - absence)
+
+
+def _gaussian(cells: Float[Array, "m"], center: Float[Array, "b n"], sigma: float) -> Float[Array, "b n m"]:
+    return jnp.exp(-0.5 * ((cells - center[..., None]) / sigma) ** 2)
