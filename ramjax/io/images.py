@@ -1,0 +1,104 @@
+"""Reads a radiograph from PNG, BMP, JPEG, TIFF or DICOM; the content, not the suffix, says which."""
+
+import pathlib
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ramjax.io import dicom
+from ramjax.io.radiograph import ImageError, Radiograph, checked, colour_to_grey, to_uint8
+
+SUFFIXES: tuple[str, ...] = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+"""Of files that `is_candidate` takes from a folder, beside DICOM files under any name."""
+
+_FORMATS = ("PNG", "BMP", "JPEG", "TIFF")
+_HEAD_BYTES = 132
+_MAGIC = (b"\x89PNG", b"BM", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
+_TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+
+
+def read_radiograph(path: str | pathlib.Path) -> Radiograph:
+    """Reads one radiograph.
+
+    8-bit grey values are kept; wider ones are scaled by a robust minimum and maximum. Three (nearly) equal channels are
+    grey. Nothing that identifies the patient is read from DICOM.
+
+    Raises:
+      ImageError: the file is missing, empty, truncated, no image, several images, a colour photograph, or compressed in
+        a way no installed decoder reads.
+    """
+    path = pathlib.Path(path)
+    head = _read_head(path)
+    if dicom.has_magic(head) or (path.suffix.lower() in (".dcm", ".dicom") and not head.startswith(_MAGIC)):
+        return dicom.read_dicom(path)
+    if head.startswith(b"version https://git-lfs"):
+        raise ImageError(f"{path} is a Git LFS pointer, not the image itself; fetch it with `git lfs pull`.")
+    if not head.startswith(_MAGIC):
+        raise ImageError(f"{path} is not an image that is read here; use PNG, BMP, JPEG, TIFF or DICOM.")
+    return _read_raster(path)
+
+
+def is_candidate(path: pathlib.Path) -> bool:
+    """Whether a file found in a folder looks like a radiograph: by suffix, or a DICOM file under any name."""
+    if path.name.startswith(".") or path.name.upper() == "DICOMDIR":
+        return False
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        return dicom.has_magic(_read_head(path))
+    except ImageError:
+        return False
+
+
+def _read_head(path: pathlib.Path) -> bytes:
+    if not path.exists():
+        raise ImageError(f"{path} does not exist; check the path.")
+    if not path.is_file():
+        raise ImageError(f"{path} is not a file; name an image file.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
+    if not head:
+        raise ImageError(f"{path} is empty; copy or export it again.")
+    return head
+
+
+def _read_raster(path: pathlib.Path) -> Radiograph:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as image:
+                return _from_pillow(image, path)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path} has too many pixels for one radiograph; export it again.") from error
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes.
+        raise ImageError(f"{path} is damaged or truncated and cannot be decoded; copy or export it again.") from error
+
+
+def _from_pillow(image: Image.Image, path: pathlib.Path) -> Radiograph:
+    if getattr(image, "n_frames", 1) > 1:
+        raise ImageError(f"{path} holds {image.n_frames} images; save the one of the hand as a file of its own.")
+    notes: tuple[str, ...] = ()
+    white_is_zero = image.format == "TIFF" and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
+    image.load()
+    if image.getexif().get(0x0112, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+        notes += ("The image was turned upright as its EXIF orientation says.",)
+    if image.mode in ("L", "1"):
+        pixels = np.asarray(image.convert("L"))
+    elif image.mode == "LA":
+        pixels = np.asarray(image.getchannel(0))
+    elif image.mode.startswith(("I", "F")):
+        values = np.asarray(image).astype(np.float32)
+        # Pillow turns white-is-zero round for 8-bit TIFF only.
+        pixels = to_uint8(-values if white_is_zero else values)
+        notes += ("Grey values wider than 8 bits were scaled to 0-255.",)
+    else:
+        pixels, more = colour_to_grey(np.asarray(image.convert("RGB")), str(path))
+        notes += more
+    return Radiograph(pixels=checked(np.array(pixels, np.uint8), str(path)), notes=notes)
