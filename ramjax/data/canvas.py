@@ -1,0 +1,161 @@
+"""A record on its canvas: one affine map carries image, masks, boxes and coordinates to a fixed shape.
+
+Whole hands at a quarter of the resolution, whole hands at native resolution and native crops are settings of `CanvasConfig`:
+``fit``, ``scale`` 1 on a canvas larger than the image, and ``scale`` 1 on a smaller one.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ramjax import anatomy
+from ramjax.config import AugmentConfig, CanvasConfig
+from ramjax.data import augment as augmentation
+from ramjax.data import geometry
+from ramjax.data.geometry import Placement
+from ramjax.record import UNKNOWN_SCORE, Record
+
+_BORDER_TOLERANCE = 0.01
+"""Pixels by which a box may leave the canvas before its joint counts as cut; well above rounding, well below anything visible."""
+
+_BLACK_PERCENTILE, _WHITE_PERCENTILE = 1.0, 99.5
+
+
+def to_canvas(
+    record: Record, canvas: CanvasConfig, augment: AugmentConfig | None = None, rng: np.random.Generator | None = None
+) -> dict[str, Any]:
+    """Puts a record on the canvas.
+
+    Args:
+      record: what is to be shown; nothing in it is changed.
+      canvas: shape and sizing.
+      augment: random changes; None for evaluation.
+      rng: where the randomness comes from: crops, and `augment`. None crops the centre, and is an error with `augment`.
+
+    Returns:
+      One example: the keys of the batch (see `ramjax.data.pipeline`) without the batch axis, `valid`, and `index` -1.
+    """
+    if augment is None:
+        return render(record, place(record, canvas, rng), canvas)
+    if rng is None:
+        raise ValueError("Augmentation needs a random generator; pass rng.")
+    placement = augmentation.vary_placement(place(record, canvas, rng), record, canvas, augment, rng)
+    return render(record, placement, canvas, lambda grey: augmentation.vary_grey(grey, augment, rng))
+
+
+def place(record: Record, canvas: CanvasConfig, rng: np.random.Generator | None = None) -> Placement:
+    """Returns where the record goes: centred, or, where it is larger than the canvas and `rng` is given, randomly cropped."""
+    height, width = record.image.shape
+    size = _scale(record, canvas)
+    shift = [
+        room / 2 if room >= 0 or rng is None else rng.uniform(room, 0)
+        for room in (canvas.width - size * width, canvas.height - size * height)
+    ]
+    mirrored = canvas.mirror_left and record.side == "L"
+    affine = geometry.compose(geometry.translate(*shift), geometry.scale(size, size))
+    if mirrored:
+        affine = geometry.compose(affine, geometry.mirror(width))
+    return Placement(affine, np.array((0, 0, height, width), float), mirrored)
+
+
+def render(record: Record, placement: Placement, canvas: CanvasConfig, vary_grey=None) -> dict[str, Any]:
+    """Shows a record on the canvas at a placement.
+
+    Args:
+      record: what is to be shown.
+      placement: where it goes.
+      canvas: shape of the canvas.
+      vary_grey: None, or a function of the normalised image, float32 (H, W) in 0..1, that returns another one.
+
+    Returns:
+      The example of `to_canvas`.
+    """
+    shape = canvas.height, canvas.width
+    shown = geometry.visible(placement, *shape)
+    image = _normalise(geometry.warp_grey(record.image, placement.affine, *shape), shown)
+    if vary_grey is not None:
+        image = vary_grey(image)
+    image[~shown] = 0
+    bones = geometry.warp_labels(record.bones, placement.affine, *shape).view("<u4")[..., 0]
+    erosions = geometry.warp_labels(record.erosions, placement.affine, *shape)
+    return {
+        "image": image[..., None],
+        "padding": ~shown,
+        "bones": np.where(shown, bones, 0).astype(np.uint32),
+        "bones_known": np.asarray(record.bones_known, bool) & record.has_bones,
+        "erosions": np.where(shown, erosions, 0).astype(np.uint8),
+        **_joints(record, placement, canvas),
+        **{
+            f"has_{name}": np.bool_(getattr(record, f"has_{name}"))
+            for name in ("bones", "erosions", "joints", "be", "jsn")
+        },
+        "valid": np.bool_(True),
+        "index": np.int32(-1),
+        "affine": placement.affine.astype(np.float32),
+        "native_size": np.array(record.image.shape, np.int32),
+        "mirrored": np.bool_(placement.mirrored),
+        "pixel_spacing_mm": np.float32(record.pixel_spacing_mm / geometry.linear_scale(placement.affine)),
+    }
+
+
+def empty(canvas: CanvasConfig) -> dict[str, Any]:
+    """An example of padding only, with nothing annotated and `valid` False: what fills up the last batch."""
+    blank = np.zeros((canvas.height, canvas.width), np.uint8)
+    record = Record(
+        image=blank,
+        bones=np.zeros((*blank.shape, 4), np.uint8),
+        bones_known=np.zeros(anatomy.NUM_BONES, bool),
+        erosions=blank,
+        joints=(),
+        id="",
+        dataset="",
+        **{f"has_{name}": False for name in ("bones", "erosions", "joints", "be", "jsn")},
+    )
+    example = render(record, dataclasses.replace(place(record, canvas), window=np.zeros(4)), canvas)
+    return {**example, "valid": np.bool_(False)}
+
+
+def _scale(record: Record, canvas: CanvasConfig) -> float:
+    """Canvas pixels a native pixel."""
+    if canvas.sizing == "scale":
+        return canvas.scale
+    if canvas.sizing == "spacing" and math.isfinite(record.pixel_spacing_mm):
+        return record.pixel_spacing_mm / canvas.mm_per_pixel
+    height, width = record.image.shape
+    return min(canvas.height / height, canvas.width / width)
+
+
+def _normalise(image: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Maps the grey values of a uint8 image to float32 0..1 such that black and white percentiles of what is shown become 0 and 1."""
+    counts = np.cumsum(cv2.calcHist([image], [0], shown.view(np.uint8), [256], [0, 256]).ravel())
+    black, white = np.searchsorted(counts, counts[-1] * np.array((_BLACK_PERCENTILE, _WHITE_PERCENTILE)) / 100)
+    table = (np.arange(256) - black) / max(white - black, 1)
+    return cv2.LUT(image, np.clip(table, 0, 1).astype(np.float32))
+
+
+def _joints(record: Record, placement: Placement, canvas: CanvasConfig) -> dict[str, np.ndarray]:
+    """Boxes, presence and scores by site; a joint that is not wholly on the canvas and in the window is left out."""
+    boxes = np.zeros((anatomy.NUM_SITES, 4), np.float32)
+    present = np.zeros(anatomy.NUM_SITES, bool)
+    be, jsn = (np.full(anatomy.NUM_SITES, UNKNOWN_SCORE, np.int32) for _ in range(2))
+    height, width = record.image.shape
+    native = np.array([joint.bbox for joint in record.joints], float).reshape(-1, 4) * (height, width, height, width)
+    moved = geometry.apply_to_boxes(placement.affine, native)
+    whole = _inside(native, placement.window) & _inside(moved, (0, 0, canvas.height, canvas.width)) & record.has_joints
+    for joint, box, keep in zip(record.joints, moved, whole, strict=True):
+        if keep:
+            site = anatomy.SITE_INDEX[joint.site]
+            boxes[site], present[site] = box, True
+            be[site] = joint.be if record.has_be else UNKNOWN_SCORE
+            jsn[site] = joint.jsn if record.has_jsn else UNKNOWN_SCORE
+    return {"boxes": boxes, "present": present, "be": be, "jsn": jsn}
+
+
+def _inside(boxes: np.ndarray, frame: Any) -> np.ndarray:
+    ymin, xmin, ymax, xmax = frame
+    lower = boxes[:, :2] >= np.array((ymin, xmin)) - _BORDER_TOLERANCE
+    upper = boxes[:, 2:] <= np.array((ymax, xmax)) + _BORDER_TOLERANCE
+    return lower.all(axis=1) & upper.all(axis=1)

@@ -1,0 +1,96 @@
+"""Opens a prepared data set for random access, preparing it first where it is absent."""
+
+import contextlib
+import dataclasses
+import fcntl
+import importlib
+import pathlib
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import tensorflow_datasets as tfds
+from absl import logging
+
+from ramjax.config import DataConfig
+from ramjax.data import features
+from ramjax.record import Record
+
+FILE_FORMAT = "array_record"
+"""Random access, and readable without TensorFlow."""
+
+DATASETS = ("ram_phantom",)
+"""Packages of `tfds_builders`; each has a class `Builder` in its module ``<name>_dataset_builder``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source(Sequence):
+    """Random access to the records of a split; picklable, for worker processes.
+
+    Attributes:
+      name: data set, config, version and split, e.g. ``ram_phantom/tiny/1.0.0 train``.
+      examples: the encoded examples, random access.
+    """
+
+    name: str
+    examples: Any
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> Record:
+        return features.decode(self.examples[index])
+
+
+def open_source(data: DataConfig, split: str) -> Source:
+    """Opens a split of the data set that `data` names, e.g. ``train`` or ``test[:8]``, preparing the data set where it is absent.
+
+    Raises:
+      ValueError: the data set, its config or its split is unknown.
+    """
+    builder = _prepare(make_builder(data))
+    try:
+        examples = builder.as_data_source(split, decoders=features.skip_image_decoding())
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"Data set {builder.info.full_name} has no split {split!r}; it has {', '.join(builder.info.splits)}, "
+            "and slices of these such as train[:8]."
+        ) from error
+    return Source(f"{builder.info.full_name} {split}", examples)
+
+
+def make_builder(data: DataConfig) -> tfds.core.DatasetBuilder:
+    """Returns the TFDS builder of a data set, prepared or not; raises ValueError naming an unknown data set or config."""
+    if data.dataset not in DATASETS:
+        raise ValueError(f"Unknown data set data.dataset={data.dataset!r}; known are {', '.join(DATASETS)}.")
+    module = importlib.import_module(f"tfds_builders.{data.dataset}.{data.dataset}_dataset_builder")
+    configs = module.Builder.builder_configs
+    if data.builder_config not in configs:
+        raise ValueError(
+            f"Data set {data.dataset} has no config data.builder_config={data.builder_config!r}; it has {', '.join(configs)}."
+        )
+    folder = pathlib.Path(data.data_dir).expanduser()
+    return module.Builder(config=data.builder_config, data_dir=folder, file_format=FILE_FORMAT)
+
+
+def _prepare(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
+    """Prepares the data set once, however many runs ask for it at a time, leaving nothing half-written that counts as prepared."""
+    if not builder.is_prepared():
+        with _locked(builder.data_path.parent):
+            if not builder.is_prepared():
+                for leftover in builder.data_path.parent.glob(f"incomplete.*_{builder.version}"):
+                    shutil.rmtree(leftover)  # Of a run that was killed: TFDS writes beside, then renames.
+                logging.info("Preparing data set %s in %s (once).", builder.info.full_name, builder.data_path)
+                builder.download_and_prepare()
+    logging.info("Data set %s is in %s.", builder.info.full_name, builder.data_path)
+    return builder
+
+
+@contextlib.contextmanager
+def _locked(folder: Any) -> Iterator[None]:
+    """Holds the folder for one process of this machine; a lock whose holder dies is free."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
