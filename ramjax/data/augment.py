@@ -1,7 +1,7 @@
 """Random changes of a training example: of the placement before the one warp, of the grey values after it.
 
-What the network must bear in real radiographs decides what varies: pose and framing, wrists alone, exposure and detector curve,
-uneven illumination, noise, softness or edge enhancement, and markers on the film.
+What the network must bear in real radiographs decides what varies: pose and framing, wrists alone, exposure, detector
+curve, uneven illumination, noise, softness or edge enhancement, and markers on the film.
 """
 
 import dataclasses
@@ -51,7 +51,7 @@ def vary_placement(
 
 
 def vary_grey(image: np.ndarray, augment: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """Returns the image, float32 (H, W) in 0..1, after random changes of curve, illumination, sharpness and noise, and markers."""
+    """Returns another image, float32 (H, W) in 0..1: changed curve, illumination, sharpness and noise, and markers."""
     image = cv2.pow(image, _log_uniform(augment.gamma, rng)) if augment.gamma else image.copy()
     contrast = _log_uniform(augment.contrast, rng)
     offset = cv2.mean(image)[0] * (1 - contrast) + rng.uniform(-augment.brightness, augment.brightness)
@@ -84,17 +84,15 @@ def _show_wrist_only(placement: Placement, record: Record, canvas: CanvasConfig,
     shown = side * geometry.linear_scale(placement.affine)
     magnify = rng.uniform(1, max(1, _WRIST_FILL * canvas.height / shown))
     x, y = geometry.apply(placement.affine, center[::-1])
-    room = [max(0, (extent - magnify * shown) / 2) for extent in (canvas.width, canvas.height)]
-    to_x, to_y = (
-        extent / 2 + rng.uniform(-r, r) for extent, r in zip((canvas.width, canvas.height), room, strict=True)
-    )
+    extent = np.array((canvas.width, canvas.height))
+    to_x, to_y = extent / 2 + rng.uniform(-1, 1, 2) * np.maximum(0, extent - magnify * shown) / 2
     return placement.then(
         geometry.compose(geometry.translate(to_x, to_y), geometry.scale(magnify, magnify), geometry.translate(-x, -y))
     )
 
 
 def _add_gradient(image: np.ndarray, amplitude: float, rng: np.random.Generator) -> None:
-    """Adds a slope in a random direction and a bowl (heel effect, vignetting), each of at most `amplitude` at the border."""
+    """Adds a slope in a random direction and a bowl (heel effect, vignetting), about `amplitude` at the border."""
     height, width = image.shape
     x = np.linspace(-1, 1, width, dtype=np.float32)
     y = np.linspace(-1, 1, height, dtype=np.float32)

@@ -1,7 +1,7 @@
 """A record on its canvas: one affine map carries image, masks, boxes and coordinates to a fixed shape.
 
-Whole hands at a quarter of the resolution, whole hands at native resolution and native crops are settings of `CanvasConfig`:
-``fit``, ``scale`` 1 on a canvas larger than the image, and ``scale`` 1 on a smaller one.
+Whole hands at a quarter of the resolution, whole hands at native resolution and native crops are settings of
+`CanvasConfig`: ``scale`` 0.25, ``scale`` 1 on a canvas larger than the image, and ``scale`` 1 on a smaller one.
 """
 
 import dataclasses
@@ -19,9 +19,11 @@ from ramjax.data.geometry import Placement
 from ramjax.record import UNKNOWN_SCORE, Record
 
 _BORDER_TOLERANCE = 0.01
-"""Pixels by which a box may leave the canvas before its joint counts as cut; well above rounding, well below anything visible."""
+"""Pixels by which a box may leave the canvas before its joint counts as cut: above rounding, below anything visible."""
 
 _BLACK_PERCENTILE, _WHITE_PERCENTILE = 1.0, 99.5
+
+_FLAGS = ("has_bones", "has_erosions", "has_joints", "has_be", "has_jsn")
 
 
 def to_canvas(
@@ -47,7 +49,7 @@ def to_canvas(
 
 
 def place(record: Record, canvas: CanvasConfig, rng: np.random.Generator | None = None) -> Placement:
-    """Returns where the record goes: centred, or, where it is larger than the canvas and `rng` is given, randomly cropped."""
+    """Returns where the record goes: centred; with `rng`, randomly cropped where it is larger than the canvas."""
     height, width = record.image.shape
     size = _scale(record, canvas)
     shift = [
@@ -88,10 +90,7 @@ def render(record: Record, placement: Placement, canvas: CanvasConfig, vary_grey
         "bones_known": np.asarray(record.bones_known, bool) & record.has_bones,
         "erosions": np.where(shown, erosions, 0).astype(np.uint8),
         **_joints(record, placement, canvas),
-        **{
-            f"has_{name}": np.bool_(getattr(record, f"has_{name}"))
-            for name in ("bones", "erosions", "joints", "be", "jsn")
-        },
+        **{name: np.bool_(getattr(record, name)) for name in _FLAGS},
         "valid": np.bool_(True),
         "index": np.int32(-1),
         "affine": placement.affine.astype(np.float32),
@@ -112,7 +111,7 @@ def empty(canvas: CanvasConfig) -> dict[str, Any]:
         joints=(),
         id="",
         dataset="",
-        **{f"has_{name}": False for name in ("bones", "erosions", "joints", "be", "jsn")},
+        **dict.fromkeys(_FLAGS, False),
     )
     example = render(record, dataclasses.replace(place(record, canvas), window=np.zeros(4)), canvas)
     return {**example, "valid": np.bool_(False)}
@@ -129,7 +128,7 @@ def _scale(record: Record, canvas: CanvasConfig) -> float:
 
 
 def _normalise(image: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Maps the grey values of a uint8 image to float32 0..1 such that black and white percentiles of what is shown become 0 and 1."""
+    """Maps uint8 to float32 0..1: the black percentile of what is shown becomes 0, the white one 1."""
     counts = np.cumsum(cv2.calcHist([image], [0], shown.view(np.uint8), [256], [0, 256]).ravel())
     black, white = np.searchsorted(counts, counts[-1] * np.array((_BLACK_PERCENTILE, _WHITE_PERCENTILE)) / 100)
     table = (np.arange(256) - black) / max(white - black, 1)

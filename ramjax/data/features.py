@@ -1,6 +1,6 @@
 """The record on disk: its TFDS features, `encode` to an example and `decode` back.
 
-Images are lossless PNG bytes made and read by OpenCV, so that TFDS never meets an array and TensorFlow is never imported.
+Images are lossless PNG bytes made and read by OpenCV, so that TFDS never meets an array and never imports TensorFlow.
 """
 
 import io
@@ -131,7 +131,7 @@ def _from_png(data: bytes, record_id: str) -> np.ndarray:
     plane = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if plane is None:
         raise ValueError(
-            f"An image of record {record_id} is damaged; delete the prepared data set and prepare it again."
+            f"An image of record {record_id} is damaged; delete the prepared data set to prepare it again."
         )
     return plane
 

@@ -1,7 +1,7 @@
 """Affine maps between a record and its canvas, and where they put pixels and boxes.
 
-Coordinates are continuous: pixel i covers [i, i + 1), so its centre is at i + 0.5 and an image W wide spans 0..W. A map is float64
-(2, 3) and takes (x, y, 1) to (x, y). Boxes are (ymin, xmin, ymax, xmax) in pixels.
+Coordinates are continuous: pixel i covers [i, i + 1), so its centre is at i + 0.5 and an image W wide spans 0..W. A map
+is float64 (2, 3) and takes (x, y, 1) to (x, y). Boxes are (ymin, xmin, ymax, xmax) in pixels.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 _OVERSAMPLING = 1.5
-"""A shrunk image is first averaged to this many times its final resolution, then interpolated: little aliasing, little blur."""
+"""A shrunk image is averaged to this times its final resolution, then interpolated: little aliasing, little blur."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +89,8 @@ def apply(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
 def apply_to_boxes(affine: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Maps boxes (N, 4): each becomes the bounding box of the image of its inscribed ellipse.
 
-    Exact for shifts, scalings and mirroring. Under rotation a square keeps its size, as a joint does, where the bounding box of its
-    corners would grow.
+    Exact for shifts, scalings and mirroring. Under rotation a square keeps its size, as a joint does, where the bounding
+    box of its corners would grow.
     """
     boxes = np.asarray(boxes, float).reshape(-1, 4)
     centers = apply(affine, (boxes[:, [1, 0]] + boxes[:, [3, 2]]) / 2)

@@ -1,13 +1,13 @@
 """Source -> canvas -> augmentation -> batch, on `grain.MapDataset`.
 
-A training batch is a function of (seed, step) alone: its records come from the epoch's permutation, its randomness from (seed,
-position in the stream). So it is the same for any number of workers or processes, and resuming is slicing.
+A training batch is a function of (seed, step) alone: its records come from the epoch's permutation, its randomness from
+(seed, position in the stream). So it is the same for any number of workers or processes, and resuming is slicing.
 
 A batch is a dict of numpy arrays with a leading axis B, on a canvas of H x W pixels:
 
 | key | dtype, shape | meaning |
 |---|---|---|
-| image | float32 (B, H, W, 1) | grey value 0..1, normalised to the 1st..99.5th percentile of what is shown; 0 in padding |
+| image | float32 (B, H, W, 1) | grey value 0..1, 1st..99.5th percentile of what is shown; 0 in padding |
 | padding | bool (B, H, W) | nothing of the record is shown here: no loss, no metric |
 | bones | uint32 (B, H, W) | bit k = channel k |
 | bones_known | bool (B, 30) | channels annotated |
@@ -44,7 +44,7 @@ __all__ = ["Source", "fingerprint", "make_eval_batches", "make_train_batches", "
 Batch = dict[str, np.ndarray]
 
 _READING_THREADS = 2
-"""Threads that make batches where there are no worker processes: OpenCV and zlib release the lock, so one waits while one works."""
+"""Threads that make batches where there are no worker processes; OpenCV releases the lock while it works."""
 
 
 def make_train_batches(
@@ -59,8 +59,8 @@ def make_train_batches(
 ) -> Iterator[Batch]:
     """Yields this process's rows of the batches of steps `start_step` to `steps` - 1.
 
-    Records are shuffled anew each epoch; a batch may reach across the end of one. Process p of n gets the p-th of n equal runs of
-    rows, so that the processes' batches in order are the global batch.
+    Records are shuffled anew each epoch; a batch may reach across the end of one. Process p of n gets the p-th of n
+    equal runs of rows, so that the processes' batches in order are the global batch.
 
     Raises:
       ValueError: the source is empty, or the batch size is not divisible among the processes.
@@ -108,10 +108,8 @@ class _TrainBatch:
     rows: slice
 
     def __call__(self, step: int, indices: np.ndarray) -> Batch:
-        first = step * self.data.batch_size
-        return _stack(
-            [self._example(first + row, int(indices[row])) for row in range(*self.rows.indices(len(indices)))]
-        )
+        first = step * self.data.batch_size + self.rows.start
+        return _stack([self._example(first + row, int(index)) for row, index in enumerate(indices[self.rows])])
 
     def _example(self, position: int, index: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.seed, position))

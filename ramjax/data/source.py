@@ -43,7 +43,7 @@ class Source(Sequence):
 
 
 def open_source(data: DataConfig, split: str) -> Source:
-    """Opens a split of the data set that `data` names, e.g. ``train`` or ``test[:8]``, preparing the data set where it is absent.
+    """Opens a split, e.g. ``train`` or ``test[:8]``, of the data set that `data` names; prepares it where it is absent.
 
     Raises:
       ValueError: the data set, its config or its split is unknown.
@@ -60,21 +60,22 @@ def open_source(data: DataConfig, split: str) -> Source:
 
 
 def make_builder(data: DataConfig) -> tfds.core.DatasetBuilder:
-    """Returns the TFDS builder of a data set, prepared or not; raises ValueError naming an unknown data set or config."""
+    """Returns the TFDS builder of a data set, prepared or not; raises ValueError for an unknown data set or config."""
     if data.dataset not in DATASETS:
         raise ValueError(f"Unknown data set data.dataset={data.dataset!r}; known are {', '.join(DATASETS)}.")
     module = importlib.import_module(f"tfds_builders.{data.dataset}.{data.dataset}_dataset_builder")
     configs = module.Builder.builder_configs
     if data.builder_config not in configs:
         raise ValueError(
-            f"Data set {data.dataset} has no config data.builder_config={data.builder_config!r}; it has {', '.join(configs)}."
+            f"Data set {data.dataset} has no config data.builder_config={data.builder_config!r}; "
+            f"it has {', '.join(configs)}."
         )
     folder = pathlib.Path(data.data_dir).expanduser()
     return module.Builder(config=data.builder_config, data_dir=folder, file_format=FILE_FORMAT)
 
 
 def _prepare(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
-    """Prepares the data set once, however many runs ask for it at a time, leaving nothing half-written that counts as prepared."""
+    """Prepares the data set where it is absent: once, however many runs ask for it at a time."""
     if not builder.is_prepared():
         with _locked(builder.data_path.parent):
             if not builder.is_prepared():

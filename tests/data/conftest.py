@@ -1,5 +1,7 @@
 """Hand-made records, so that the data tests stand on their own."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -41,12 +43,10 @@ def make_record(height=120, width=90, seed=0, side="R", **changes) -> Record:
     return Record(**{**values, **changes})
 
 
-NO_AUGMENT = dict.fromkeys(
-    "rotation scale shift stretch wrist_crop mirror contrast brightness gamma noise blur erase".split(), 0.0
-)
+NO_AUGMENT = {field.name: 0.0 for field in dataclasses.fields(AugmentConfig)}
 FULL_AUGMENT = dict(
-    rotation=20.0, scale=0.3, shift=0.1, stretch=0.1, wrist_crop=0.3, mirror=0.3, contrast=0.4, brightness=0.1, gamma=0.5,
-    noise=0.03, blur=0.8, erase=0.5,
+    rotation=20.0, scale=0.3, shift=0.1, stretch=0.1, wrist_crop=0.3, mirror=0.3,
+    contrast=0.4, brightness=0.1, gamma=0.5, noise=0.03, blur=0.8, erase=0.5,
 )  # fmt: skip
 
 

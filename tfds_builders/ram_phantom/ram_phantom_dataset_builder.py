@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
 from concurrent import futures
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import tensorflow_datasets as tfds
@@ -24,7 +24,7 @@ _AHEAD = 4
 """Cases a worker process that are rendered or waiting to be written at a time; bounds the memory."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class RamPhantomConfig(tfds.core.BuilderConfig):
     """A set of synthetic hands.
 
@@ -33,7 +33,7 @@ class RamPhantomConfig(tfds.core.BuilderConfig):
       shares: relative sizes of the splits `SPLITS`; a patient's hands are all in one split.
     """
 
-    hands: phantom.PhantomConfig = phantom.PhantomConfig(patients=1)
+    hands: phantom.PhantomConfig
     shares: tuple[int, int, int] = (793, 140, 267)
 
 
@@ -41,12 +41,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """Renders the hands on all cores; the same whatever their number."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version. Every change of what `ramjax.phantom` renders gets a new version."}
+    RELEASE_NOTES: ClassVar = {
+        "1.0.0": "First version. Every change of what `ramjax.phantom` renders gets a new version."
+    }
 
-    BUILDER_CONFIGS = [
+    BUILDER_CONFIGS: ClassVar = [
         RamPhantomConfig(
             name="small",
-            description="320 hands of 160 patients at a third of the native resolution: enough to learn from in minutes.",
+            description="320 hands of 160 patients at a third of the native resolution: a first model in minutes.",
             hands=phantom.PhantomConfig(patients=160, scale=0.33, seed=1),
         ),
         RamPhantomConfig(
@@ -57,7 +59,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         ),
         RamPhantomConfig(
             name="full",
-            description="1200 hands at native resolution, some patients with a follow-up; size and splits of RAM-H1200.",
+            description="1200 hands at native resolution, some with a follow-up; size and splits of RAM-H1200.",
             hands=phantom.PhantomConfig(patients=480, follow_up_fraction=0.25, seed=3),
         ),
     ]
