@@ -163,7 +163,9 @@ def _read(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTree
 
 def _by_path(tree: PyTree) -> dict[str, Any]:
     """{'params/encoder/.../kernel': leaf} in the tree's order: a layout that depends on names, not on Python classes."""
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)
+    }
 
 
 def _crc32(array: jax.Array) -> int:

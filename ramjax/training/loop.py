@@ -1,0 +1,333 @@
+"""Training from the first line to the last, in the order it happens.
+
+    data -> mesh -> compiled init -> restore -> steps (batch, step, last step's metrics, validation, checkpoint) -> test
+
+Everything that decides the outcome is a function of the config, the data and the step: an interrupted run that is started
+again with the same workdir ends with the same parameters, bit for bit, as one that was not.
+"""
+
+import functools
+import logging
+import math
+import pathlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ramjax.config import Config
+from ramjax.data import pipeline
+from ramjax.evaluation import evaluate as evaluation
+from ramjax.evaluation import pictures
+from ramjax.training import files, run_dir, sharding, step
+from ramjax.training.checkpoints import Checkpoints
+from ramjax.training.errors import RunError
+from ramjax.training.preemption import Preempted, Preemption
+from ramjax.training.progress import Progress
+from ramjax.training.writers import Writer
+
+Mode = Literal["train", "eval", "train_and_eval"]
+NOTE = "Research use only, not a medical device."
+PICTURES = 6
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, workdir: pathlib.Path, mode: Mode, preemption: Preemption) -> dict[str, float] | None:
+    """Trains, evaluates, or both.
+
+    Args:
+      config: the experiment.
+      workdir: the run directory; a run that was interrupted there goes on.
+      mode: ``train`` stops after the last step, ``eval`` repeats the test evaluation of the best checkpoint.
+      preemption: entered, so that signals arrive.
+
+    Returns:
+      The metrics of the test split, also in eval_test.json; None for ``train``.
+
+    Raises:
+      ConfigError, RunError: something a user can mend; the message says how.
+      Preempted: told to stop; all that was done is saved.
+    """
+    mesh = sharding.make_mesh(config)
+    if mode != "eval":
+        with run_dir.locked(workdir):
+            train(config, workdir, mesh, preemption)
+    return None if mode == "train" else test(config, workdir, mesh, preemption)
+
+
+def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption) -> None:
+    """Takes the steps that are left, with validation and checkpoints; see `run`."""
+    # 1. Data. Opening the training split prepares the data set where it is not there yet.
+    train_source = _open(config, config.data.train_split)
+    validation_source = _open(config, config.data.validation_split)
+    fingerprints = {
+        "train": pipeline.fingerprint(config.data, train_source),
+        "validation": pipeline.fingerprint(config.data, validation_source),
+    }
+
+    # 2. State: abstract first, so that a run that goes on never initialises.
+    abstract = abstract_state(config, mesh)
+    run_dir.write_about(workdir, abstract.params, fingerprints)
+    checkpoints = Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints)
+    state = checkpoints.restore_latest(abstract)
+    if state is None:
+        state = jax.jit(lambda: step.init_state(config), out_shardings=sharding.replicated(mesh))()
+    start = done = int(state.step)
+    steps = config.train.steps
+    log.info(
+        "%s %s: %d records, %d steps, %s parameters, %d device(s) (%s).",
+        f"Going on from step {start} of" if start else "Training",
+        workdir,
+        len(train_source),
+        steps,
+        f"{sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract.params)):,}",
+        mesh.size,
+        mesh.devices.flat[0].device_kind,
+    )
+
+    # 3. Validation: also the last thing a run does that was interrupted just before it.
+    writer = Writer(workdir, start)
+    progress = Progress(start, steps, config.data.batch_size, quiet=jax.process_index() != 0)
+    eval_step = evaluation.jit_eval_step(step.make_eval_step(config), mesh)
+
+    def validate():
+        began = time.perf_counter()
+        metrics = _evaluate(config, state, validation_source, "validation", mesh, eval_step, preemption.check)
+        score = evaluation.selection_score(metrics, config.tasks)
+        log.info("step %d/%d: validation %s, mean %.4f", done, steps, _headlines(config, metrics), score)
+        best = checkpoints.best_score
+        if best is None or score > best:
+            checkpoints.save_best(done, state, score)
+            checkpoints.wait()
+        writer.write(
+            done, {"validation/selection": score} | {f"validation/{key}": value for key, value in metrics.items()}
+        )
+        progress.pause(time.perf_counter() - began)
+
+    # 4. The loop. `state` is always that after `done` steps, so that it can be saved wherever a signal is looked at.
+    with preemption.deferred():
+        try:
+            if _due(start, config.train.eval_every, steps) and not writer.has(start, "validation/"):
+                validate()
+            batches = _make_train_batches(config, train_source, start)
+            train_step: Callable | None = None
+            pending: tuple[int, dict[str, jax.Array]] | None = None
+            for batch in progress.timed(_prefetch_to_device(batches, mesh)):
+                preemption.check()
+                if train_step is None:
+                    began = time.perf_counter()
+                    train_step = _compile(config, state, batch, mesh)
+                    progress.pause(time.perf_counter() - began)
+                state, metrics = train_step(state, batch)
+                done += 1
+                # The metrics of the step before: the devices compute this one meanwhile, and the queue stays short.
+                _finish_step(config, pending, writer, progress)
+                pending = (done, metrics)
+                evaluate_now, save_now = (
+                    _due(done, config.train.eval_every, steps),
+                    _due(done, config.train.checkpoint_every, steps),
+                )
+                if evaluate_now or save_now:
+                    _finish_step(
+                        config, pending, writer, progress
+                    )  # a state with a loss that is not finite is not saved
+                    pending = None
+                if save_now:
+                    began = time.perf_counter()
+                    checkpoints.save_latest(done, state)
+                    progress.pause(time.perf_counter() - began)
+                if evaluate_now:
+                    validate()
+        except Preempted:
+            checkpoints.save_latest(done, state)
+            checkpoints.wait()
+            log.info("Stopped and saved after step %d of %d; the same command goes on from there.", done, steps)
+            raise
+        except Exception:
+            if preemption.requested:  # Ctrl-C reaches data workers too, and their end looks like a failure
+                checkpoints.save_latest(done, state)
+                checkpoints.wait()
+                raise Preempted from None
+            raise
+        finally:
+            progress.close()
+            writer.close()
+        checkpoints.wait()
+    checkpoints.close()
+    if start == steps:
+        log.info("All %d steps were done before.", steps)
+
+
+def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption) -> dict[str, float]:
+    """Evaluates the best checkpoint on the test split; writes eval_test.json and test_grid.png; prints a table."""
+    source = _open(config, config.data.test_split)
+    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
+    state = checkpoints.restore_best(abstract_state(config, mesh))
+    if state is None:
+        raise RunError(f"{workdir} has no checkpoint to evaluate; train first, with --mode=train_and_eval.")
+    chosen = "the best on validation" if int(state.step) == checkpoints.best_step else "the latest"
+    checkpoints.close()
+    log.info("Testing the checkpoint of step %d, %s, on %d records.", state.step, chosen, len(source))
+    eval_step = evaluation.jit_eval_step(step.make_eval_step(config), mesh)
+    metrics = _evaluate(config, state, source, "test", mesh, eval_step, preemption.check)
+    about = {
+        "note": NOTE,
+        "split": config.data.test_split,
+        "records": len(source),
+        "step": int(state.step),
+        "checkpoint": chosen,
+    }
+    if jax.process_index() == 0:
+        files.write_json(workdir / "eval_test.json", about | metrics)
+    _save_pictures(config, workdir / "test_grid.png", state, source, mesh)
+    log.info("%s", _table(config, metrics))
+    log.info(
+        "Metrics: %s   Pictures: %s   Everything else: %s",
+        workdir / "eval_test.json",
+        workdir / "test_grid.png",
+        workdir,
+    )
+    log.info(NOTE)
+    return metrics
+
+
+def abstract_state(config: Config, mesh: Mesh) -> Any:
+    """The training state as ShapeDtypeStructs, replicated over `mesh`: what a checkpoint is restored into."""
+    sharded = sharding.replicated(mesh)
+    shapes = jax.eval_shape(functools.partial(step.init_state, config))
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharded), shapes)
+
+
+def _open(config: Config, split: str) -> pipeline.Source:
+    """Opens a split; one that is unknown or empty is the user's to mend."""
+    try:
+        source = pipeline.open_source(config.data, split)
+    except ValueError as error:
+        raise RunError(str(error)) from error
+    if not len(source):
+        raise RunError(
+            f"Split {split!r} of {config.data.dataset}/{config.data.builder_config} has no records; name another."
+        )
+    return source
+
+
+def _make_train_batches(config: Config, source: pipeline.Source, start: int) -> Iterable[dict[str, np.ndarray]]:
+    return pipeline.make_train_batches(
+        config.data,
+        source,
+        seed=config.seed,
+        start_step=start,
+        steps=config.train.steps,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+def _make_eval_batches(config: Config, source: pipeline.Source) -> Iterable[dict[str, np.ndarray]]:
+    return pipeline.make_eval_batches(
+        config.data, source, process_index=jax.process_index(), process_count=jax.process_count()
+    )
+
+
+def _prefetch_to_device(batches: Iterable[dict[str, np.ndarray]], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
+    """Keeps one batch ready on the devices while the step before it runs."""
+    ready = None
+    for batch in batches:
+        following = sharding.place_batch(batch, mesh)
+        if ready is not None:
+            yield ready
+        ready = following
+    if ready is not None:
+        yield ready
+
+
+def _compile(config: Config, state: Any, batch: dict[str, jax.Array], mesh: Mesh) -> Callable:
+    """The training step as one executable: it cannot recompile, and a batch of another shape is an error."""
+    began = time.perf_counter()
+    jitted = jax.jit(step.make_train_step(config), donate_argnums=0, out_shardings=sharding.replicated(mesh))
+    compiled = jitted.lower(state, batch).compile()
+    cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
+    log.info(
+        "Compiled the training step in %.1f s: %.1f GFLOP, %.2f GB of memory a device.",
+        time.perf_counter() - began,
+        (cost or {}).get("flops", math.nan) / 1e9,
+        (memory.temp_size_in_bytes + memory.argument_size_in_bytes) / 1e9 if memory else math.nan,
+    )
+    return compiled
+
+
+def _finish_step(
+    config: Config, pending: tuple[int, dict[str, jax.Array]] | None, writer: Writer, progress: Progress
+) -> None:
+    """Waits for a step, stops where its loss is not finite, and reports it where the log is due."""
+    if pending is None:
+        return
+    number, metrics = pending[0], {key: float(value) for key, value in jax.device_get(pending[1]).items()}
+    progress.advance()
+    broken = [key for key, value in metrics.items() if not math.isfinite(value)]
+    if broken:
+        where = [key.removeprefix("loss/") for key in broken if key.startswith("loss/")]
+        what = f"loss of {' and '.join(where)}" if where else broken[0]
+        raise RunError(
+            f"The {what} is not finite at step {number}; lower optimizer.learning_rate (now {config.optimizer.learning_rate:g}) "
+            "or look at the data of that batch; checkpoints of earlier steps are whole."
+        )
+    if _due(number, config.train.log_every, config.train.steps):
+        speed = progress.report(number, metrics)
+        writer.write(number, {f"train/{key}": value for key, value in (metrics | speed).items()})
+
+
+def _evaluate(config, state, source, label, mesh, eval_step, check) -> dict[str, float]:
+    return evaluation.evaluate(
+        eval_step,
+        state,
+        _make_eval_batches(config, source),
+        mesh=mesh,
+        size=len(source),
+        summarize=functools.partial(step.summarize, config),
+        label=label,
+        check=check,
+        quiet=None if jax.process_index() == 0 else True,
+    )
+
+
+def _save_pictures(config: Config, path: pathlib.Path, state: Any, source: pipeline.Source, mesh: Mesh) -> None:
+    """The first test records beside what the network sees in them."""
+    predict = step.make_predict_step(config)
+
+    def first(state, batch):
+        boxes = None if "joints" in config.tasks else batch["boxes"]
+        return jax.tree.map(lambda leaf: leaf[:PICTURES], (batch, predict(state, batch["image"], boxes)))
+
+    batch = sharding.place_batch(next(iter(_make_eval_batches(config, source))), mesh)
+    examples, predictions = jax.device_get(jax.jit(first, out_shardings=sharding.replicated(mesh))(state, batch))
+    if jax.process_index() == 0:
+        rows = np.flatnonzero(examples["valid"])
+        pictures.save_test_grid(
+            path,
+            [source[int(examples["index"][row])] for row in rows],
+            [jax.tree.map(lambda leaf, row=row: leaf[row], examples) for row in rows],
+            [jax.tree.map(lambda leaf, row=row: leaf[row], predictions) for row in rows],
+        )
+
+
+def _headlines(config: Config, metrics: dict[str, float]) -> str:
+    names = [name for task in config.tasks for name in evaluation.SELECTED_BY[task]]
+    return ", ".join(f"{name} {metrics[name]:.4f}" for name in names)
+
+
+def _table(config: Config, metrics: dict[str, float]) -> str:
+    """The test metrics, without those of single bones, which eval_test.json has."""
+    names = [name for name in metrics if not name.endswith("/n") and not name.startswith("bones/dsc_")]
+    width = max(len(name) for name in names)
+    rows = [f"  {name:{width}}  {metrics[name]:>10.4f}  {metrics.get(name + '/n', ''):>8}" for name in names]
+    return "\n".join([f"  {'test metric':{width}}  {'value':>10}  {'n':>8}", *rows])
+
+
+def _due(number: int, every: int, last: int) -> bool:
+    """Whether something done every so many steps, and at the last, is due after `number` steps."""
+    return number > 0 and (number % every == 0 or number == last)

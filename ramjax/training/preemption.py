@@ -1,0 +1,69 @@
+"""Stopping when told to: SIGTERM (a scheduler takes the machine back) and SIGINT (Ctrl-C)."""
+
+import contextlib
+import os
+import signal
+import types
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+REQUEUE_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: starting the same command again goes on
+
+
+class Preempted(BaseException):
+    """The run was told to stop. Like KeyboardInterrupt no Exception, so that nobody takes it for a failure."""
+
+
+class Preemption:
+    """Turns signals into `Preempted`: at once, or at the next `check` inside `deferred`. Use as a context manager."""
+
+    def __init__(self):
+        self._process = os.getpid()
+        self._deferring = False
+        self._requested = False
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "Preemption":
+        self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    @property
+    def requested(self) -> bool:
+        """Whether this process was told to stop."""
+        return self._requested
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Within, signals wait for `check`, so that there is time to save."""
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
+
+    def check(self) -> None:
+        """Raises `Preempted` if any process of the run was told to stop; every process calls it equally often."""
+        requested = self._requested
+        if jax.process_count() > 1:
+            # JAX's own sync point needs its preemption service; a flag gathered each time works on every cluster.
+            requested = bool(multihost_utils.process_allgather(np.array(requested)).any())
+        if requested:
+            raise Preempted
+
+    def _handle(self, number: int, _: types.FrameType | None) -> None:
+        if os.getpid() != self._process:  # a forked data worker: its parent ends it, by SIGTERM
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+            return
+        again, self._requested = self._requested, True
+        if not self._deferring or (again and number == signal.SIGINT):
+            raise Preempted
+        if not again:  # os.write: print is not safe in a signal handler
+            os.write(2, f"\n{signal.Signals(number).name}: saving and stopping; Ctrl-C stops at once.\n".encode())

@@ -1,0 +1,220 @@
+"""The run directory: it says what was run, with what, and keeps all that came of it.
+
+config.json, versions.json, parameters.txt, log.txt, metrics.jsonl, tensorboard/, checkpoints/, eval_test.json, test_grid.png.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import importlib.metadata
+import json
+import logging
+import math
+import pathlib
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+from ramjax import config as config_lib
+from ramjax.training import files
+from ramjax.training.errors import RunError
+
+PACKAGES = (
+    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless",
+    "tensorflow-datasets", "array_record", "ml_collections",
+)  # fmt: skip
+
+
+def prepare(workdir: pathlib.Path, config: config_lib.Config) -> None:
+    """Makes the folder and its config.json, or checks that it belongs to the same config.
+
+    Raises:
+      RunError: the folder belongs to another config, or holds other things.
+    """
+    if workdir.exists() and not workdir.is_dir():
+        raise RunError(f"--workdir={workdir} is a file; name a folder.")
+    if (workdir / "config.json").exists():
+        _check_same(workdir, config)
+    elif jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        files.write_json(workdir / "config.json", config_lib.to_dict(config))
+
+
+def load_config(workdir: str | pathlib.Path) -> config_lib.Config:
+    """The config of a run; raises RunError where `workdir` is no run or its config.json is damaged."""
+    path = pathlib.Path(workdir) / "config.json"
+    if not path.exists():
+        raise RunError(f"{workdir} is no run of ramjax: it has no config.json; name the --workdir of a training run.")
+    try:
+        return config_lib.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read ({error}); restore it from a copy.") from error
+
+
+@contextlib.contextmanager
+def locked(workdir: pathlib.Path) -> Iterator[None]:
+    """Keeps a second training run out of the folder; raises RunError when one is there."""
+    if jax.process_index() != 0:
+        yield
+        return
+    with (workdir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(f"Another run is training in {workdir}; wait for it, or name another --workdir.") from error
+        yield
+
+
+def write_about(workdir: pathlib.Path, params: Any, data: dict[str, str]) -> None:
+    """Writes versions.json and parameters.txt, and checks that the data are those the run began with.
+
+    Args:
+      workdir: the run directory.
+      params: nested dict of arrays or ShapeDtypeStructs.
+      data: fingerprints of the pipelines, by split.
+
+    Raises:
+      RunError: the run began with other data.
+    """
+    path = workdir / "versions.json"
+    about = {**versions(), "data": data}
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [split for split in data if before.get("data", {}).get(split, data[split]) != data[split]]
+        if changed:
+            raise RunError(f"The {changed[0]} data differ from those {workdir} began with; name another --workdir.")
+        different = [name for name in about["packages"] if before["packages"].get(name) != about["packages"][name]]
+        if different or before["git"] != about["git"]:
+            names = ", ".join(different) or "the code"
+            logging.getLogger(__name__).warning("%s changed since this run began; see versions.json.", names)
+        about = {**before, "continued": [*before.get("continued", []), versions()]}
+    if jax.process_index() == 0:
+        files.write_json(path, about)
+        files.write_text(workdir / "parameters.txt", parameter_table(params))
+
+
+def versions() -> dict[str, Any]:
+    """What the run depends on: packages, Python, git revision, platform, devices and the time."""
+    return {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "git": _git_revision(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "devices": [str(device.device_kind) for device in jax.devices()],
+        "processes": jax.process_count(),
+    }
+
+
+def parameter_table(params: Any) -> str:
+    """A line for each parameter with shape, type and count, a sum for each module, and the total."""
+    leaves = [
+        (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
+        for path, leaf in jax.tree.leaves_with_path(params)
+    ]
+    modules: dict[str, int] = {}
+    for name, leaf in leaves:
+        parts = name.split("/")
+        for depth in range(1, min(len(parts), 3)):
+            module = "/".join(parts[:depth])
+            modules[module] = modules.get(module, 0) + math.prod(leaf.shape)
+    width = max(len(name) for name, _ in leaves)
+    rows = [
+        f"{name:{width}}  {leaf.shape!s:>20}  {leaf.dtype!s:>9}  {math.prod(leaf.shape):>12,}" for name, leaf in leaves
+    ]
+    sums = [f"{name:{width}}  {'':>20}  {'':>9}  {count:>12,}" for name, count in modules.items()]
+    total = f"{'total':{width}}  {'':>20}  {'':>9}  {sum(math.prod(leaf.shape) for _, leaf in leaves):>12,}"
+    return "\n".join(["Parameters", *rows, "", "Modules", *sums, "", total]) + "\n"
+
+
+@contextlib.contextmanager
+def logging_to(path: pathlib.Path | None) -> Iterator[None]:
+    """Sends the log of `ramjax` to the console and, with times and tracebacks, to `path`; other packages' warnings too.
+
+    Messages of level DEBUG go to the file only. Processes but the first show warnings only and write no file.
+    """
+    first = jax.process_index() == 0
+    logger, root = logging.getLogger("ramjax"), logging.getLogger()
+    console = _Console(logging.INFO if first else logging.WARNING)
+    handlers: list[tuple[logging.Logger, logging.Handler]] = [(logger, console)]
+    if path is not None and first:
+        file = logging.FileHandler(path, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handlers.append((root, file))
+    else:
+        handlers.append((root, logging.NullHandler()))
+    # What others put on the root logger to print to the terminal would print every message twice.
+    printing = [handler for handler in root.handlers if getattr(handler, "stream", None) in (sys.stdout, sys.stderr)]
+    for handler in printing:
+        root.removeHandler(handler)
+    level, logger_level = root.level, logger.level
+    root.setLevel(logging.WARNING)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what is meant
+    logger.setLevel(logging.DEBUG)
+    for where, handler in handlers:
+        where.addHandler(handler)
+    try:
+        yield
+    finally:
+        for where, handler in handlers:
+            where.removeHandler(handler)
+            handler.close()
+        for handler in printing:
+            root.addHandler(handler)
+        root.setLevel(level)
+        logger.setLevel(logger_level)
+
+
+class _Console(logging.Handler):
+    """Messages for people, above any progress bar: warnings on stderr, the rest on stdout, no tracebacks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warning = record.levelno >= logging.WARNING
+        text = f"Warning: {record.getMessage()}" if record.levelno == logging.WARNING else record.getMessage()
+        tqdm.write(text, file=sys.stderr if warning else sys.stdout)
+        (sys.stderr if warning else sys.stdout).flush()
+
+
+def _check_same(workdir: pathlib.Path, config: config_lib.Config) -> None:
+    there, here = _flat(config_lib.to_dict(load_config(workdir))), _flat(config_lib.to_dict(config))
+    for key, value in here.items():
+        if there[key] != value:
+            raise RunError(
+                f"{workdir} belongs to another config: {key} is {there[key]!r} there and {value!r} here; name another "
+                f"--workdir to start a new run, or go on with that config."
+            )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _git_revision() -> str:
+    """Commit of the code, with ``-dirty`` where tracked files differ from it; 'unknown' outside a repository."""
+    folder = pathlib.Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", pathlib.Path(__file__).name)
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,45 @@
+"""Devices: a mesh with the axis ``data``, a replicated state and batches split over the axis, for any number of processes."""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ramjax.config import Config, ConfigError
+
+DATA_AXIS = "data"
+
+
+def make_mesh(config: Config) -> Mesh:
+    """The mesh of `config.mesh.data` devices, all of them for -1.
+
+    Raises:
+      ConfigError: the devices are too few, or a batch does not divide among them.
+    """
+    wanted, there = config.mesh.data, jax.device_count()
+    size = there if wanted == -1 else wanted
+    if not 1 <= size <= there or (jax.process_count() > 1 and size != there):
+        raise ConfigError(f"mesh.data is {wanted}, but there are {there} devices; use {there}, or -1 for all of them.")
+    for key in ("batch_size", "eval_batch_size"):
+        batch = getattr(config.data, key)
+        if batch % size:
+            raise ConfigError(
+                f"data.{key} is {batch}, which {size} devices cannot share evenly; use a multiple of {size}."
+            )
+    # Auto: the compiler places what the program leaves open. make_mesh's default, Explicit, makes many operations raise.
+    return jax.make_mesh((size,), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:size])
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds the whole array."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split(mesh: Mesh) -> NamedSharding:
+    """The leading axis is split over the devices."""
+    return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
+
+
+def place_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Puts this process's rows of a batch on its devices; together the processes' rows are the global batch, in order."""
+    sharding = split(mesh)
+    return {key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()}
