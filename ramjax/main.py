@@ -2,16 +2,17 @@
 
     python -m ramjax.main --config=experiments/multitask.py --workdir=runs/multitask
 
-Starting the same command again goes on where an interrupted run stopped. Any key of the config can be set on the command
-line: --config.train.steps=100. With --mode=eval, --config may be left out: the run directory knows it.
+Starting the same command again goes on where an interrupted run stopped. Any key of the config can be set on the
+command line: --config.train.steps=100. With --mode=eval, --config may be left out: the run directory knows it.
 
-Exit codes: 0 done, 1 an error that the last line names, 2 wrong usage, 75 told to stop (SIGTERM, Ctrl-C) with everything
-saved: a scheduler may start the same command again.
+Exit codes: 0 done, 1 an error that the last line names, 2 wrong usage, 75 told to stop (SIGTERM, Ctrl-C) with
+everything saved: a scheduler may start the same command again.
 """
 
 import logging
 import os
 import pathlib
+import re
 import sys
 
 from absl import flags
@@ -114,8 +115,8 @@ def _sentence(error: BaseException) -> str:
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if "Traceback (most recent call last)" in text:  # ml_collections quotes the traceback of a config file
         text = text.strip().splitlines()[-1]
-    if "Did you mean" in text and isinstance(error, AttributeError | KeyError):
-        text = "unknown config key " + text.replace("\\n", " ").replace("\\'", "'").strip("'\"")
+    if known := re.search(r'Did you mean "(.*?)" instead of "(.*?)"', text):
+        text = f"unknown config key {known[2]!r}, did you mean {known[1]!r}?"
     text = " ".join(text.split()) or type(error).__name__
     return text if text.endswith((".", "?", "!")) else f"{text}."
 

@@ -1,8 +1,8 @@
 """Checkpoints by Orbax: the latest ones to go on from, and the best on validation to evaluate and predict with.
 
-Layout of the folder: ``latest/STEP/``, ``best/STEP/`` and, only after one was found damaged, ``damaged/``. A checkpoint
-holds the whole training state by parameter path, beside a small JSON item with a CRC-32 of every array, so that a flipped
-bit is noticed as surely as a missing file. Orbax writes each one beside and renames it when it is complete.
+Layout of the folder: ``latest/STEP/``, ``best/STEP/`` and, only after one was found damaged, ``damaged/``. A
+checkpoint holds the whole training state by parameter path, beside a small JSON item with a CRC-32 of every array, so
+that a flipped bit is noticed as surely as a missing file. Orbax writes each one beside and renames it when complete.
 """
 
 import logging
@@ -45,7 +45,7 @@ class Checkpoints:
 
     @property
     def best_score(self) -> float | None:
-        """Validation score of the best checkpoint, higher is better; None before the first or where it cannot be read."""
+        """Validation score of the best checkpoint, higher is better; None where there is none or it cannot be read."""
         step = self.best_step
         if step is None:
             return None
@@ -80,7 +80,7 @@ class Checkpoints:
         self._best.close()
 
     def restore_latest(self, abstract: PyTree) -> PyTree | None:
-        """The newest whole checkpoint as the tree `abstract` (ShapeDtypeStructs, shardings honoured), None if none was made.
+        """The newest whole checkpoint as the tree `abstract` (ShapeDtypeStructs with shardings), None if none was made.
 
         A damaged one is reported, set aside under ``damaged/`` (unless read only), and the one before is taken.
 
@@ -90,7 +90,7 @@ class Checkpoints:
         return self._restore(self._latest, abstract)
 
     def restore_best(self, abstract: PyTree) -> PyTree | None:
-        """As `restore_latest`, for the best on validation; falls back on the latest ones where it is damaged or missing."""
+        """As `restore_latest`, for the best on validation; takes a latest one where it is damaged or missing."""
         try:
             state = self._restore(self._best, abstract)
         except RunError as error:
@@ -118,8 +118,8 @@ class Checkpoints:
                 self._set_aside(manager, step)
         if steps:
             raise RunError(
-                f"None of the {len(steps)} checkpoints in {manager.directory} is whole; restore the folder from a copy, or "
-                "delete the workdir to start afresh."
+                f"None of the {len(steps)} checkpoints in {manager.directory} is whole; restore the folder from a "
+                "copy, or delete the workdir to start afresh."
             )
         return None
 
@@ -162,7 +162,7 @@ def _read(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTree
 
 
 def _by_path(tree: PyTree) -> dict[str, Any]:
-    """{'params/encoder/.../kernel': leaf} in the tree's order: a layout that depends on names, not on Python classes."""
+    """{'params/encoder/.../kernel': leaf} in the tree's order: it depends on names, not on Python classes."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)
     }
@@ -178,8 +178,8 @@ def _check_space(folder: pathlib.Path, arrays: dict[str, jax.Array]) -> None:
     free = shutil.disk_usage(folder).free
     if free < need:
         raise RunError(
-            f"The disk of {folder} is full: a checkpoint needs {need / 1e6:.1f} MB and {free / 1e6:.1f} MB are free; make "
-            "room and start the same command again."
+            f"The disk of {folder} is full: a checkpoint needs {need / 1e6:.1f} MB and {free / 1e6:.1f} MB are free; "
+            "make room and start the same command again."
         )
 
 

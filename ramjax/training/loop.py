@@ -2,8 +2,8 @@
 
     data -> mesh -> compiled init -> restore -> steps (batch, step, last step's metrics, validation, checkpoint) -> test
 
-Everything that decides the outcome is a function of the config, the data and the step: an interrupted run that is started
-again with the same workdir ends with the same parameters, bit for bit, as one that was not.
+Everything that decides the outcome is a function of the config, the data and the step: an interrupted run that is
+started again with the same workdir ends with the same parameters, bit for bit, as one that was not.
 """
 
 import functools
@@ -273,8 +273,8 @@ def _finish_step(
         where = [key.removeprefix("loss/") for key in broken if key.startswith("loss/")]
         what = f"loss of {' and '.join(where)}" if where else broken[0]
         raise RunError(
-            f"The {what} is not finite at step {number}; lower optimizer.learning_rate (now {config.optimizer.learning_rate:g}) "
-            "or look at the data of that batch; checkpoints of earlier steps are whole."
+            f"The {what} is not finite at step {number}; lower optimizer.learning_rate (now "
+            f"{config.optimizer.learning_rate:g}) or look at the data of that batch; checkpoints of earlier steps are whole."
         )
     if _due(number, config.train.log_every, config.train.steps):
         speed = progress.report(number, metrics)

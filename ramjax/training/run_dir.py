@@ -1,6 +1,7 @@
 """The run directory: it says what was run, with what, and keeps all that came of it.
 
-config.json, versions.json, parameters.txt, log.txt, metrics.jsonl, tensorboard/, checkpoints/, eval_test.json, test_grid.png.
+config.json, versions.json, parameters.txt, log.txt, metrics.jsonl, tensorboard/, checkpoints/, eval_test.json and
+test_grid.png.
 """
 
 import contextlib

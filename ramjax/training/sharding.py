@@ -1,4 +1,4 @@
-"""Devices: a mesh with the axis ``data``, a replicated state and batches split over the axis, for any number of processes."""
+"""Devices: a mesh with the axis ``data``, a replicated state, batches split over the axis, any number of processes."""
 
 import jax
 import numpy as np
@@ -25,7 +25,7 @@ def make_mesh(config: Config) -> Mesh:
             raise ConfigError(
                 f"data.{key} is {batch}, which {size} devices cannot share evenly; use a multiple of {size}."
             )
-    # Auto: the compiler places what the program leaves open. make_mesh's default, Explicit, makes many operations raise.
+    # Auto: the compiler places what the program leaves open; with the default, Explicit, many operations raise.
     return jax.make_mesh((size,), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:size])
 
 
@@ -40,6 +40,6 @@ def split(mesh: Mesh) -> NamedSharding:
 
 
 def place_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Puts this process's rows of a batch on its devices; together the processes' rows are the global batch, in order."""
+    """Puts this process's rows of a batch on its devices; the processes' rows in order are the global batch."""
     sharding = split(mesh)
     return {key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()}
