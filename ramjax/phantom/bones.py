@@ -1,0 +1,194 @@
+"""Outlines of single bones, with the features a reader knows them by, and what each is made of. All lengths in mm.
+
+A bone's frame has its origin at the middle of its base, u to the ulnar side and v distal.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from ramjax.phantom import curves
+
+
+@dataclasses.dataclass(frozen=True)
+class Bone:
+    """A bone in place.
+
+    Attributes:
+      name: of `anatomy.BONES`; pisiform and triquetrum share theirs, and so do all sesamoids.
+      outline: float (n, 2), closed, before any erosion.
+      kind: ``long``, ``carpal`` or ``forearm``: how it is built inside.
+      origin: (2,), middle of the base (long bones), centre otherwise.
+      angle: direction of its axis in degrees to the ulnar side.
+      length: along the axis.
+      widths: of base, waist and head, in the image plane.
+      depth: thickness along the beam at the thick end.
+      head_radius: radius of the arc on which the next bone turns; 0 where none follows.
+    """
+
+    name: str
+    outline: np.ndarray
+    kind: str
+    origin: np.ndarray
+    angle: float
+    length: float
+    widths: tuple[float, float, float]
+    depth: float
+    head_radius: float = 0.0
+
+    def at(self, u: float, v: float) -> np.ndarray:
+        """Returns the point (2,) at (u, v) of the bone's frame."""
+        return curves.place(np.array((u, v)), self.origin, self.angle)
+
+    def socket(self, angle: float, gap: float) -> np.ndarray:
+        """Returns where the base of a following bone lies that points to `angle` and leaves a joint space of `gap`."""
+        return self.at(0.0, self.length - self.head_radius) + (self.head_radius + gap) * curves.direction(angle)
+
+    def moved(self, move: Callable[[np.ndarray], np.ndarray], turn: float) -> "Bone":
+        """Returns the bone after a map of the plane that turns its axis by `turn` degrees (forearm bones keep theirs)."""
+        return dataclasses.replace(
+            self,
+            outline=move(self.outline),
+            origin=move(self.origin[None])[0],
+            angle=self.angle + (0.0 if self.kind == "forearm" else turn),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class PuzzleWarp:
+    """A smooth deformation of the wrist that makes every patient's carpus different but keeps neighbours in touch."""
+
+    matrix: np.ndarray
+    waves: np.ndarray
+    phases: np.ndarray
+    amplitude: np.ndarray
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, size: float) -> "PuzzleWarp":
+        matrix = np.eye(2) + rng.normal(0.0, 0.02, (2, 2))
+        return cls(matrix, rng.normal(0.0, 1.0 / (9.0 * size), (4, 2)), rng.uniform(0, 2 * np.pi, 4), rng.normal(0.0, 0.28 * size, (4, 2)))
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        return points @ self.matrix.T + np.sin(points @ self.waves.T + self.phases) @ self.amplitude
+
+
+def _jitter(rng: np.random.Generator, points: list[tuple[float, float]], width: float) -> np.ndarray:
+    """Varies each control point by about 1 % of the bone's width."""
+    return np.array(points) + rng.normal(0.0, 0.011 * width, (len(points), 2))
+
+
+def _arc_drop(u: np.ndarray, radius: float) -> np.ndarray:
+    """Returns how far an arc's point falls below its top at offset u."""
+    return radius - np.sqrt(np.maximum(radius**2 - np.square(u), 0.0))
+
+
+def metacarpal_radius(head: float) -> float:
+    """Returns the radius of a metacarpal head's arc in the image plane, flatter than a circle of the head's width."""
+    return 0.62 * head
+
+
+def condyle_radius(head: float) -> float:
+    """Returns the radius about which the bone beyond a two-condyled head turns."""
+    return 0.5 * head
+
+
+def _metacarpal_head(length: float, waist: float, head: float) -> tuple[list, list]:
+    """Returns the ulnar side going up and the head's arc going to the radial side, in the bone's frame."""
+    h, w, radius = 0.5 * head, 0.5 * waist, metacarpal_radius(head)
+    neck = length - 2.05 * h
+    side = [
+        (w, 0.3 * length + 0.25 * neck), (1.04 * w, 0.2 * length + 0.6 * neck), (0.5 * (w + 0.76 * h), 0.88 * neck), (0.80 * h, neck),
+        (0.99 * h, length - 1.42 * h), (1.02 * h, length - 1.12 * h), (0.93 * h, length - 0.78 * h), (0.9 * h, length - 0.5 * h),
+    ]  # fmt: skip
+    arc = [(u * h, length - float(_arc_drop(np.array(u * h), radius))) for u in (0.72, 0.38, 0.0, -0.38, -0.72)]
+    return side, arc
+
+
+def _mirror(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(-u, v) for u, v in reversed(points)]
+
+
+def metacarpal(name: str, base: np.ndarray, origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator) -> Bone:
+    """Returns metacarpal 2 to 5: a base that `carpus` drew (n, 2) from radial to ulnar, a waisted shaft, a rounded head with tubercles."""
+    _, waist, head = widths
+    side, arc = _metacarpal_head(length, waist, head)
+    flare = [(1.18 * 0.5 * waist, 0.26 * length)]
+    local = [*flare, *side, *arc, *_mirror(side), *_mirror(flare)]
+    outline = np.concatenate((base, curves.place(_jitter(rng, local, head), origin, angle)))
+    return Bone(name, curves.closed_spline(outline), "long", origin, angle, length, widths, 0.95 * head, metacarpal_radius(head))
+
+
+def thumb_metacarpal(origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator) -> Bone:
+    """Returns MC1: broad, with a saddle for a base."""
+    base, waist, head = widths
+    b = 0.5 * base
+    side, arc = _metacarpal_head(length, waist, head)
+    foot = [(0.5 * b, 0.1), (0.92 * b, -1.2), (1.06 * b, 0.8), (1.02 * b, 3.2), (0.86 * b, 0.19 * length)]
+    local = [(0.0, 0.3), *foot, *side, *arc, *_mirror(side), *_mirror(foot)]
+    outline = curves.closed_spline(curves.place(_jitter(rng, local, head), origin, angle))
+    return Bone("MC1", outline, "long", origin, angle, length, widths, 0.9 * head, metacarpal_radius(head))
+
+
+def phalanx(name: str, origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator) -> Bone:
+    """Returns a proximal or middle phalanx: cupped or double-cupped base, waisted shaft, two condyles with a notch between."""
+    base, waist, head = widths
+    b, w, h = 0.5 * base, 0.5 * waist, 0.5 * head
+    notch = 0.085 * h
+    if name.startswith("PP"):
+        cup = [(u * b, -0.75 * float(_arc_drop(np.array(u * b), 0.78 * base))) for u in (0.0, 0.35, 0.68)]
+        rim = cup[-1][1]
+        foot = [*cup, (0.93 * b, rim + 0.02 * length), (1.0 * b, rim + 0.075 * length), (0.93 * b, 0.12 * length), (0.78 * b, 0.23 * length)]
+    else:
+        foot = [
+            (0.0, -0.9 * notch), (0.3 * b, 0.25 * notch), (0.6 * b, -0.1 * notch), (0.88 * b, -1.6 * notch), (1.0 * b, 0.035 * length),
+            (0.96 * b, 0.1 * length), (0.76 * b, 0.22 * length),
+        ]  # fmt: skip
+    neck = length - 1.55 * h
+    side = [
+        (1.1 * w, 0.2 * length + 0.3 * neck), (w, 0.1 * length + 0.62 * neck), (1.05 * w, 0.88 * neck), (0.86 * h, neck),
+        (1.0 * h, length - 0.95 * h), (0.99 * h, length - 0.5 * h), (0.86 * h, length - 0.16 * h),
+    ]  # fmt: skip
+    top = [(0.5 * h, length), (0.0, length - 1.6 * notch), (-0.5 * h, length)]
+    local = [*foot, *side, *top, *_mirror(side), *_mirror(foot[1:])]
+    outline = curves.closed_spline(curves.place(_jitter(rng, local, head), origin, angle))
+    return Bone(name, outline, "long", origin, angle, length, widths, 0.85 * head, condyle_radius(head))
+
+
+def distal_phalanx(name: str, origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator) -> Bone:
+    """Returns an end phalanx: a broad base, a slim waist and a tuft."""
+    base, waist, tuft = widths
+    b, w, t = 0.5 * base, 0.5 * waist, 0.5 * tuft
+    foot = [(0.0, -0.35), (0.4 * b, 0.15), (0.82 * b, -0.15), (1.0 * b, 0.06 * length), (0.9 * b, 0.14 * length), (0.66 * b, 0.27 * length)]
+    side = [(1.1 * w, 0.46 * length), (w, 0.62 * length), (1.05 * w, 0.73 * length), (0.98 * t, 0.8 * length), (t, 0.88 * length), (0.7 * t, 0.965 * length)]
+    local = [*foot, *side, (0.0, length), *_mirror(side), *_mirror(foot[1:])]
+    points = _jitter(rng, local, base)
+    points[len(foot) + 3 : len(foot) + 10] += rng.normal(0.0, 0.025 * tuft, (7, 2))
+    outline = curves.closed_spline(curves.place(points, origin, angle))
+    return Bone(name, outline, "long", origin, angle, length, widths, 0.7 * base)
+
+
+def carpal(name: str, points: np.ndarray, size: float, rng: np.random.Generator) -> Bone:
+    """Returns a carpal bone, radius or ulna from its control points (n, 2)."""
+    forearm = name in ("Radius", "Ulna")
+    outline = curves.closed_spline(points)
+    if not forearm:
+        outline = curves.wobble(outline, rng, 0.06 * size)
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    depth = {"Radius": 20.0, "Ulna": 14.0, "Capitate": 17.0, "Hamate": 15.0, "Trapezoid": 13.0}.get(name, 15.0) * size
+    if forearm:
+        top = points[points[:, 1] < 45.0 * size]
+        origin = np.array((0.5 * (top[:, 0].min() + top[:, 0].max()), high[1]))
+        width = float(np.ptp(top[:, 0]))
+        return Bone(name, outline, "forearm", origin, 0.0, float(high[1] - low[1]), (width, 0.45 * width, width), depth)
+    channel = "PisiformTriquetrum" if name == "Triquetrum" else name
+    width, height = high - low
+    return Bone(channel, outline, "carpal", 0.5 * (low + high), 0.0, float(height), (float(width),) * 3, depth)
+
+
+def oval(name: str, centre: np.ndarray, radii: tuple[float, float], angle: float, size: float, rng: np.random.Generator) -> Bone:
+    """Returns an egg-shaped bone: pisiform or sesamoid."""
+    phase = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
+    local = np.stack((radii[0] * np.cos(phase), radii[1] * np.sin(phase)), axis=1)
+    outline = curves.place(curves.wobble(local, rng, 0.03 * radii[0]), centre, angle)
+    return Bone(name, outline, "carpal", centre, angle, 2.0 * radii[1], (2.0 * radii[0],) * 3, 1.7 * radii[0])

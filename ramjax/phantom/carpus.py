@@ -1,0 +1,115 @@
+"""The wrist as one puzzle: carpal bones, radius, ulna and the bases of metacarpals 2 to 5 share the joints between them.
+
+Control points are (x, y, joint) in mm for an adult of mean size, right hand, neutral wrist: x to the ulnar side, y proximal, origin at the
+capitate - MC3 joint. Two bones that meet list the same points; each withdraws from a shared point by half the joint's width, so that the gap
+drawn is the width asked for. Points with joint '' are free: there outlines overlap as projections do (pisiform over triquetrum, trapezium
+over trapezoid, metacarpal bases over their neighbours).
+
+The arrangement is that of textbook posteroanterior views (Gilula LA. AJR 1979;133:503-17: three smooth carpal arcs); sizes are means of
+adults (radius about 30 mm wide, carpal height about 0.54 of MC3: Youm Y et al. J Bone Joint Surg Am 1978;60:423-31).
+"""
+
+import numpy as np
+
+from ramjax.phantom import curves
+
+# Shared points. Names: the joint's site where the score has one; 'IC' other intercarpal, 'RL' radiolunate, 'TM2' trapezoid - MC2.
+_CM = ((-6.4, -1.0, "CMC-M"), (-3.2, -0.5, "CMC-M"), (0.5, 0.3, "CMC-M"), (4.6, 0.9, "CMC-M"))
+_CR = ((5.8, 1.6, "CMC-R"), (8.6, 2.9, "CMC-R"), (11.6, 4.1, "CMC-R"))
+_CS = ((12.4, 4.5, "CMC-S"), (15.6, 5.9, "CMC-S"), (19.2, 8.2, "CMC-S"))
+_TM2 = ((-15.8, 1.0, "TM2"), (-12.4, -0.9, "TM2"), (-8.2, 1.4, "TM2"))
+_CAPITATE_HAMATE = ((5.3, 4.0, "IC"), (5.0, 8.0, "IC"), (4.9, 13.0, "IC"), (6.0, 18.2, "IC"))
+_CAPITATE_LUNATE = ((5.0, 20.7, "IC"), (2.0, 22.7, "IC"), (-1.6, 23.2, "IC"))
+_SC = ((-5.0, 21.6, "SC"), (-7.2, 17.6, "SC"), (-7.6, 13.2, "SC"))
+_CAPITATE_TRAPEZOID = ((-7.7, 9.4, "IC"), (-7.3, 5.0, "IC"))
+_STT = ((-9.3, 9.4, "STT"), (-12.8, 9.3, "STT"), (-16.6, 10.4, "STT"), (-20.0, 13.0, "STT"))
+_SL = ((-2.7, 27.4, "IC"), (-2.9, 31.0, "IC"))
+_SR = ((-6.5, 30.4, "SR"), (-11.6, 27.2, "SR"), (-16.0, 22.9, "SR"))
+_RL = ((0.6, 32.9, "RL"), (6.2, 33.5, "RL"))
+_LUNATE_TRIQUETRUM = ((9.6, 22.3, "IC"), (12.6, 27.0, "IC"))
+_HAMATE_TRIQUETRUM = ((8.9, 19.7, "IC"), (13.2, 15.3, "IC"), (17.4, 11.6, "IC"))
+
+
+def _rev(points):
+    return tuple(reversed(points))
+
+
+OUTLINES: dict[str, tuple[tuple[float, float, str], ...]] = {
+    "Capitate": (*_CM, *_CAPITATE_HAMATE, *_CAPITATE_LUNATE, *_SC, *_CAPITATE_TRAPEZOID),
+    "Hamate": (*_CR, *_CS, (20.2, 9.6, ""), *_rev(_HAMATE_TRIQUETRUM), (7.6, 20.2, "IC"), *_rev(_CAPITATE_HAMATE)),
+    "Trapezoid": (*_TM2, *_rev(_CAPITATE_TRAPEZOID), *_STT[:2], (-15.6, 7.4, ""), (-16.8, 4.0, "")),
+    "Trapezium": (
+        (-17.2, -1.0, ""), (-14.0, 1.4, ""), (-12.6, 5.4, ""), *_STT[1:], (-22.6, 15.8, ""), (-25.6, 14.8, ""), (-26.6, 11.0, ""),
+        (-25.6, 7.4, "T1"), (-22.8, 4.0, "T1"), (-20.2, 1.2, "T1"),
+    ),  # fmt: skip
+    "Scaphoid": (
+        (-1.8, 23.4, "IC"), *_SL, *_SR, (-18.6, 19.8, ""), (-20.2, 18.2, ""), (-21.8, 16.0, ""), (-21.4, 13.4, ""),
+        *_rev(_STT), *_rev(_SC),
+    ),  # fmt: skip
+    "Lunate": (*_rev(_CAPITATE_LUNATE), (7.2, 20.6, "IC"), *_LUNATE_TRIQUETRUM, (11.6, 30.4, ""), (9.2, 32.9, "RL"), *_rev(_RL), *_rev(_SL)),
+    "Triquetrum": (
+        *_rev(_HAMATE_TRIQUETRUM), *_LUNATE_TRIQUETRUM, (15.6, 28.0, ""), (19.2, 25.0, ""), (21.0, 19.6, ""), (21.2, 14.6, ""), (19.8, 11.6, ""),
+    ),  # fmt: skip
+    "Radius": (
+        *_SR, (-18.4, 21.2, ""), (-20.6, 21.6, ""), (-22.0, 25.4, ""), (-22.3, 31.0, ""), (-21.2, 39.0, ""), (-17.6, 51.0, ""),
+        (-14.6, 64.0, ""), (-13.2, 84.0, ""), (-12.8, 110.0, ""), (-13.0, 150.0, ""), (0.6, 150.0, ""), (0.6, 110.0, ""), (0.8, 84.0, ""),
+        (1.4, 66.0, ""), (4.2, 53.0, ""), (8.0, 43.0, ""), (8.8, 38.5, ""), (9.3, 35.2, "RL"), (8.4, 33.6, "RL"), *_rev(_RL), (-3.2, 31.6, "RL"),
+    ),  # fmt: skip
+    "Ulna": (
+        (10.6, 150.0, ""), (10.5, 110.0, ""), (10.8, 74.0, ""), (11.8, 56.0, ""), (11.2, 46.5, ""), (10.0, 40.5, ""), (10.0, 36.6, ""),
+        (11.4, 34.8, ""), (14.6, 34.2, ""), (18.2, 35.2, ""), (20.4, 35.6, ""), (21.6, 32.6, ""), (22.6, 29.6, ""), (24.0, 29.8, ""),
+        (24.8, 33.4, ""), (25.0, 39.0, ""), (23.6, 47.0, ""), (21.6, 57.0, ""), (20.8, 74.0, ""), (20.6, 110.0, ""), (20.6, 150.0, ""),
+    ),  # fmt: skip
+}  # fmt: skip
+
+METACARPAL_BASES: dict[str, tuple[tuple[float, float, str], ...]] = {
+    "MC2": ((-19.4, -4.4, ""), (-19.0, -1.2, ""), *_TM2, (-6.6, 2.0, "IC"), (-5.2, -2.0, "")),
+    "MC3": ((-8.0, -5.0, ""), (-8.2, -2.4, ""), *_CM, (6.0, -1.0, ""), (6.2, -4.8, "")),
+    "MC4": ((4.2, -2.0, ""), (4.6, 0.6, ""), *_CR, (13.0, 2.6, ""), (13.6, -1.6, "")),
+    "MC5": ((11.0, -0.4, ""), (11.2, 2.8, ""), *_CS, (22.4, 8.4, ""), (23.4, 5.0, ""), (22.4, 0.6, "")),
+}
+"""Bases from the radial to the ulnar side, free points overlapping the neighbours'."""
+
+SADDLE = np.array((-24.0, 3.4))
+"""Middle of the trapezium's joint with MC1."""
+
+_ROTATION_CENTRE = np.array((0.5, 19.0))
+_DEVIATION_FROM, _DEVIATION_TO = 36.0, 12.0
+
+
+def widths(normal: dict[str, float], ratio: dict[str, float]) -> dict[str, float]:
+    """Returns the width in mm of every joint named in the control points, from the scored joints' normal widths and remaining ratios.
+
+    Joints that are not scored follow their neighbours: the carpus narrows as a whole.
+    """
+    carpal = float(np.mean([ratio[site] for site in ("SC", "STT", "CMC-M", "CMC-R")]))
+    scored = {site: normal[site] * ratio[site] for site in ("CMC-M", "CMC-R", "CMC-S", "SC", "SR", "STT")}
+    base = normal["SC"]
+    unscored = {"IC": 0.9 * base * (0.25 + 0.75 * carpal), "TM2": 0.85 * base * (0.25 + 0.75 * carpal)}
+    radiolunate = {"RL": normal["SR"] * (0.3 + 0.7 * 0.5 * (carpal + ratio["SR"]))}
+    return {**scored, **unscored, **radiolunate, "T1": 1.2, "": 0.0}
+
+
+def withdrawn(points: tuple[tuple[float, float, str], ...], width: dict[str, float], size: float) -> np.ndarray:
+    """Returns closed control points (n, 2) in mm at a body size, each drawn back from its joint by half the joint's width.
+
+    A joint of width 0 is fused: there the bones reach 0.3 mm into each other.
+    """
+    xy = size * np.array([point[:2] for point in points])
+    half = np.array([0.5 * width[point[2]] if width[point[2]] > 0.0 else -0.15 for point in points])
+    half[[point[2] == "" for point in points]] = 0.0
+    return xy + half[:, None] * curves.inward_normals(xy)
+
+
+def deviate(points: np.ndarray, degrees: float, collapse: float, size: float) -> np.ndarray:
+    """Bends (n, 2) points about the capitate's head for a deviation of the wrist and takes height from a collapsed carpus.
+
+    The forearm stays, the distal row and all beyond it turn as one, the proximal row slides in between.
+    """
+    y = points[:, 1] / size
+    share = np.clip((_DEVIATION_FROM - y) / (_DEVIATION_FROM - _DEVIATION_TO), 0.0, 1.0)
+    share = share * share * (3.0 - 2.0 * share)
+    turned = curves.rotate(points, degrees * share, size * _ROTATION_CENTRE)
+    turned[:, 1] += collapse * size * np.clip(34.0 - y, 0.0, 34.0)
+    turned[:, 0] += 0.6 * collapse * size * np.clip(34.0 - y, 0.0, 34.0)
+    return turned

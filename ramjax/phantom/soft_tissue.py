@@ -1,0 +1,137 @@
+"""The hand's flesh: its silhouette and its thickness along the beam, on a coarse grid that is smoothed and enlarged."""
+
+import cv2
+import numpy as np
+
+from ramjax import anatomy
+from ramjax.phantom import curves
+from ramjax.phantom.cohort import Patient
+from ramjax.phantom.disease import Disease
+from ramjax.phantom.skeleton import Skeleton
+
+# Half widths in mm of digits 1 to 5 at the base of the proximal phalanx, the PIP (thumb: IP) joint, the DIP joint and the tip.
+_DIGIT_HALF_WIDTHS = ((12.5, 10.8, 10.2, 8.6), (11.0, 9.6, 8.4, 7.4), (11.2, 9.8, 8.6, 7.6), (10.4, 9.0, 8.0, 7.2), (9.2, 7.8, 7.0, 6.2))
+
+FLATNESS = 0.82
+"""Thickness of a finger along the beam relative to its width."""
+
+
+def render(
+    skeleton: Skeleton, patient: Patient, disease: Disease, to_grid: np.ndarray, shape: tuple[int, int], mm: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Renders the flesh on a coarse grid.
+
+    Args:
+      to_grid: float (2, 3), affine map from hand coordinates in mm to grid coordinates in pixels.
+      shape: (rows, columns) of the grid.
+      mm: side of a grid pixel.
+
+    Returns:
+      thickness float32 (rows, columns) in mm; silhouette float32 (rows, columns), inside above 0.5, smooth enough to enlarge.
+    """
+    plump = patient.size * patient.stoutness * float(np.clip(rng.normal(1.0, 0.07), 0.86, 1.2))
+    bones = {bone.name: bone for bone in skeleton.bones}
+    thickness = np.zeros(shape, np.float32)
+    cover = np.zeros(shape, np.uint8)
+    for digit in range(1, 6):
+        part = np.zeros(shape, np.uint8)
+        outline, width = _finger(bones, digit, plump, disease, rng)
+        _fill(part, outline, to_grid)
+        np.maximum(thickness, _dome(part, mm, 0.95 * width, 2.0 * FLATNESS * width), out=thickness)
+        cover |= part
+    part = np.zeros(shape, np.uint8)
+    _fill(part, _palm(bones, skeleton, plump, rng), to_grid)
+    np.maximum(thickness, _dome(part, mm, 15.0 * plump, float(rng.uniform(23.0, 30.0)) * plump), out=thickness)
+    cover |= part
+    grid_sigma = 1.5 / mm
+    silhouette = cv2.GaussianBlur(cover.astype(np.float32), (0, 0), grid_sigma)
+    inside = (silhouette > 0.5).astype(np.float32)
+    rows, columns = np.indices(shape, dtype=np.float32)
+    for centre, radii, angle, gain in _muscles(bones, skeleton, rng):
+        x, y = to_grid @ np.append(centre, 1.0)
+        turned = to_grid[:, :2] @ curves.direction(angle)
+        along, across = turned / np.hypot(*turned), None
+        across = np.array((-along[1], along[0]))
+        dx, dy = columns - np.float32(x), rows - np.float32(y)
+        far = ((dx * along[0] + dy * along[1]) * (mm / radii[1])) ** 2 + ((dx * across[0] + dy * across[1]) * (mm / radii[0])) ** 2
+        thickness += gain * np.exp(-0.9 * far.astype(np.float32)) * inside
+    smooth = cv2.GaussianBlur(thickness, (0, 0), 1.2 / mm)
+    # Near the skin the blur would leak out of the silhouette; there the flesh ends as steeply as a round body does.
+    rim = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5) * mm
+    return smooth * np.sqrt(np.clip(rim / 2.5, 0.0, 1.0)), silhouette
+
+
+def _fill(canvas: np.ndarray, outline: np.ndarray, to_grid: np.ndarray) -> None:
+    points = outline @ to_grid[:, :2].T + to_grid[:, 2]
+    cv2.fillPoly(canvas, [np.round(points * 16).astype(np.int32)], 1, cv2.LINE_8, 4)
+
+
+def _dome(mask: np.ndarray, mm: float, reach: float, height: float) -> np.ndarray:
+    """Returns the thickness in mm of a body with an elliptic edge: 0 at the mask's rim, `height` from `reach` mm inwards."""
+    inside = np.minimum(cv2.distanceTransform(mask, cv2.DIST_L2, 5) * np.float32(mm / reach), 1.0)
+    return np.float32(height) * np.sqrt(inside * (2.0 - inside))
+
+
+def _finger(bones: dict, digit: int, plump: float, disease: Disease, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Returns a digit's closed outline (n, 2) in mm, from the metacarpal head to beyond the tuft, and its mean half width."""
+    letter = anatomy.FINGERS[digit - 1]
+    base, pip, dip, tip = (plump * w * rng.normal(1.0, 0.025) for w in _DIGIT_HALF_WIDTHS[digit - 1])
+    chain = [bones[f"{kind}{digit}"] for kind in ("PP", "MP", "DP") if f"{kind}{digit}" in bones]
+    head, end = bones[f"MC{digit}"], chain[-1]
+    swollen_mcp = disease.swelling[anatomy.SITE_INDEX[f"MCP-{letter}"]]
+    swollen_pip = disease.swelling[anatomy.SITE_INDEX["IP" if digit == 1 else f"PIP-{letter}"]]
+    knots = [(head.at(0.0, 0.72 * head.length), head.angle, base), (chain[0].origin, chain[0].angle, base + 2.5 * swollen_mcp)]
+    knots.append((chain[0].at(0.0, 0.5 * chain[0].length), chain[0].angle, 0.5 * (base + pip) * 0.97))
+    knots.append((chain[1].origin, 0.5 * (chain[0].angle + chain[1].angle), pip + 2.8 * swollen_pip))
+    if digit == 1:
+        knots.append((end.at(0.0, 0.45 * end.length), end.angle, dip))
+    else:
+        knots.append((chain[1].at(0.0, 0.55 * chain[1].length), chain[1].angle, 0.5 * (pip + dip) * 0.98))
+        knots.append((end.origin, 0.5 * (chain[1].angle + end.angle), dip))
+    knots.append((end.at(0.0, 0.75 * end.length), end.angle, tip))
+    left = [at - half * curves.lateral(angle) for at, angle, half in knots]
+    right = [at + half * curves.lateral(angle) for at, angle, half in knots]
+    over = end.length + plump * rng.uniform(3.2, 5.0)
+    cap = [end.at(side * tip, over - drop * tip) for side, drop in ((-0.84, 0.55), (-0.45, 0.12), (0.45, 0.12), (0.84, 0.55))]
+    return curves.closed_spline(np.array([*left, *cap, *reversed(right)])), 0.5 * (pip + dip)
+
+
+def _palm(bones: dict, skeleton: Skeleton, plump: float, rng: np.random.Generator) -> np.ndarray:
+    """Returns the closed outline (n, 2) in mm of palm, wrist and forearm, the webs between the fingers included."""
+    thumb, index, little = bones["MC1"], bones["MC2"], bones["MC5"]
+    web = [bones[f"PP{digit}"].at(0.0, 0.26 * bones[f"PP{digit}"].length) for digit in (2, 3, 4, 5)]
+    edge = [bones["PP2"].at(-9.5 * plump, 0.1 * bones["PP2"].length), bones["PP5"].at(8.0 * plump, 0.1 * bones["PP5"].length)]
+    size = skeleton.size
+    between = 0.5 * (bones["PP1"].at(4.0 * plump, 0.16 * bones["PP1"].length) + index.at(-9.0 * plump, 0.62 * index.length))
+    crotch = 0.35 * bones["PP1"].at(0.0, 0.1 * bones["PP1"].length) + 0.65 * index.at(0.0, 0.55 * index.length)
+    crotch = 0.6 * crotch + 0.4 * between
+    hypothenar = float(rng.uniform(9.0, 13.0)) * plump
+    narrow, wide = rng.uniform(26.5, 29.5) * plump, rng.uniform(1.0, 1.22)
+    wrist_y = 30.0 * size
+    outline = [
+        edge[0], *[0.5 * (a + b) for a, b in zip(web[:-1], web[1:], strict=True)], edge[1],
+        little.at(hypothenar, 0.8 * little.length), little.at(hypothenar * 1.12, 0.35 * little.length),
+        np.array((27.5 * plump, 14.0 * size)), np.array((narrow + 2.0, wrist_y)), np.array((narrow + 1.0, wrist_y + 22.0)),
+        np.array((narrow * wide, 85.0)), np.array((narrow * wide * 1.04, 170.0)), np.array((-narrow * wide * 1.04, 170.0)),
+        np.array((-narrow * wide, 85.0)), np.array((-narrow, wrist_y + 22.0)), np.array((-narrow, wrist_y)),
+        np.array((-28.5 * plump, 15.0 * size)), thumb.at(-10.0 * plump, 0.12 * thumb.length), thumb.at(-11.2 * plump, 0.6 * thumb.length),
+        thumb.at(-11.0 * plump, 0.95 * thumb.length), bones["PP1"].at(0.0, 0.3 * bones["PP1"].length),
+        crotch, index.at(-9.0 * plump, 0.72 * index.length), index.at(-10.5 * plump, 0.95 * index.length),
+    ]  # fmt: skip
+    points = np.array(outline)
+    return curves.closed_spline(points)
+
+
+def _muscles(bones: dict, skeleton: Skeleton, rng: np.random.Generator) -> list[tuple[np.ndarray, tuple[float, float], float, float]]:
+    """Returns thicker places as (centre, (half width, half length), direction, extra mm): thenar, hypothenar, wrist, forearm, tendons."""
+    size, thumb, index, little = skeleton.size, bones["MC1"], bones["MC2"], bones["MC5"]
+    thenar = 0.55 * thumb.at(0.0, 0.55 * thumb.length) + 0.45 * index.at(0.0, 0.35 * index.length)
+    first_web = 0.5 * thumb.at(0.0, 0.8 * thumb.length) + 0.5 * index.at(0.0, 0.6 * index.length)
+    return [
+        (thenar, (13.0 * size, 22.0 * size), -28.0, float(rng.uniform(7.0, 14.0))),
+        (first_web, (10.0 * size, 14.0 * size), -35.0, float(rng.uniform(-1.0, 4.0))),
+        (little.at(3.0, 0.3 * little.length), (10.0 * size, 24.0 * size), 12.0, float(rng.uniform(3.0, 8.0))),
+        (np.array((0.0, 24.0 * size)), (24.0 * size, 22.0 * size), 0.0, float(rng.uniform(8.0, 13.0))),
+        (np.array((0.0, 120.0)), (34.0, 62.0), 0.0, float(rng.uniform(12.0, 20.0))),
+        (np.array((0.5, -22.0 * size)), (3.5 * size, 26.0 * size), 1.0, float(rng.uniform(0.5, 2.5))),
+    ]
