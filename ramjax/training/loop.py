@@ -27,6 +27,7 @@ from ramjax.training.checkpoints import Checkpoints
 from ramjax.training.errors import RunError
 from ramjax.training.preemption import Preempted, Preemption
 from ramjax.training.progress import Progress
+from ramjax.training.state import abstract_state, restore_best
 from ramjax.training.writers import Writer
 
 Mode = Literal["train", "eval", "train_and_eval"]
@@ -165,12 +166,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
 def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption) -> dict[str, float]:
     """Evaluates the best checkpoint on the test split; writes eval_test.json and test_grid.png; prints a table."""
     source = _open(config, config.data.test_split)
-    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
-    state = checkpoints.restore_best(abstract_state(config, mesh))
-    if state is None:
-        raise RunError(f"{workdir} has no checkpoint to evaluate; train first, with --mode=train_and_eval.")
-    chosen = "the best on validation" if int(state.step) == checkpoints.best_step else "the latest"
-    checkpoints.close()
+    state, chosen = restore_best(workdir, config, mesh)
     log.info("Testing the checkpoint of step %d, %s, on %d records.", state.step, chosen, len(source))
     eval_step = evaluation.jit_eval_step(step.make_eval_step(config), mesh)
     metrics = _evaluate(config, state, source, "test", mesh, eval_step, preemption.check)
@@ -193,13 +189,6 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
     )
     log.info(NOTE)
     return metrics
-
-
-def abstract_state(config: Config, mesh: Mesh) -> Any:
-    """The training state as ShapeDtypeStructs, replicated over `mesh`: what a checkpoint is restored into."""
-    sharded = sharding.replicated(mesh)
-    shapes = jax.eval_shape(functools.partial(step.init_state, config))
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharded), shapes)
 
 
 def _open(config: Config, split: str) -> pipeline.Source:
@@ -274,7 +263,7 @@ def _finish_step(
         what = f"loss of {' and '.join(where)}" if where else broken[0]
         raise RunError(
             f"The {what} is not finite at step {number}; lower optimizer.learning_rate (now "
-            f"{config.optimizer.learning_rate:g}) or look at the data of that batch; checkpoints of earlier steps are whole."
+            f"{config.optimizer.learning_rate:g}) or look at the data of that batch; earlier checkpoints are whole."
         )
     if _due(number, config.train.log_every, config.train.steps):
         speed = progress.report(number, metrics)
