@@ -18,7 +18,7 @@ def metal(skeleton: Skeleton, grid: Grid, side: str, rng: np.random.Generator) -
         u = np.linspace(-1.0, 1.0, 9)
         half = 9.4 * skeleton.size
         local = np.stack((u * half, 0.36 * bone.length + rng.uniform(-0.8, 0.8) * (1.0 - u**2)), axis=1)
-        _line(canvas, grid, bone.at(0.0, 0.0) * 0 + np.array([bone.at(*p) for p in local]), 255, rng.uniform(2.0, 5.0))
+        _line(canvas, grid, np.array([bone.at(*point) for point in local]), 255, rng.uniform(2.0, 5.0))
     if cannula:
         bone = skeleton.bone("MC4")
         start = bone.at(rng.uniform(-12.0, 4.0), rng.uniform(-10.0, 20.0))
@@ -58,7 +58,7 @@ def collimate(light: np.ndarray, mm: float, rng: np.random.Generator) -> None:
     """Darkens the light beyond tilted, soft collimator edges, in place; about a third of the films have some."""
     draws = rng.random(5)
     offsets, tilts = np.abs(rng.normal(0.0, 5.0, 4)) + 0.6, rng.normal(0.0, 1.0) + rng.normal(0.0, 0.25, 4)
-    softness, leak = rng.uniform(0.4, 1.6), rng.uniform(0.12, 0.6)
+    softness, leak = rng.uniform(0.4, 1.6), rng.uniform(0.5, 0.9)
     if draws[4] > 0.38:
         return
     rows, columns = light.shape

@@ -96,10 +96,11 @@ def condyle_radius(head: float) -> float:
 def _metacarpal_head(length: float, waist: float, head: float) -> tuple[list, list]:
     """Returns the ulnar side going up and the head's arc going to the radial side, in the bone's frame."""
     h, w, radius = 0.5 * head, 0.5 * waist, metacarpal_radius(head)
-    neck = length - 2.05 * h
+    taper = max(0.63 * h, 1.1 * w)
     side = [
-        (w, 0.3 * length + 0.25 * neck), (1.04 * w, 0.2 * length + 0.6 * neck), (0.5 * (w + 0.76 * h), 0.88 * neck), (0.80 * h, neck),
-        (0.99 * h, length - 1.42 * h), (1.02 * h, length - 1.12 * h), (0.93 * h, length - 0.78 * h), (0.9 * h, length - 0.5 * h),
+        (w, 0.26 * length + 0.26 * (length - 2.9 * h)), (1.04 * w, 0.13 * length + 0.65 * (length - 2.9 * h)), (taper, length - 2.9 * h),
+        (0.83 * h, length - 2.0 * h), (0.97 * h, length - 1.4 * h), (1.0 * h, length - 1.08 * h), (0.94 * h, length - 0.76 * h),
+        (0.91 * h, length - 0.5 * h),
     ]  # fmt: skip
     arc = [(u * h, length - float(_arc_drop(np.array(u * h), radius))) for u in (0.72, 0.38, 0.0, -0.38, -0.72)]
     return side, arc
@@ -134,7 +135,7 @@ def phalanx(name: str, origin: np.ndarray, angle: float, length: float, widths: 
     """Returns a proximal or middle phalanx: cupped or double-cupped base, waisted shaft, two condyles with a notch between."""
     base, waist, head = widths
     b, w, h = 0.5 * base, 0.5 * waist, 0.5 * head
-    notch = 0.085 * h
+    notch = 0.052 * h
     if name.startswith("PP"):
         cup = [(u * b, -0.75 * float(_arc_drop(np.array(u * b), 0.78 * base))) for u in (0.0, 0.35, 0.68)]
         rim = cup[-1][1]

@@ -16,7 +16,7 @@ from ramjax.phantom import curves
 # Shared points. Names: the joint's site where the score has one; 'IC' other intercarpal, 'RL' radiolunate, 'TM2' trapezoid - MC2.
 _CM = ((-6.4, -1.0, "CMC-M"), (-3.2, -0.5, "CMC-M"), (0.5, 0.3, "CMC-M"), (4.6, 0.9, "CMC-M"))
 _CR = ((5.8, 1.6, "CMC-R"), (8.6, 2.9, "CMC-R"), (11.6, 4.1, "CMC-R"))
-_CS = ((12.4, 4.5, "CMC-S"), (15.6, 5.9, "CMC-S"), (19.2, 8.2, "CMC-S"))
+_CS = ((12.4, 4.5, "CMC-S"), (15.6, 5.9, "CMC-S"), (19.0, 8.0, "CMC-S"))
 _TM2 = ((-15.8, 1.0, "TM2"), (-12.4, -0.9, "TM2"), (-8.2, 1.4, "TM2"))
 _CAPITATE_HAMATE = ((5.3, 4.0, "IC"), (5.0, 8.0, "IC"), (4.9, 13.0, "IC"), (6.0, 18.2, "IC"))
 _CAPITATE_LUNATE = ((5.0, 20.7, "IC"), (2.0, 22.7, "IC"), (-1.6, 23.2, "IC"))
@@ -36,7 +36,7 @@ def _rev(points):
 
 OUTLINES: dict[str, tuple[tuple[float, float, str], ...]] = {
     "Capitate": (*_CM, *_CAPITATE_HAMATE, *_CAPITATE_LUNATE, *_SC, *_CAPITATE_TRAPEZOID),
-    "Hamate": (*_CR, *_CS, (20.2, 9.6, ""), *_rev(_HAMATE_TRIQUETRUM), (7.6, 20.2, "IC"), *_rev(_CAPITATE_HAMATE)),
+    "Hamate": (*_CR, *_CS, (20.0, 9.4, ""), *_rev(_HAMATE_TRIQUETRUM), (7.6, 20.2, "IC"), *_rev(_CAPITATE_HAMATE)),
     "Trapezoid": (*_TM2, *_rev(_CAPITATE_TRAPEZOID), *_STT[:2], (-15.6, 7.4, ""), (-16.8, 4.0, "")),
     "Trapezium": (
         (-17.2, -1.0, ""), (-14.0, 1.4, ""), (-12.6, 5.4, ""), *_STT[1:], (-22.6, 15.8, ""), (-25.6, 14.8, ""), (-26.6, 11.0, ""),
@@ -57,8 +57,8 @@ OUTLINES: dict[str, tuple[tuple[float, float, str], ...]] = {
     ),  # fmt: skip
     "Ulna": (
         (10.6, 150.0, ""), (10.5, 110.0, ""), (10.8, 74.0, ""), (11.8, 56.0, ""), (11.2, 46.5, ""), (10.0, 40.5, ""), (10.0, 36.6, ""),
-        (11.4, 34.8, ""), (14.6, 34.2, ""), (18.2, 35.2, ""), (20.4, 35.6, ""), (21.6, 32.6, ""), (22.6, 29.6, ""), (24.0, 29.8, ""),
-        (24.8, 33.4, ""), (25.0, 39.0, ""), (23.6, 47.0, ""), (21.6, 57.0, ""), (20.8, 74.0, ""), (20.6, 110.0, ""), (20.6, 150.0, ""),
+        (11.4, 34.8, ""), (14.6, 34.2, ""), (18.2, 35.2, ""), (20.4, 35.4, ""), (21.8, 32.4, ""), (22.8, 30.4, ""), (24.0, 30.8, ""),
+        (24.6, 34.0, ""), (25.0, 39.0, ""), (23.6, 47.0, ""), (21.6, 57.0, ""), (20.8, 74.0, ""), (20.6, 110.0, ""), (20.6, 150.0, ""),
     ),  # fmt: skip
 }  # fmt: skip
 
@@ -72,6 +72,9 @@ METACARPAL_BASES: dict[str, tuple[tuple[float, float, str], ...]] = {
 
 SADDLE = np.array((-24.0, 3.4))
 """Middle of the trapezium's joint with MC1."""
+
+SCALE = 1.08
+"""Brings the drawing to the carpal height of the metacarpals of `skeleton.LENGTHS`."""
 
 _ROTATION_CENTRE = np.array((0.5, 19.0))
 _DEVIATION_FROM, _DEVIATION_TO = 36.0, 12.0

@@ -92,7 +92,8 @@ def render(config: PhantomConfig, case: Case) -> Phantom:
     placed = lesions.locate(body, disease.lesions, stream(config, "lesions", case.patient, 1, case.side))
     picture = frame(config, case, body, pose)
 
-    flesh, silhouette = _flesh(config, case, body, patient, disease, picture)
+    flesh = _flesh(config, case, body, patient, disease, picture)
+    silhouette = cv2.resize(flesh[1], picture.shape[::-1], interpolation=cv2.INTER_LINEAR)
     words, bone_masks = _masks(body, picture)
     words |= (silhouette > 0.5).astype(np.uint32) << np.uint32(anatomy.SOFT_TISSUE)
     labels, found = _erosions(placed, bone_masks, body, picture)
@@ -149,13 +150,10 @@ def _beam_grid(picture: Frame) -> xray.Grid:
 def _flesh(
     config: PhantomConfig, case: Case, body: Skeleton, patient: Patient, disease: Disease, picture: Frame
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the flesh's thickness on the coarse grid and its silhouette enlarged to the picture, both float32."""
+    """Returns the flesh's thickness in mm and its silhouette, both float32 on the coarse grid."""
     rows, columns = (max(int(round(n * picture.mm / COARSE_MM)), 8) for n in picture.shape)
     rng = stream(config, "soft_tissue", case.patient)
-    thickness, silhouette = soft_tissue.render(
-        body, patient, disease, picture.resampled(rows, columns), (rows, columns), COARSE_MM, rng
-    )
-    return thickness, cv2.resize(silhouette, picture.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return soft_tissue.render(body, patient, disease, picture.resampled(rows, columns), (rows, columns), COARSE_MM, rng)
 
 
 def _masks(body: Skeleton, picture: Frame) -> tuple[np.ndarray, list[tuple[tuple, np.ndarray]]]:
@@ -204,7 +202,7 @@ def _image(
     patient: Patient,
     disease: Disease,
     picture: Frame,
-    flesh: np.ndarray,
+    flesh: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
     """Returns the radiograph uint8 (H, W)."""
     key = (case.patient, case.visit, case.side)
@@ -213,7 +211,10 @@ def _image(
     exposure = detector.sample_exposure(exposure_rng)
     attenuation = xray.bone_attenuation(body.bones, placed, patient, disease, grid, texture_rng)
     attenuation += xray.details(body.bones, disease, body.size, grid, texture_rng)
-    attenuation += cv2.resize(flesh, grid.shape[::-1], interpolation=cv2.INTER_LINEAR) * np.float32(xray.MU_SOFT)
+    thickness, silhouette = (cv2.resize(part, grid.shape[::-1], interpolation=cv2.INTER_LINEAR) for part in flesh)
+    thickness *= soft_tissue.skin(silhouette)
+    thickness *= np.float32(xray.MU_SOFT)
+    attenuation += thickness
     metal = artefacts.metal(body, grid, case.side, rng)
     if metal is not None:
         attenuation += metal

@@ -117,6 +117,7 @@ def normal_spaces(patient: Patient, rng: np.random.Generator) -> np.ndarray:
 def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generator) -> Skeleton:
     """Places all bones. `rng` is the patient's anatomy stream: the same at every visit and, but for the mirror, in both hands."""
     size, stout = patient.size, patient.stoutness
+    wrist = carpus.SCALE * size
     normal = normal_spaces(patient, rng)
     space = normal * disease.ratio
     gap = dict(zip(anatomy.SITE_NAMES, space, strict=True))
@@ -138,20 +139,20 @@ def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generat
     ratios = dict(zip(anatomy.SITE_NAMES, disease.ratio, strict=True))
     normals = dict(zip(anatomy.SITE_NAMES, normal, strict=True))
     joint_widths = carpus.widths(normals, ratios)
-    warp = bones.PuzzleWarp.draw(rng, size)
+    warp = bones.PuzzleWarp.draw(rng, wrist)
     for name, points in carpus.OUTLINES.items():
-        placed.append(bones.carpal(name, warp(carpus.withdrawn(points, joint_widths, size)), size, rng))
-    pisiform = warp(size * np.array(((17.6, 19.4),)))[0] + rng.normal(0.0, 0.9, 2) * size
+        placed.append(bones.carpal(name, warp(carpus.withdrawn(points, joint_widths, wrist)), wrist, rng))
+    pisiform = warp(wrist * np.array(((17.6, 19.4),)))[0] + rng.normal(0.0, 0.9, 2) * size
     placed.append(bones.oval("PisiformTriquetrum", pisiform, (5.4 * size, 6.8 * size), rng.normal(-10.0, 12.0), size, rng))
 
     for digit, letter in enumerate(anatomy.FINGERS, 1):
         angle = pose.thumb if digit == 1 else fan[digit - 1]
         if digit == 1:
-            origin = warp(size * carpus.SADDLE[None])[0] + curves.direction(angle) * 1.1
+            origin = warp(wrist * carpus.SADDLE[None])[0] + curves.direction(angle) * 1.1
             placed.append(bones.thumb_metacarpal(origin, angle, length("MC", 1), width("MC", 1), rng))
         else:
-            origin = warp(size * _BASES[digit - 1][None])[0]
-            base = warp(carpus.withdrawn(carpus.METACARPAL_BASES[f"MC{digit}"], joint_widths, size))
+            origin = warp(wrist * _BASES[digit - 1][None])[0]
+            base = warp(carpus.withdrawn(carpus.METACARPAL_BASES[f"MC{digit}"], joint_widths, wrist))
             placed.append(bones.metacarpal(f"MC{digit}", base, origin, angle, length("MC", digit), width("MC", digit), rng))
         for rank, kind in enumerate(("PP", "MP", "DP")):
             if digit == 1 and kind == "MP":
@@ -181,12 +182,12 @@ def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generat
                 joints[index] = 0.5 * (before.socket(angle, 0.0) + origin)
     placed += _sesamoids({bone.name: bone for bone in placed}, size, rng)
 
-    placed = [bone.moved(lambda p: carpus.deviate(p, pose.wrist, disease.collapse, size), pose.wrist) for bone in placed]
+    placed = [bone.moved(lambda p: carpus.deviate(p, pose.wrist, disease.collapse, wrist), pose.wrist) for bone in placed]
     moved = {bone.name: bone for bone in placed}
     for name in ("MCP-T", "MCP-I", "MCP-M", "MCP-R", "MCP-S", "PIP-I", "PIP-M", "PIP-R", "PIP-S", "IP"):
-        joints[site(name)] = carpus.deviate(joints[site(name)][None], pose.wrist, disease.collapse, size)[0]
+        joints[site(name)] = carpus.deviate(joints[site(name)][None], pose.wrist, disease.collapse, wrist)[0]
     for name, points in _wrist_points().items():
-        joints[site(name)] = carpus.deviate(warp(size * points), pose.wrist, disease.collapse, size).mean(axis=0)
+        joints[site(name)] = carpus.deviate(warp(wrist * points), pose.wrist, disease.collapse, wrist).mean(axis=0)
     for name, bone in (("Tm", "Trapezium"), ("S", "Scaphoid"), ("L", "Lunate")):
         outline = moved[bone].outline
         joints[site(name)] = 0.5 * (outline.min(axis=0) + outline.max(axis=0))

@@ -27,7 +27,7 @@ def render(
       mm: side of a grid pixel.
 
     Returns:
-      thickness float32 (rows, columns) in mm; silhouette float32 (rows, columns), inside above 0.5, smooth enough to enlarge.
+      thickness float32 (rows, columns) in mm, to be ended at the skin by `skin`; silhouette float32 (rows, columns), inside above 0.5, smooth enough to enlarge.
     """
     plump = patient.size * patient.stoutness * float(np.clip(rng.normal(1.0, 0.07), 0.86, 1.2))
     bones = {bone.name: bone for bone in skeleton.bones}
@@ -55,10 +55,12 @@ def render(
         dx, dy = columns - np.float32(x), rows - np.float32(y)
         far = ((dx * along[0] + dy * along[1]) * (mm / radii[1])) ** 2 + ((dx * across[0] + dy * across[1]) * (mm / radii[0])) ** 2
         thickness += gain * np.exp(-0.9 * far.astype(np.float32)) * inside
-    smooth = cv2.GaussianBlur(thickness, (0, 0), 1.2 / mm)
-    # Near the skin the blur would leak out of the silhouette; there the flesh ends as steeply as a round body does.
-    rim = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5) * mm
-    return smooth * np.sqrt(np.clip(rim / 2.5, 0.0, 1.0)), silhouette
+    return cv2.GaussianBlur(thickness, (0, 0), 1.2 / mm), silhouette
+
+
+def skin(silhouette: np.ndarray) -> np.ndarray:
+    """Returns the share of the flesh's thickness near the skin: 0 outside, rising as steeply as a round body does."""
+    return np.sqrt(np.clip(2.2 * (silhouette - np.float32(0.5)), 0.0, 1.0))
 
 
 def _fill(canvas: np.ndarray, outline: np.ndarray, to_grid: np.ndarray) -> None:

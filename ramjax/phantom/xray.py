@@ -87,25 +87,25 @@ def _layer(
     """Returns one intact bone's attenuation within its box."""
     y0, y1, x0, x1 = box
     shape = (y1 - y0, x1 - x0)
-    wander = rng.uniform(0.85, 1.15, 3)
+    wander = rng.uniform(0.8, 1.2, 3)
     if not shape[0] or not shape[1]:
         return np.zeros(shape, np.float32)
     inside = fill(pixels, box)
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     distance *= np.float32(grid.mm)
-    cortex, trabecular, edge, depth = _make(bone, patient, disease, wander)
+    cortex, trabecular, thickness, edge = _make(bone, patient, disease, wander)
     along = _along(bone, box, grid)
     shell = cv2.LUT(along, cortex)
     spongy = cv2.LUT(along, trabecular)
+    half = cv2.LUT(along, thickness)
     oriented = bone.kind != "carpal"
     tile = texture.trabeculae(oriented)
     net = texture.rotated(tile, shape, _image_angle(bone, grid), grid.mm / texture.TILE_MM, rng)
-    half = np.float32(0.5 * depth)
     whole = np.minimum(distance * np.float32(1.0 / edge), 1.0)
     whole = half * np.sqrt(whole * (2.0 - whole))
     core = np.clip((distance - shell) / (edge - shell), 0.0, 1.0)
     core = (half - shell) * np.sqrt(core * (2.0 - core))
-    net *= np.float32(0.2)
+    net *= np.float32(0.16 + 0.14 * wander[1])
     net += 1.0
     spongy *= core
     spongy *= net
@@ -115,36 +115,42 @@ def _layer(
     return whole
 
 
-def _make(bone: Bone, patient: Patient, disease: Disease, wander: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Returns cortical thickness and trabecular attenuation along the axis (float32 (256,) each), edge width p and depth in mm."""
-    thick = patient.cortex * patient.size * wander[0]
+def _make(bone: Bone, patient: Patient, disease: Disease, wander: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Returns how a bone is made along its axis, float32 (256,) each: cortical thickness in mm, attenuation of the core in 1/mm and half
+    the thickness along the beam in mm; and the width of its rounded edge in mm."""
+    thick = patient.cortex * patient.size * (0.7 + 0.3 * wander[0])
     dense = 2.0 * MU_TRABECULAR * patient.density * wander[1]
     loss = 1.0 - disease.osteopenia
+    base, waist, head = bone.widths
     if bone.kind == "carpal":
-        small = bone.length < 8.0
-        cortex = np.full(256, (0.34 if small else 0.42) * thick**0.5)
-        return cortex.astype(np.float32), np.full(256, dense * loss, np.float32), 0.45 * min(bone.widths[0], bone.length), bone.depth
-    waist = 0.5 * bone.widths[1]
+        small = bone.length < 8.0 * patient.size
+        parts = ((0.34 if small else 0.45) * thick**0.5, dense * loss, 0.5 * bone.depth)
+        cortex, core, half = (np.full(256, value, np.float32) for value in parts)
+        return cortex, core, half, 0.45 * min(base, bone.length)
     if bone.kind == "forearm":
         knots, shell = (0.0, 0.55, 0.72, 0.83, 0.93, 1.0), np.array((2.6, 2.3, 1.5, 0.7, 0.45, 0.45))
         core = np.array((0.25, 0.3, 0.5, 0.8, 1.0, 1.0))
         ends = np.array((0.0, 0.0, 0.2, 0.6, 1.0, 1.0))
-        edge = 0.5 * bone.widths[1]
+        half = 0.5 * bone.depth * np.array((0.68, 0.68, 0.72, 0.85, 0.95, 0.9))
+        edge = 0.5 * waist
     else:
+        # Along the beam a metacarpal is as thick as wide at its ends; phalanges are flat, towards their heads above all.
+        flat_base, flat_shaft, flat_head = {"MC": (0.9, 1.02, 0.92), "PP": (0.68, 0.8, 0.68), "MP": (0.66, 0.76, 0.62), "DP": (0.62, 0.75, 0.45)}[
+            bone.name[:2]
+        ]
         knots = (0.0, 0.06, 0.2, 0.38, 0.6, 0.76, 0.9, 1.0)
-        shaft = 0.2 * bone.widths[1]
+        shaft = 0.2 * waist
         shell = np.array((0.4, 0.4, 0.6 * shaft, shaft, 1.05 * shaft, 0.6 * shaft, 0.36, 0.4))
-        core = np.array((1.15, 1.1, 0.75, 0.45, 0.4, 0.7, 1.05, 1.15))
+        core = np.array((1.2, 1.15, 0.8, 0.5, 0.45, 0.75, 1.1, 1.2))
         ends = np.array((1.0, 1.0, 0.6, 0.1, 0.0, 0.5, 1.0, 1.0))
-        edge = 0.95 * waist
-    shell = np.minimum(shell * thick, 0.6 * edge)
+        low, middle, high = 0.5 * flat_base * base, 0.5 * flat_shaft * waist, 0.5 * flat_head * head
+        half = np.array((low, low, 0.5 * (low + middle), middle, middle, 0.6 * middle + 0.4 * high, high, high))
+        edge = 0.475 * waist
+    shell = np.minimum(shell * thick, 0.55 * min(edge, float(half.min())))
     core = core * dense * (1.0 - ends * (1.0 - loss))
-    return (
-        np.interp(_KNOTS, knots, shell).astype(np.float32),
-        np.interp(_KNOTS, knots, core).astype(np.float32),
-        float(edge),
-        float(bone.depth * wander[2]),
-    )
+    half = half * (0.85 + 0.15 * wander[2])
+    cortex, core, half = (np.interp(_KNOTS, knots, values).astype(np.float32) for values in (shell, core, half))
+    return cortex, core, half, float(edge)
 
 
 def _along(bone: Bone, box: tuple, grid: Grid) -> np.ndarray:
@@ -192,8 +198,6 @@ def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, 
     def draw(points: np.ndarray, strength: float, mm: float, closed: bool = False) -> None:
         pixels = np.round(grid.pixels(points) * (1 << _SHIFT)).astype(np.int32)
         width = max(1, int(round(mm / grid.mm)))
-        box = np.zeros_like(canvas[:1, :1])
-        del box
         cv2.polylines(canvas, [pixels], closed, int(255 * min(strength, 1.0)), width, cv2.LINE_AA, _SHIFT)
 
     for digit in range(1, 6):
@@ -229,8 +233,3 @@ def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, 
         draw(face + (0.0, 1.9 * size), rng.uniform(0.4, 0.8), 0.6)
     plates = cv2.GaussianBlur(canvas, (0, 0), 0.25 / grid.mm) if grid.mm < 0.25 else canvas
     return plates.astype(np.float32) * np.float32(0.2 / 255.0)
-
-
-def site_mask(name: str) -> int:
-    """Returns a bone's bit in the packed word."""
-    return anatomy.BONE_INDEX[name]
