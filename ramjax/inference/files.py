@@ -1,0 +1,88 @@
+"""Which files to predict, what to call their results, and writing these whole or not at all."""
+
+import collections
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+
+from ramjax.io.images import is_candidate
+
+REPORT, OVERLAY = ".json", "_overlay.png"
+"""What follows a name in the results of one radiograph."""
+
+
+def split_commas(value: str) -> list[str]:
+    """Paths separated by commas; a path that exists as it stands is one, commas and all."""
+    return [value] if pathlib.Path(value).exists() else [part.strip() for part in value.split(",") if part.strip()]
+
+
+def find_files(inputs: Sequence[str | pathlib.Path], output: pathlib.Path) -> list[pathlib.Path]:
+    """The files to predict, each once, in order: those named, and those in folders that look like radiographs.
+
+    What an earlier prediction wrote to `output` is left out of folders.
+    """
+    unique: dict[pathlib.Path, pathlib.Path] = {}
+    for path in map(pathlib.Path, inputs):
+        for file in _walk(path, output) if path.is_dir() else (path,):
+            unique.setdefault(file.resolve(), file)
+    return list(unique.values())
+
+
+def choose_names(files: Sequence[pathlib.Path], output: pathlib.Path) -> list[str]:
+    """A name for the results of each file: its stem, with folders in front where another file has the same.
+
+    Names differ in more than case. Results in `output` that belong to another file keep theirs.
+    """
+    stems = collections.Counter(path.stem.casefold() for path in files)
+    names: list[str] = []
+    for path in files:
+        taken = {name.casefold() for name in names}
+        names.append(
+            next(
+                name
+                for name in _possible_names(path, folders=1 if stems[path.stem.casefold()] > 1 else 0)
+                if name.casefold() not in taken and not _belongs_to_another(output / (name + REPORT), path)
+            )
+        )
+    return names
+
+
+def write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
+    """Writes all files beside their places, then renames them; when writing fails, none of them has changed."""
+    beside = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
+    try:
+        for path, content in contents.items():
+            beside[path].write_bytes(content)
+        for path, temporary in beside.items():
+            temporary.replace(path)
+    finally:
+        for temporary in beside.values():
+            temporary.unlink(missing_ok=True)
+
+
+def _walk(folder: pathlib.Path, output: pathlib.Path) -> Iterator[pathlib.Path]:
+    for path in sorted(folder.rglob("*")):
+        written = path.name.endswith(OVERLAY) and path.parent.resolve() == output.resolve()
+        if path.is_file() and not written and is_candidate(path):
+            yield path
+
+
+def _possible_names(path: pathlib.Path, folders: int) -> Iterator[str]:
+    parents = [part for part in path.resolve().parent.parts if part not in (os.sep, path.anchor)]
+    for depth in range(folders, min(len(parents), folders + 3) + 1):
+        yield "__".join([*parents[len(parents) - depth :], path.stem])
+    number = 2
+    while True:
+        yield f"{path.stem}_{path.suffix.removeprefix('.') or 'file'}_{number}"
+        number += 1
+
+
+def _belongs_to_another(report: pathlib.Path, path: pathlib.Path) -> bool:
+    try:
+        owner = json.loads(report.read_text(encoding="utf-8"))["input"]
+    except FileNotFoundError:
+        return False
+    except (ValueError, KeyError, TypeError):
+        return True
+    return pathlib.Path(owner).resolve() != path.resolve()

@@ -1,0 +1,43 @@
+"""A trained run, ready to be asked."""
+
+import dataclasses
+import pathlib
+
+import jax
+
+from ramjax.config import Config, MeshConfig
+from ramjax.inference.search import PredictFn
+from ramjax.training import run_dir, sharding
+from ramjax.training.state import restore_best
+from ramjax.training.step import make_predict_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A trained network and where it comes from.
+
+    Attributes:
+      config: of the run.
+      name: of the run's folder.
+      step: optimiser steps the parameters have seen.
+      predict: image float32 (b, h, w, 1) in 0..1 to the predictions, each (b, ...).
+    """
+
+    config: Config
+    name: str
+    step: int
+    predict: PredictFn
+
+
+def load(workdir: str | pathlib.Path) -> Model:
+    """Loads the checkpoint of a run that was best on validation, or the latest, on one device.
+
+    Raises:
+      RunError: `workdir` is no run, or holds no whole checkpoint.
+    """
+    workdir = pathlib.Path(workdir).expanduser()
+    config = run_dir.load_config(workdir)
+    mesh = sharding.make_mesh(dataclasses.replace(config, mesh=MeshConfig(data=1)))
+    state, _ = restore_best(workdir, config, mesh)
+    forward = jax.jit(make_predict_step(config))
+    return Model(config, workdir.resolve().name, int(state.step), lambda images: forward(state, images))

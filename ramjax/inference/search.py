@@ -1,0 +1,213 @@
+"""Where on the canvas a radiograph is shown to the network: several candidates, and the choice by confidence.
+
+The network was trained on right hands, or left ones mirrored, at one size. A radiograph from elsewhere may show either
+side, a whole hand or a wrist alone, and much forearm or empty film. Every candidate is one placement; all go through
+the network in batches of one fixed shape, and the one whose joint sites are the most certain wins.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from ramjax import anatomy
+from ramjax.config import CanvasConfig, Config
+from ramjax.data import canvas as canvases
+from ramjax.data import geometry
+from ramjax.data.geometry import Placement
+from ramjax.io.radiograph import Radiograph
+from ramjax.record import Record
+
+PredictFn = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+"""Image float32 (b, h, w, 1) to the network's predictions, each (b, ...)."""
+
+BATCH = 4
+"""Candidates a forward pass; fewer are filled up with blanks, so that nothing is compiled twice."""
+
+WRIST_HEIGHTS = (0.36, 0.48, 0.64)
+"""Height of a wrist film over that of the canvas: 90 mm at the size of a large and a small hand, and magnified."""
+
+HAND_SPAN, HAND_CENTER = 0.58, 0.58
+"""Rows spanned by the joint sites of a whole hand in training, and their middle row, over the canvas height."""
+
+CARPAL_SPANS = (0.18, 0.28)
+"""Rows spanned by the wrist's sites, over the canvas height, at hand size and magnified."""
+
+CONFIDENT = 0.3
+"""Sites at least this certain say where the hand is."""
+
+MIN_SITES = 4
+"""So many confident sites are needed to frame a hand anew."""
+
+_DENSE = ("bones", "erosions")
+_CARPAL = np.array([site.region == "wrist" for site in anatomy.SITES])
+_KNUCKLES = np.array([site.region == "MCP" and site.name != "MCP-T" for site in anatomy.SITES])
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The candidate that won, and what the network said about it.
+
+    Attributes:
+      placement: where the radiograph stands on the canvas.
+      canvas: the canvas it stands on.
+      predictions: the network's predictions without the batch axis.
+      certainty: mean confidence over all sites, 0 to 1; NaN without a joints task.
+      other_side: the best certainty among candidates mirrored the other way; NaN where there were none.
+    """
+
+    placement: Placement
+    canvas: CanvasConfig
+    predictions: dict[str, np.ndarray]
+    certainty: float
+    other_side: float
+
+
+def search(radiograph: Radiograph, config: Config, predict: PredictFn, side: str, view: str) -> Found:
+    """Shows `radiograph` in every plausible way, then the best of them framed anew, and returns the most certain.
+
+    Args:
+      radiograph: what was read.
+      config: of the run.
+      predict: the network.
+      side: ``L``, ``R``, or '' to try both.
+      view: ``hand``, ``wrist``, or '' to try both.
+    """
+    canvas = canvas_for(radiograph, config)
+    placements = candidates(radiograph, canvas, side, view)
+    tried = _show(radiograph, canvas, placements, predict)
+    best = _best(tried)
+    if "confidence" in best.predictions and canvas.sizing == "fit":
+        framed = reframed(best.placement, best.predictions["boxes"], best.predictions["confidence"], canvas, view)
+        tried += _show(radiograph, canvas, framed, predict)
+        best = _best(tried)
+    others = [found.certainty for found in tried if found.placement.mirrored != best.placement.mirrored]
+    return dataclasses.replace(best, other_side=max(others, default=math.nan))
+
+
+def canvas_for(radiograph: Radiograph, config: Config) -> CanvasConfig:
+    """The run's canvas; enlarged where the run shows images at a given scale and this one is larger than the canvas.
+
+    The network is convolutional, so that a run trained on crops predicts whole radiographs.
+    """
+    canvas, stride = config.data.canvas, config.model.max_stride
+    if canvas.sizing == "spacing" and not math.isfinite(radiograph.pixel_spacing_mm):
+        return dataclasses.replace(canvas, sizing="fit")
+    if canvas.sizing == "fit":
+        return canvas
+    scale = canvas.scale if canvas.sizing == "scale" else radiograph.pixel_spacing_mm / canvas.mm_per_pixel
+    sides = []
+    for native, side in zip(radiograph.pixels.shape, (canvas.height, canvas.width), strict=True):
+        step = stride * math.ceil(side / 4 / stride)  # few distinct shapes, so few compilations
+        sides.append(max(side, math.ceil(native * scale / step) * step))
+    return dataclasses.replace(canvas, height=sides[0], width=sides[1])
+
+
+def candidates(radiograph: Radiograph, canvas: CanvasConfig, side: str, view: str) -> list[Placement]:
+    """The placements to try: as trained, and, unless the scale is given, as a wrist film; mirrored for a left hand."""
+    placed = canvases.place(as_record(radiograph), canvas)
+    upright = []
+    if view != "wrist" or canvas.sizing != "fit":
+        upright.append(placed)
+    if view != "hand" and canvas.sizing == "fit":
+        height, width = radiograph.pixels.shape
+        fitting = geometry.linear_scale(placed.affine)
+        for share in WRIST_HEIGHTS:
+            shrink = share * canvas.height / (fitting * max(height, width))
+            if shrink < 1:
+                upright.append(_about_center(placed, geometry.scale(shrink, shrink), canvas))
+    mirrored = [placement.then_mirror(canvas.width) for placement in upright]
+    if not canvas.mirror_left or side == "R":
+        return upright
+    return mirrored if side == "L" else upright + mirrored
+
+
+def reframed(
+    placement: Placement, boxes: np.ndarray, confidence: np.ndarray, canvas: CanvasConfig, view: str = ""
+) -> list[Placement]:
+    """Placements that bring the sites found to the size and place they had in training; [] where too few were found.
+
+    Args:
+      placement: where the radiograph stands now.
+      boxes: (22, 4) on the canvas.
+      confidence: (22,).
+      canvas: the canvas.
+      view: ``wrist`` leaves the fingers out.
+    """
+    sure = confidence >= CONFIDENT
+    centers = (np.asarray(boxes, float)[:, [1, 0]] + np.asarray(boxes, float)[:, [3, 2]]) / 2
+    carpal, knuckles = centers[sure & _CARPAL], centers[sure & _KNUCKLES]
+    if min(len(carpal), len(knuckles)) >= 2 and view != "wrist":
+        x, y = knuckles.mean(axis=0) - carpal.mean(axis=0)
+        lean = math.degrees(math.atan2(x, -y))
+        return [_frame(placement, centers[sure], turn, HAND_SPAN, HAND_CENTER, canvas) for turn in (0.0, -lean)]
+    if len(carpal) >= MIN_SITES:
+        return [_frame(placement, carpal, 0.0, span, 0.5, canvas) for span in CARPAL_SPANS]
+    return []
+
+
+def as_record(radiograph: Radiograph) -> Record:
+    """The radiograph as a record that knows nothing but its image and spacing."""
+    shape = radiograph.pixels.shape
+    return Record(
+        image=radiograph.pixels,
+        bones=np.zeros((*shape, 4), np.uint8),
+        bones_known=np.zeros(anatomy.NUM_BONES, bool),
+        erosions=np.zeros(shape, np.uint8),
+        joints=(),
+        id="",
+        dataset="",
+        **{f"has_{name}": False for name in ("bones", "erosions", "joints", "be", "jsn")},
+        pixel_spacing_mm=radiograph.pixel_spacing_mm,
+    )
+
+
+def certainties(predictions: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How sure the network is of each candidate, (b,): mean confidence of its sites, else of its bones' best pixels."""
+    if "confidence" in predictions:
+        return np.asarray(predictions["confidence"]).mean(axis=1)
+    if "bones" in predictions:
+        return np.delete(np.asarray(predictions["bones"]).max(axis=(1, 2)), anatomy.SOFT_TISSUE, axis=1).mean(axis=1)
+    return np.zeros(len(next(iter(predictions.values()))))
+
+
+def _show(
+    radiograph: Radiograph, canvas: CanvasConfig, placements: Sequence[Placement], predict: PredictFn
+) -> list[Found]:
+    """Runs the network on every placement, `BATCH` at a time; keeps the dense maps of each batch's best only."""
+    record = as_record(radiograph)
+    tried = []
+    for start in range(0, len(placements), BATCH):
+        some = placements[start : start + BATCH]
+        images = np.zeros((BATCH, canvas.height, canvas.width, 1), np.float32)
+        for row, placement in zip(images, some, strict=False):
+            row[:] = canvases.render(record, placement, canvas)["image"]
+        predictions = predict(images)
+        sure = certainties(predictions)[: len(some)]
+        for i, placement in enumerate(some):
+            keys = [key for key in predictions if i == np.argmax(sure) or key not in _DENSE]
+            kept = {key: np.asarray(predictions[key][i]) for key in keys}
+            tried.append(Found(placement, canvas, kept, float(sure[i]), math.nan))
+    return tried
+
+
+def _best(tried: Sequence[Found]) -> Found:
+    return max(tried, key=lambda found: found.certainty)
+
+
+def _about_center(placement: Placement, affine: np.ndarray, canvas: CanvasConfig) -> Placement:
+    return placement.then(geometry.about(affine, canvas.width / 2, canvas.height / 2))
+
+
+def _frame(
+    placement: Placement, points: np.ndarray, degrees: float, span: float, center: float, canvas: CanvasConfig
+) -> Placement:
+    """Turns the canvas by `degrees`, then scales and shifts it so that `points` span and centre as asked."""
+    turn = geometry.rotate(degrees)
+    turned = geometry.apply(turn, points)
+    lower, upper = turned.min(axis=0), turned.max(axis=0)
+    size = span * canvas.height / max(upper[1] - lower[1], 1.0)
+    x, y = (lower + upper) / 2
+    to = geometry.translate(canvas.width / 2, center * canvas.height)
+    return placement.then(geometry.compose(to, geometry.scale(size, size), geometry.translate(-x, -y), turn))

@@ -1,0 +1,225 @@
+"""Predicts bones, erosions and Sharp/van der Heijde scores in radiographs with a trained run.
+
+    python -m ramjax.predict --workdir=runs/multitask --input=hand.png,more_hands --output=predictions
+
+Inputs are PNG, BMP, JPEG, TIFF or DICOM files and folders of them, separated by commas, repeated, or listed at the end.
+For each, the output folder gets NAME.json (joints, scores, totals, bones, erosion area), NAME_overlay.png to look at,
+and a row in summary.csv. Files that cannot be read are named at the end.
+
+Exit codes: 0 done, 1 an error or a file that failed, 2 wrong usage, 130 interrupted.
+
+Research use only. Not a medical device; not for diagnosis.
+"""
+
+import dataclasses
+import json
+import logging
+import math
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+from tqdm import tqdm
+
+from ramjax import draw
+from ramjax.config import ConfigError
+from ramjax.inference import files, report
+from ramjax.inference.findings import Findings, from_predictions, is_finger
+from ramjax.inference.model import Model, load
+from ramjax.inference.search import CONFIDENT, MIN_SITES, Found, search
+from ramjax.io.images import ImageError, Radiograph, read_radiograph
+from ramjax.training import run_dir
+from ramjax.training.errors import RunError, is_disk_full
+
+log = logging.getLogger("ramjax.predict")
+
+SIDE_MARGIN = 0.1
+"""An estimated side is doubtful when the other side is nearly as certain as this."""
+
+MIN_FINGERS = 3
+"""A radiograph shows a hand when so many finger joints were found, else a wrist."""
+
+_FEW = "Few joint sites were found: is this one hand or wrist, from back to front, fingers up, bright bone on dark?"
+_DOUBTFUL_SIDE = "The side is doubtful: the other one is nearly as certain; state it with --side."
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the user states about all radiographs; '' and None leave it to the file or to an estimate."""
+
+    side: str = ""
+    view: str = ""
+    spacing_mm: float | None = None
+    min_confidence: float = CONFIDENT
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command line `argv` (program name first) and returns the exit code."""
+    try:
+        values = parse(argv)
+    except flags.Error as error:
+        print(f"Usage error: {error} See python -m ramjax.predict --help.", file=sys.stderr)
+        return 2
+    if values is None:
+        return 0
+    options = Options(
+        side="" if values.side == "auto" else values.side,
+        view="" if values.view == "auto" else values.view,
+        spacing_mm=values.spacing_mm,
+        min_confidence=values.min_confidence,
+    )
+    try:
+        with run_dir.logging_to(None):
+            failures = predict_all(
+                values.input, pathlib.Path(values.output).expanduser(), load(values.workdir), options
+            )
+    except (RunError, ConfigError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted; the results written so far are complete.", file=sys.stderr)
+        return 130
+    return 1 if failures else 0
+
+
+def parse(argv: list[str]) -> flags.FlagValues | None:
+    """Parses the command line; None when it asked for help, which is printed."""
+    values = flags.FlagValues()
+    define = {"flag_values": values}
+    flags.DEFINE_string("workdir", None, "Run directory of the trained network.", **define)
+    flags.DEFINE_multi_string("input", [], "Files and folders, comma separated; may be repeated.", **define)
+    flags.DEFINE_string("output", None, "Folder for the results; made if absent.", **define)
+    flags.DEFINE_enum("side", "auto", ["auto", "L", "R"], "Hand shown; auto asks DICOM, else estimates it.", **define)
+    flags.DEFINE_enum("view", "auto", ["auto", "hand", "wrist"], "What is shown; auto tries both.", **define)
+    flags.DEFINE_float("spacing_mm", None, "Side of a pixel in mm, over what the file says.", 1e-3, 10.0, **define)
+    flags.DEFINE_float("min_confidence", CONFIDENT, "Sites found less surely are not judged.", 0.0, 1.0, **define)
+    if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(argv[1:]):
+        print(f"{__doc__}\nFlags:\n{values.get_help()}")
+        return None
+    positional = values(argv)[1:]
+    values.input = [path for value in values.input for path in files.split_commas(value)] + positional
+    for name in ("workdir", "input", "output"):
+        if not values[name].value:
+            raise flags.Error(f"--{name} is missing.")
+    return values
+
+
+def predict_all(
+    inputs: Sequence[str | pathlib.Path], output: pathlib.Path, model: Model, options: Options
+) -> list[str]:
+    """Predicts every input and writes the results; returns a sentence for each file that failed.
+
+    Results appear whole or not at all; earlier ones in the folder stay until theirs are replaced.
+
+    Raises:
+      RunError: there is nothing to predict, or the output cannot be written.
+    """
+    paths = files.find_files(inputs, output)
+    if not paths:
+        raise RunError(f"No radiographs in {', '.join(map(str, inputs))}; PNG, BMP, JPEG, TIFF and DICOM are read.")
+    rows, failures = [], []
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        names = files.choose_names(paths, output)
+        try:
+            for path, name in zip(tqdm(paths, desc="Predicting", unit="image", disable=None), names, strict=True):
+                try:
+                    rows.append(_predict_file(path, name, output, model, options))
+                except ImageError as error:
+                    failures.append(str(error))
+                    rows.append({"name": name, "input": str(path), "error": str(error)})
+        finally:
+            _write_summary(output / "summary.csv", rows)
+    except OSError as error:
+        remedy = "the disk is full; make room" if is_disk_full(error) else f"{error.strerror}; name another folder"
+        raise RunError(f"--output={output} cannot be written: {remedy} and start again.") from error
+    for sentence in failures:
+        log.warning("%s", sentence)
+    done = len(paths) - len(failures)
+    log.info("%d of %d radiographs predicted. %s\nResults: %s", done, len(paths), report.NOTE, output)
+    return failures
+
+
+def predict_one(radiograph: Radiograph, model: Model, options: Options) -> tuple[Findings, dict[str, Any]]:
+    """Predicts one radiograph; returns what was found and its report (see `report.to_json`), input unnamed."""
+    if options.spacing_mm is not None:
+        radiograph = dataclasses.replace(radiograph, pixel_spacing_mm=options.spacing_mm)
+    known_side = options.side or radiograph.side
+    found = search(radiograph, model.config, model.predict, known_side, options.view)
+    shape = radiograph.pixels.shape
+    findings = from_predictions(
+        found.predictions, found.placement.affine, found.canvas.height, shape, options.min_confidence
+    )
+    side, side_source = _side(found, model, known_side, options)
+    view, view_source = _view(findings, radiograph, options)
+    notes = list(radiograph.notes)
+    if "confidence" in found.predictions and len(findings.joints) < MIN_SITES:
+        notes.append(_FEW)
+    if side_source == "estimated" and found.other_side > found.certainty - SIDE_MARGIN:
+        notes.append(_DOUBTFUL_SIDE)
+    about = {
+        "input": "",
+        "model": {"workdir": model.name, "step": model.step},
+        "side": side,
+        "side_source": side_source,
+        "view": view,
+        "view_source": view_source,
+        "certainty": _rounded(found.certainty),
+        "certainty_other_side": _rounded(found.other_side),
+        "placement": {
+            "canvas": [found.canvas.height, found.canvas.width],
+            "affine": [[round(float(v), 6) for v in row] for row in found.placement.affine],
+            "mirrored": bool(found.placement.mirrored),
+        },
+        "notes": notes,
+    }
+    return findings, report.to_json(findings, shape, radiograph.pixel_spacing_mm, about)
+
+
+def _predict_file(
+    path: pathlib.Path, name: str, output: pathlib.Path, model: Model, options: Options
+) -> dict[str, Any]:
+    """Predicts a file, writes its report and picture, and returns its row of the summary."""
+    radiograph = read_radiograph(path)
+    findings, values = predict_one(radiograph, model, options)
+    values["input"] = str(path)
+    picture = draw.encode_png(draw.sheet(radiograph.pixels, findings, values, title=name))
+    text = json.dumps(values, indent=2, allow_nan=False) + "\n"
+    files.write_whole({output / (name + files.OVERLAY): picture, output / (name + files.REPORT): text.encode()})
+    return report.summary_row(name, values)
+
+
+def _write_summary(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Adds the rows to those there are, in the place of those of the same name."""
+    there = report.summary_rows(path.read_text(encoding="utf-8")) if path.exists() else []
+    merged = {row["name"]: row for row in [*there, *rows]}
+    if rows:
+        files.write_whole({path: report.summary_text(list(merged.values())).encode()})
+
+
+def _side(found: Found, model: Model, known: str, options: Options) -> tuple[str, str]:
+    if known:
+        return known, "argument" if options.side else "file"
+    tells_sides = model.config.data.canvas.mirror_left and model.config.data.augment.mirror == 0
+    if not tells_sides or found.certainty == found.other_side or math.isnan(found.other_side):
+        return "", "unknown"
+    return "L" if found.placement.mirrored else "R", "estimated"
+
+
+def _view(findings: Findings, radiograph: Radiograph, options: Options) -> tuple[str, str]:
+    if options.view:
+        return options.view, "argument"
+    if not findings.joints:
+        return radiograph.view, "file" if radiograph.view else "unknown"
+    fingers = sum(is_finger(joint.site) for joint in findings.joints)
+    return "hand" if fingers >= MIN_FINGERS else "wrist", "estimated"
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
