@@ -21,7 +21,7 @@ class UNetDecoder(nnx.Module):
             [layers.conv(i, o, 1, dtype=dtype, rngs=rngs) for i, o in zip((*outs[1:], widths[-1]), outs, strict=True)]
         )
         self.skip = nnx.List([layers.conv(i, o, 1, dtype=dtype, rngs=rngs) for i, o in zip(widths, outs)])
-        self.norm = nnx.List([layers.norm(o, dtype=dtype, rngs=rngs) for o in outs])
+        self.norm = nnx.List([layers.GroupNorm(o, rngs=rngs) for o in outs])
         self.blocks = nnx.List([layers.ResidualBlock(o, dtype=dtype, rngs=rngs) for o in outs])
 
     def __call__(self, pyramid: list[Float[Array, "b _ _ _"]]) -> Float[Array, "b h w c"]:

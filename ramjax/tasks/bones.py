@@ -7,16 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from ramjax import anatomy
 from ramjax.config import BonesConfig, ModelConfig
 from ramjax.evaluation import segmentation
 from ramjax.tasks.base import Batch, Term
-from ramjax.tasks.dense import DenseHead, block_mean, upsampled_logits
+from ramjax.tasks.dense import DenseHead, blocks, inside_grid, upsampled_logits
 
 PRIOR = -3.0
 """Initial logit: a bone covers about 5 % of the canvas, and starting there spares the first steps."""
+
+BONE_SHARE = 0.02
+"""Share of the canvas that a bone takes, about."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,30 +34,23 @@ class Bones:
         return self.config.weight
 
     def head(self, model: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
-        return DenseHead(
-            model.decoder_width, anatomy.NUM_BONES, model.stem_stride, PRIOR, dtype=jnp.dtype(model.dtype), rngs=rngs
-        )
+        bias = (PRIOR,) * anatomy.NUM_BONES
+        return DenseHead(model.decoder_width, model.stem_stride, bias, dtype=jnp.dtype(model.dtype), rngs=rngs)
 
     def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
         """Binary cross entropy a pixel and soft Dice (Milletari et al., arXiv 1606.04797) a bone, over the known channels."""
         logits = outputs["logits"]
         known = batch["bones_known"] & batch["has_bones"][:, None] & batch["valid"][:, None]
-        inside = block_mean(~batch["padding"][..., None], *logits.shape[1:3])
-        target = block_mean(unpack(batch["bones"]), *logits.shape[1:3])
-        weight = inside * known[:, None, None, :]
-        cross_entropy = optax.sigmoid_binary_cross_entropy(logits, target) * weight
-        probability = jax.nn.sigmoid(logits) * weight
-        target = target * weight
-        overlap = (probability * target).sum((1, 2))
-        sizes = (probability**2).sum((1, 2)) + (target**2).sum((1, 2))
+        inside = inside_grid(batch["padding"], *logits.shape[1:3])[..., None]
+        target = unpack(majority(blocks(batch["bones"], *logits.shape[1:3]))) & inside
+        probability = jnp.where(inside, jax.nn.sigmoid(logits), 0)
+        cross_entropy = jnp.where(inside, optax.sigmoid_binary_cross_entropy(logits, target), 0).sum((1, 2))
+        overlap = jnp.where(target, probability, 0).sum((1, 2))
+        sizes = jnp.square(probability).sum((1, 2)) + target.sum((1, 2))
         dice = 1 - (2 * overlap + 1) / (sizes + 1)
-        # A channel's cross entropy is summed over the image and set against a bone's typical size, so that it weighs as much as
-        # the Dice term whatever the canvas.
-        cells = logits.shape[1] * logits.shape[2]
-        return [
-            Term((dice * known).sum(), known.sum()),
-            Term(cross_entropy.sum() * (BONE_SHARE_INVERSE / cells), known.sum()),
-        ]
+        # Summed over the image and set against a bone's usual size, the cross entropy weighs as much as the Dice term.
+        usual_size = BONE_SHARE * logits.shape[1] * logits.shape[2]
+        return [Term((dice * known).sum(), known.sum()), Term((cross_entropy * known).sum() / usual_size, known.sum())]
 
     def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:
         return {"bones": jax.nn.sigmoid(outputs["logits"])}
@@ -87,12 +83,16 @@ class Bones:
         return metrics
 
 
-BONE_SHARE_INVERSE = 50.0
-"""One over the share of the canvas that a bone and its surroundings take, about."""
-
-
 def unpack(words: Array) -> Array:
     """Unpacks uint32 (b, h, w) words into bool (b, h, w, 30) planes, bit k = channel k."""
     return ((words[..., None] >> jnp.arange(anatomy.NUM_BONES, dtype=jnp.uint32)) & 1).astype(bool)
 
 
+
+
+def majority(words: list[Array]) -> Array:
+    """Returns the bits that at least half of the 1 or 4 words have, pixel by pixel: a mask's value in a cell of four pixels."""
+    if len(words) == 1:
+        return words[0]
+    a, b, c, d = words
+    return (a & b) | (c & d) | ((a | b) & (c | d))

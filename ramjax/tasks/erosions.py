@@ -13,10 +13,16 @@ from ramjax import anatomy
 from ramjax.config import ErosionsConfig, ModelConfig
 from ramjax.evaluation import segmentation
 from ramjax.tasks.base import Batch, Term
-from ramjax.tasks.dense import DenseHead, block_mean, upsampled_logits
+from ramjax.tasks.dense import DenseHead, blocks, inside_grid, upsampled_logits
 
 VARIANT_LABELS = {"labels": tuple(range(anatomy.NUM_EROSION_LABELS)), "svdh90": (0, 1)}
 """The released labels each variant tells apart; the others count as background."""
+
+LESION_SHARE = 0.01
+"""Share of the canvas that the lesions of an eroded hand take, about; the loss is in units of it."""
+
+PRIOR = 4.0
+"""Initial logit of the background."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,25 +41,26 @@ class Erosions:
         return VARIANT_LABELS[self.config.variant]
 
     def head(self, model: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
-        return DenseHead(
-            model.decoder_width, len(self.labels), model.stem_stride, 0.0, dtype=jnp.dtype(model.dtype), rngs=rngs
-        )
+        bias = (PRIOR, *(0.0,) * (len(self.labels) - 1))
+        return DenseHead(model.decoder_width, model.stem_stride, bias, dtype=jnp.dtype(model.dtype), rngs=rngs)
 
     def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
         """Weighted cross entropy a pixel, and soft Dice of any erosion against none over the images that have one."""
         logits = outputs["logits"]
         known = batch["has_erosions"] & batch["valid"]
-        inside = block_mean(~batch["padding"][..., None], *logits.shape[1:3])[..., 0] * known[:, None, None]
-        target = block_mean(self._one_hot(batch["erosions"]), *logits.shape[1:3])
-        weight = inside * jnp.where(target[..., 0] < 1, self.config.positive_weight, 1.0)
+        inside = inside_grid(batch["padding"], *logits.shape[1:3]) & known[:, None, None]
+        cells = [self._one_hot(labels) for labels in blocks(batch["erosions"], *logits.shape[1:3])]
+        target = sum(cells) / len(cells)
+        weight = inside * (1 + (self.config.positive_weight - 1) * (1 - target[..., 0]))
         cross_entropy = optax.softmax_cross_entropy(logits, target) * weight
         probability = (1 - jax.nn.softmax(logits)[..., 0]) * inside
         erosion = (1 - target[..., 0]) * inside
         overlap = (probability * erosion).sum((1, 2))
         sizes = probability.sum((1, 2)) + erosion.sum((1, 2))
-        eroded = known & (erosion.sum((1, 2)) > 0)
+        eroded = erosion.sum((1, 2)) > 0
         dice = 1 - (2 * overlap + 1) / (sizes + 1)
-        return [Term((dice * eroded).sum(), eroded.sum()), Term(cross_entropy.sum(), weight.sum())]
+        # Set against the lesions' own weight, the cross entropy is not drowned by the background it is averaged over.
+        return [Term((dice * eroded).sum(), eroded.sum()), Term(cross_entropy.sum(), inside.sum() * LESION_SHARE)]
 
     def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:
         probabilities = jax.nn.softmax(outputs["logits"])

@@ -55,7 +55,7 @@ class ScoresHead(nnx.Module):
         dtype = jnp.dtype(model.dtype)
         self.size, self.margin = config.roi_size, config.roi_margin
         self.enter = layers.conv(4 + model.decoder_width, config.width, 3, dtype=dtype, rngs=rngs)
-        self.norm = layers.norm(config.width, dtype=dtype, rngs=rngs)
+        self.norm = layers.GroupNorm(config.width, rngs=rngs)
         self.site = nnx.Embed(anatomy.NUM_SITES, 2 * config.width, rngs=rngs)
         self.block = layers.ResidualBlock(config.width, dtype=dtype, rngs=rngs)
         self.down = layers.ConvNorm(config.width, 2 * config.width, 3, stride=2, dtype=dtype, rngs=rngs)

@@ -1,0 +1,50 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from ramjax.models import layers
+from ramjax.models.decoder import UNetDecoder
+from ramjax.models.encoder import ResidualEncoder
+
+
+def test_space_to_depth_keeps_every_pixel_and_is_undone_by_depth_to_space():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 12, 3)))
+    deep = layers.space_to_depth(x, 4)
+    assert deep.shape == (2, 2, 3, 48)
+    np.testing.assert_array_equal(deep[1, 1, 2, (2 * 4 + 3) * 3 + 1], x[1, 4 + 2, 8 + 3, 1])
+    np.testing.assert_array_equal(layers.depth_to_space(deep, 4), x)
+
+
+@pytest.mark.parametrize("features", [8, 24, 4])
+def test_group_norm_equals_flax(features):
+    x = jnp.asarray(np.random.default_rng(0).normal(2.0, 3.0, size=(2, 6, 5, features)), jnp.float32)
+    ours = layers.GroupNorm(features, rngs=nnx.Rngs(0))
+    theirs = nnx.GroupNorm(features, num_groups=max(1, features // 8), epsilon=layers.EPSILON, rngs=nnx.Rngs(0))
+    scale = jnp.linspace(0.5, 2, features)
+    ours.scale[...], theirs.scale[...] = scale, scale
+    np.testing.assert_allclose(ours(x), theirs(x), atol=1e-5)
+
+
+def test_group_norm_computes_in_float32_and_returns_the_inputs_dtype():
+    # 300 +- 1 loses its spread in bfloat16 moments.
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 16, 16, 8)) + 300, jnp.bfloat16)
+    y = layers.GroupNorm(8, rngs=nnx.Rngs(0))(x)
+    assert y.dtype == jnp.bfloat16
+    assert float(jnp.std(y.astype(jnp.float32))) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("stem_stride", [1, 2, 4])
+def test_pyramid_and_dense_features_have_the_promised_strides(stem_stride):
+    def features():
+        encoder = ResidualEncoder(stem_stride, (8, 16, 24), (1, 0, 1), dtype=jnp.float32, rngs=nnx.Rngs(0))
+        decoder = UNetDecoder((8, 16, 24), 16, dtype=jnp.float32, rngs=nnx.Rngs(0))
+        pyramid = encoder(jnp.zeros((2, 64, 48, 1)))
+        return pyramid, decoder(pyramid)
+
+    pyramid, dense = jax.eval_shape(features)
+    for level, (map_, width) in enumerate(zip(pyramid, (8, 16, 24), strict=True)):
+        stride = stem_stride * 2**level
+        assert map_.shape == (2, 64 // stride, 48 // stride, width)
+    assert dense.shape == (2, 64 // stem_stride, 48 // stem_stride, 16)
