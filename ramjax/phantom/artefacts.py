@@ -58,7 +58,7 @@ def collimate(light: np.ndarray, mm: float, rng: np.random.Generator) -> None:
     """Darkens the light beyond tilted, soft collimator edges, in place; about a third of the films have some."""
     draws = rng.random(5)
     offsets, tilts = np.abs(rng.normal(0.0, 5.0, 4)) + 0.6, rng.normal(0.0, 1.0) + rng.normal(0.0, 0.25, 4)
-    softness, leak = rng.uniform(0.4, 1.6), rng.uniform(0.5, 0.9)
+    softness, leak = rng.uniform(0.4, 1.6), rng.uniform(0.6, 0.95)
     if draws[4] > 0.38:
         return
     rows, columns = light.shape
@@ -92,7 +92,7 @@ def overlay(image: np.ndarray, mm: float, rng: np.random.Generator) -> np.ndarra
     bars, ruler, text, blank, soft = rng.random(5)
     extents = rng.uniform(0.0, 0.05, 4)
     which = rng.random(4) < 0.4
-    corner = rng.uniform(0.04, 0.18, 2)
+    corner = rng.uniform(0.03, 0.11, 2)
     spot = rng.random(2)
     grade = rng.random()
     letters = "".join(rng.choice(list("0123456789.:/ CMAPRL"), 12))

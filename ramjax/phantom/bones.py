@@ -63,14 +63,20 @@ class PuzzleWarp:
     waves: np.ndarray
     phases: np.ndarray
     amplitude: np.ndarray
+    cupping: float
+    size: float
 
     @classmethod
     def draw(cls, rng: np.random.Generator, size: float) -> "PuzzleWarp":
         matrix = np.eye(2) + rng.normal(0.0, 0.02, (2, 2))
-        return cls(matrix, rng.normal(0.0, 1.0 / (9.0 * size), (4, 2)), rng.uniform(0, 2 * np.pi, 4), rng.normal(0.0, 0.28 * size, (4, 2)))
+        return cls(matrix, rng.normal(0.0, 1.0 / (9.0 * size), (4, 2)), rng.uniform(0, 2 * np.pi, 4), rng.normal(0.0, 0.28 * size, (4, 2)), rng.normal(0.0, 0.1), size)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        return points @ self.matrix.T + np.sin(points @ self.waves.T + self.phases) @ self.amplitude
+        warped = points @ self.matrix.T + np.sin(points @ self.waves.T + self.phases) @ self.amplitude
+        # A cupped palm shows the ulnar metacarpals further proximal, a flat one further distal; the proximal row stays.
+        x, y = points.T / self.size
+        warped[:, 1] += self.size * self.cupping * np.clip(x - 2.0, 0.0, 20.0) * np.clip(1.0 - y / 20.0, 0.0, 1.0)
+        return warped
 
 
 def _jitter(rng: np.random.Generator, points: list[tuple[float, float]], width: float) -> np.ndarray:

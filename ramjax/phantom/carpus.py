@@ -13,21 +13,21 @@ import numpy as np
 
 from ramjax.phantom import curves
 
-# Shared points. Names: the joint's site where the score has one; 'IC' other intercarpal, 'RL' radiolunate, 'TM2' trapezoid - MC2.
+# Shared points. Names: the joint's site where the score has one, else the initials of its bones; 'IC' is capitate - lunate.
 _CM = ((-6.4, -1.0, "CMC-M"), (-3.2, -0.5, "CMC-M"), (0.5, 0.3, "CMC-M"), (4.6, 0.9, "CMC-M"))
-_CR = ((5.8, 1.6, "CMC-R"), (8.6, 2.9, "CMC-R"), (11.6, 4.1, "CMC-R"))
-_CS = ((12.4, 4.5, "CMC-S"), (15.6, 5.9, "CMC-S"), (19.0, 8.0, "CMC-S"))
+_CR = ((5.8, 1.5, "CMC-R"), (8.6, 2.6, "CMC-R"), (11.6, 3.6, "CMC-R"))
+_CS = ((12.4, 4.0, "CMC-S"), (15.6, 4.9, "CMC-S"), (19.0, 6.6, "CMC-S"))
 _TM2 = ((-15.8, 1.0, "TM2"), (-12.4, -0.9, "TM2"), (-8.2, 1.4, "TM2"))
-_CAPITATE_HAMATE = ((5.3, 4.0, "IC"), (5.0, 8.0, "IC"), (4.9, 13.0, "IC"), (6.0, 18.2, "IC"))
+_CAPITATE_HAMATE = ((5.3, 4.0, "CH"), (4.7, 8.0, "CH"), (4.1, 12.6, "CH"), (6.0, 18.2, "CH"))
 _CAPITATE_LUNATE = ((5.0, 20.7, "IC"), (2.0, 22.7, "IC"), (-1.6, 23.2, "IC"))
-_SC = ((-5.0, 21.6, "SC"), (-7.2, 17.6, "SC"), (-7.6, 13.2, "SC"))
-_CAPITATE_TRAPEZOID = ((-7.7, 9.4, "IC"), (-7.3, 5.0, "IC"))
+_SC = ((-5.0, 21.6, "SC"), (-7.1, 17.6, "SC"), (-7.0, 13.2, "SC"))
+_CAPITATE_TRAPEZOID = ((-7.7, 9.4, "CT"), (-7.3, 5.0, "CT"))
 _STT = ((-9.3, 9.4, "STT"), (-12.8, 9.3, "STT"), (-16.6, 10.4, "STT"), (-20.0, 13.0, "STT"))
-_SL = ((-2.7, 27.4, "IC"), (-2.9, 31.0, "IC"))
+_SL = ((-2.7, 27.4, "SL"), (-2.9, 31.0, "SL"))
 _SR = ((-6.5, 30.4, "SR"), (-11.6, 27.2, "SR"), (-16.0, 22.9, "SR"))
 _RL = ((0.6, 32.9, "RL"), (6.2, 33.5, "RL"))
-_LUNATE_TRIQUETRUM = ((9.6, 22.3, "IC"), (12.6, 27.0, "IC"))
-_HAMATE_TRIQUETRUM = ((8.9, 19.7, "IC"), (13.2, 15.3, "IC"), (17.4, 11.6, "IC"))
+_LUNATE_TRIQUETRUM = ((9.6, 22.3, "LT"), (12.6, 27.0, "LT"))
+_HAMATE_TRIQUETRUM = ((8.9, 19.7, "HT"), (13.2, 15.3, "HT"), (17.4, 11.6, "HT"))
 
 
 def _rev(points):
@@ -36,7 +36,7 @@ def _rev(points):
 
 OUTLINES: dict[str, tuple[tuple[float, float, str], ...]] = {
     "Capitate": (*_CM, *_CAPITATE_HAMATE, *_CAPITATE_LUNATE, *_SC, *_CAPITATE_TRAPEZOID),
-    "Hamate": (*_CR, *_CS, (20.0, 9.4, ""), *_rev(_HAMATE_TRIQUETRUM), (7.6, 20.2, "IC"), *_rev(_CAPITATE_HAMATE)),
+    "Hamate": (*_CR, *_CS, (20.2, 8.4, ""), *_rev(_HAMATE_TRIQUETRUM), (7.6, 20.2, "IC"), *_rev(_CAPITATE_HAMATE)),
     "Trapezoid": (*_TM2, *_rev(_CAPITATE_TRAPEZOID), *_STT[:2], (-15.6, 7.4, ""), (-16.8, 4.0, "")),
     "Trapezium": (
         (-17.2, -1.0, ""), (-14.0, 1.4, ""), (-12.6, 5.4, ""), *_STT[1:], (-22.6, 15.8, ""), (-25.6, 14.8, ""), (-26.6, 11.0, ""),
@@ -66,7 +66,7 @@ METACARPAL_BASES: dict[str, tuple[tuple[float, float, str], ...]] = {
     "MC2": ((-19.4, -4.4, ""), (-19.0, -1.2, ""), *_TM2, (-6.6, 2.0, "IC"), (-5.2, -2.0, "")),
     "MC3": ((-8.0, -5.0, ""), (-8.2, -2.4, ""), *_CM, (6.0, -1.0, ""), (6.2, -4.8, "")),
     "MC4": ((4.2, -2.0, ""), (4.6, 0.6, ""), *_CR, (13.0, 2.6, ""), (13.6, -1.6, "")),
-    "MC5": ((11.0, -0.4, ""), (11.2, 2.8, ""), *_CS, (22.4, 8.4, ""), (23.4, 5.0, ""), (22.4, 0.6, "")),
+    "MC5": ((11.0, -0.4, ""), (11.2, 2.8, ""), *_CS, (22.2, 7.0, ""), (23.4, 4.0, ""), (22.4, -0.2, "")),
 }
 """Bases from the radial to the ulnar side, free points overlapping the neighbours'."""
 
@@ -80,27 +80,30 @@ _ROTATION_CENTRE = np.array((0.5, 19.0))
 _DEVIATION_FROM, _DEVIATION_TO = 36.0, 12.0
 
 
-def widths(normal: dict[str, float], ratio: dict[str, float]) -> dict[str, float]:
+_FUSED = -0.3
+"""mm: fused bones reach into each other."""
+
+_UNSCORED = {"IC": (0.75, 1.0), "CH": (-0.5, 0.9), "CT": (-0.6, 0.9), "SL": (0.2, 1.0), "LT": (-0.3, 1.0), "HT": (0.3, 1.1), "TM2": (0.1, 1.0)}
+"""Width of joints that are not scored relative to scaphoid - capitate, least and most; below 0 the bones' projections overlap."""
+
+
+def widths(normal: dict[str, float], ratio: dict[str, float], rng: np.random.Generator) -> dict[str, float]:
     """Returns the width in mm of every joint named in the control points, from the scored joints' normal widths and remaining ratios.
 
     Joints that are not scored follow their neighbours: the carpus narrows as a whole.
     """
     carpal = float(np.mean([ratio[site] for site in ("SC", "STT", "CMC-M", "CMC-R")]))
-    scored = {site: normal[site] * ratio[site] for site in ("CMC-M", "CMC-R", "CMC-S", "SC", "SR", "STT")}
-    base = normal["SC"]
-    unscored = {"IC": 0.9 * base * (0.25 + 0.75 * carpal), "TM2": 0.85 * base * (0.25 + 0.75 * carpal)}
-    radiolunate = {"RL": normal["SR"] * (0.3 + 0.7 * 0.5 * (carpal + ratio["SR"]))}
-    return {**scored, **unscored, **radiolunate, "T1": 1.2, "": 0.0}
+    width = {name: normal["SC"] * rng.uniform(*limits) * (0.25 + 0.75 * carpal) for name, limits in _UNSCORED.items()}
+    width["RL"] = normal["SR"] * (0.3 + 0.7 * 0.5 * (carpal + ratio["SR"]))
+    for site in ("CMC-M", "CMC-R", "CMC-S", "SC", "SR", "STT"):
+        width[site] = normal[site] * ratio[site] if ratio[site] > 0.0 else _FUSED
+    return {**width, "T1": 1.2, "": 0.0}
 
 
 def withdrawn(points: tuple[tuple[float, float, str], ...], width: dict[str, float], size: float) -> np.ndarray:
-    """Returns closed control points (n, 2) in mm at a body size, each drawn back from its joint by half the joint's width.
-
-    A joint of width 0 is fused: there the bones reach 0.3 mm into each other.
-    """
+    """Returns control points (n, 2) of a closed outline in mm at a body size, each drawn back by half its joint's width."""
     xy = size * np.array([point[:2] for point in points])
-    half = np.array([0.5 * width[point[2]] if width[point[2]] > 0.0 else -0.15 for point in points])
-    half[[point[2] == "" for point in points]] = 0.0
+    half = np.array([0.5 * width[point[2]] for point in points])
     return xy + half[:, None] * curves.inward_normals(xy)
 
 

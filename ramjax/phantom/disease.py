@@ -160,7 +160,7 @@ def _lesions(rng: np.random.Generator, burden: np.ndarray, be: np.ndarray, sever
         fractions, certainty, pocket, bones = rng.random(3), rng.random(3), rng.random(3), rng.random(3)
         if be[site] == anatomy.BE_MAX and collapses:
             bone = anatomy.SITES[site].bones[0]
-            plans.append(LesionPlan(site, bone, 3, COLLAPSE_GRADE, 0.8, LABEL_90, 0.9, False))
+            plans.append(LesionPlan(site, bone, 3, COLLAPSE_GRADE, 0.8, LABEL_90, 0.72, False))
             continue
         grades, entered = np.zeros(3, int), np.zeros(3)
         for step in range(max(int(be[site]), 0)):
@@ -174,7 +174,7 @@ def _lesions(rng: np.random.Generator, burden: np.ndarray, be: np.ndarray, sever
             reach = low + (high - low) * (0.15 + 0.6 * fractions[lesion] + (0.85 - 0.6 * fractions[lesion]) * 0.6 * grown)
             faint = certainty[lesion] < (0.4, 0.2, 0.0)[grade - 1]
             bone = anatomy.SITES[site].bones[int(len(anatomy.SITES[site].bones) == 2 and bones[lesion] < 0.3)]
-            loss = 0.42 + 0.45 * certainty[lesion] if faint else 0.74 + 0.26 * certainty[lesion]
+            loss = 0.42 + 0.45 * certainty[lesion] if faint else 0.7 + 0.28 * certainty[lesion]
             label = LABEL_50 if faint else LABEL_90
             plans.append(LesionPlan(site, bone, int(lesion), grade, float(reach), label, float(loss), bool(pocket[lesion] < 0.25)))
     plans += _outside(rng, severity)

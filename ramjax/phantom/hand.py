@@ -215,6 +215,7 @@ def _image(
     thickness *= soft_tissue.skin(silhouette)
     thickness *= np.float32(xray.MU_SOFT)
     attenuation += thickness
+    xray.fuse(attenuation, *_ankylosed(body, disease), grid)
     metal = artefacts.metal(body, grid, case.side, rng)
     if metal is not None:
         attenuation += metal
@@ -223,6 +224,14 @@ def _image(
     if grid.shape != picture.shape:
         light = cv2.resize(light, picture.shape[::-1], interpolation=cv2.INTER_AREA)
     return artefacts.overlay(detector.develop(light, exposure, picture.mm), picture.mm, rng)
+
+
+def _ankylosed(body: Skeleton, disease: Disease) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns centres (n, 2) and widths (n,) in mm and axes (n,) in degrees of the fused joints."""
+    fused = np.flatnonzero((disease.jsn == anatomy.JSN_MAX) & ~disease.dislocated)
+    distal = [body.bone(anatomy.SITES[site].bones[-1]) for site in fused]
+    widths = [0.9 * bone.widths[0] if bone.kind == "long" else 11.0 * body.size for bone in distal]
+    return body.joints[fused], np.array(widths), np.array([bone.angle for bone in distal])
 
 
 def _joints(body: Skeleton, disease: Disease, picture: Frame, centres: np.ndarray) -> tuple[Joint, ...]:

@@ -22,7 +22,7 @@ _WRIST_SPOTS = {
     "Trapezium": (-100.0, -30.0, -150.0),
     "Scaphoid": (-70.0, -120.0, 60.0),
     "Lunate": (80.0, 150.0, -150.0),
-    "Radius": (-50.0, 62.0, -15.0),
+    "Radius": (-55.0, 62.0, 40.0),
     "Ulna": (40.0, -50.0, -5.0),
     "Capitate": (-95.0, 100.0, 0.0),
     "Hamate": (100.0, 40.0, 0.0),
@@ -71,7 +71,7 @@ def _place(bone: Bone, target: int, plan: LesionPlan, shape: np.ndarray, size: f
     edge, inward = bone.outline[nearest], _smooth_normal(bone.outline, nearest)
     depth = plan.reach * min(width, END_WIDTH_CAP * size)
     if plan.grade == COLLAPSE_GRADE:
-        edge, inward, across, depth = axis[0], axis[1], 0.62 * width, 0.55 * min(width, END_WIDTH_CAP * size)
+        edge, inward, across, depth = axis[0], axis[1], 0.6 * width, 0.42 * min(width, END_WIDTH_CAP * size)
     else:
         # Small bites are wider than deep, large ones undercut.
         across = depth * (0.62 + 0.1 * np.tanh(shape[0])) if plan.reach > 0.25 else depth * (0.85 + 0.15 * np.tanh(shape[0]))
@@ -86,7 +86,7 @@ def _place(bone: Bone, target: int, plan: LesionPlan, shape: np.ndarray, size: f
     tangent = np.array((-inward[1], inward[0]))
     phase = np.linspace(0.0, 2.0 * np.pi, 40, endpoint=False)
     ripple = 1.0 + sum(
-        0.07 * np.tanh(shape[1 + k]) * np.cos((k + 2) * phase + 3.0 * shape[6 + k]) for k in range(4)
+        0.12 * np.tanh(shape[1 + k]) * np.cos((k + 2) * phase + 3.0 * shape[6 + k]) for k in range(4)
     )
     outline = middle + ripple[:, None] * (across * np.cos(phase)[:, None] * tangent + depth_axis * np.sin(phase)[:, None] * inward)
     return Lesion(plan, target, outline, middle + (0.0 if plan.pocket else 0.4 * depth) * inward, depth)

@@ -36,7 +36,7 @@ _WIDTHS = {
 # Resting directions in degrees to the ulnar side: metacarpals as they fan out from the carpus, fingers at spread 1.
 _FAN = (-38.0, -6.0, 1.0, 8.5, 16.5)
 _SPREAD = (0.0, -8.0, -1.5, 5.0, 17.0)
-_BASES = np.array(((0.0, 0.0), (-12.6, 0.6), (-0.8, 0.0), (8.9, 3.0), (16.6, 6.2)))
+_BASES = np.array(((0.0, 0.0), (-12.6, 0.6), (-0.8, 0.0), (8.9, 2.6), (16.6, 5.0)))
 
 NORMAL_SPACE = {"MCP": 1.75, "PIP": 1.1, "CMC": 1.5, "SC": 1.7, "STT": 1.6, "SR": 2.0}
 """Joint space widths of a healthy young man in mm (docs/anatomy.md; Peloschek et al., Radiology 2007;245:199-206 for the fingers)."""
@@ -138,7 +138,7 @@ def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generat
 
     ratios = dict(zip(anatomy.SITE_NAMES, disease.ratio, strict=True))
     normals = dict(zip(anatomy.SITE_NAMES, normal, strict=True))
-    joint_widths = carpus.widths(normals, ratios)
+    joint_widths = carpus.widths(normals, ratios, rng)
     warp = bones.PuzzleWarp.draw(rng, wrist)
     for name, points in carpus.OUTLINES.items():
         placed.append(bones.carpal(name, warp(carpus.withdrawn(points, joint_widths, wrist)), wrist, rng))

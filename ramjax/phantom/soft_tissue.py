@@ -31,41 +31,45 @@ def render(
     """
     plump = patient.size * patient.stoutness * float(np.clip(rng.normal(1.0, 0.07), 0.86, 1.2))
     bones = {bone.name: bone for bone in skeleton.bones}
+    outlines = [_finger(bones, digit, plump, disease, rng) for digit in range(1, 6)]
+    domes = [(0.95 * width, 2.0 * FLATNESS * width) for _, width in outlines]
+    outlines = [outline for outline, _ in outlines]
+    outlines.append(_palm(bones, skeleton, plump, rng))
+    domes.append((15.0 * plump, float(rng.uniform(23.0, 30.0)) * plump))
     thickness = np.zeros(shape, np.float32)
-    cover = np.zeros(shape, np.uint8)
-    for digit in range(1, 6):
+    # The silhouette is drawn finer and averaged: its edge must not step with the coarse grid.
+    fine = 3
+    cover = np.zeros((shape[0] * fine, shape[1] * fine), np.uint8)
+    to_fine = fine * to_grid
+    to_fine[:, 2] += 0.5 * fine - 0.5
+    for outline, (reach, height) in zip(outlines, domes, strict=True):
         part = np.zeros(shape, np.uint8)
-        outline, width = _finger(bones, digit, plump, disease, rng)
         _fill(part, outline, to_grid)
-        np.maximum(thickness, _dome(part, mm, 0.95 * width, 2.0 * FLATNESS * width), out=thickness)
-        cover |= part
-    part = np.zeros(shape, np.uint8)
-    _fill(part, _palm(bones, skeleton, plump, rng), to_grid)
-    np.maximum(thickness, _dome(part, mm, 15.0 * plump, float(rng.uniform(23.0, 30.0)) * plump), out=thickness)
-    cover |= part
-    grid_sigma = 1.5 / mm
-    silhouette = cv2.GaussianBlur(cover.astype(np.float32), (0, 0), grid_sigma)
+        np.maximum(thickness, _dome(part, mm, reach, height), out=thickness)
+        _fill(cover, outline, to_fine, 255)
+    silhouette = cv2.resize(cover, shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+    silhouette = cv2.GaussianBlur(silhouette, (0, 0), 1.2 / mm)
     inside = (silhouette > 0.5).astype(np.float32)
     rows, columns = np.indices(shape, dtype=np.float32)
     for centre, radii, angle, gain in _muscles(bones, skeleton, rng):
         x, y = to_grid @ np.append(centre, 1.0)
         turned = to_grid[:, :2] @ curves.direction(angle)
-        along, across = turned / np.hypot(*turned), None
+        along = turned / np.hypot(*turned)
         across = np.array((-along[1], along[0]))
         dx, dy = columns - np.float32(x), rows - np.float32(y)
         far = ((dx * along[0] + dy * along[1]) * (mm / radii[1])) ** 2 + ((dx * across[0] + dy * across[1]) * (mm / radii[0])) ** 2
         thickness += gain * np.exp(-0.9 * far.astype(np.float32)) * inside
-    return cv2.GaussianBlur(thickness, (0, 0), 1.2 / mm), silhouette
+    return cv2.GaussianBlur(thickness, (0, 0), 0.8 / mm), silhouette
 
 
 def skin(silhouette: np.ndarray) -> np.ndarray:
     """Returns the share of the flesh's thickness near the skin: 0 outside, rising as steeply as a round body does."""
-    return np.sqrt(np.clip(2.2 * (silhouette - np.float32(0.5)), 0.0, 1.0))
+    return np.sqrt(np.clip(3.0 * (silhouette - np.float32(0.5)), 0.0, 1.0))
 
 
-def _fill(canvas: np.ndarray, outline: np.ndarray, to_grid: np.ndarray) -> None:
+def _fill(canvas: np.ndarray, outline: np.ndarray, to_grid: np.ndarray, value: int = 1) -> None:
     points = outline @ to_grid[:, :2].T + to_grid[:, 2]
-    cv2.fillPoly(canvas, [np.round(points * 16).astype(np.int32)], 1, cv2.LINE_8, 4)
+    cv2.fillPoly(canvas, [np.round(points * 16).astype(np.int32)], value, cv2.LINE_8, 4)
 
 
 def _dome(mask: np.ndarray, mm: float, reach: float, height: float) -> np.ndarray:

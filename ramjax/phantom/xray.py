@@ -60,7 +60,8 @@ def fill(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     """Returns the uint8 0/1 mask of a closed polygon within a box."""
     y0, y1, x0, x1 = box
     mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    cv2.fillPoly(mask, [np.round((pixels - (x0, y0)) * (1 << _SHIFT)).astype(np.int32)], 1, cv2.LINE_8, _SHIFT)
+    if mask.size:
+        cv2.fillPoly(mask, [np.round((pixels - (x0, y0)) * (1 << _SHIFT)).astype(np.int32)], 1, cv2.LINE_8, _SHIFT)
     return mask
 
 
@@ -75,7 +76,7 @@ def bone_attenuation(
         layer = _layer(bone, pixels, box, patient, disease, grid, rng)
         for lesion in lesions:
             if lesion.target == index:
-                _erode(layer, lesion, box, grid)
+                _erode(layer, lesion, box, grid, rng)
         y0, y1, x0, x1 = box
         total[y0:y1, x0:x1] += layer
     return total
@@ -88,7 +89,7 @@ def _layer(
     y0, y1, x0, x1 = box
     shape = (y1 - y0, x1 - x0)
     wander = rng.uniform(0.8, 1.2, 3)
-    if not shape[0] or not shape[1]:
+    if 0 in shape:
         return np.zeros(shape, np.float32)
     inside = fill(pixels, box)
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
@@ -169,28 +170,49 @@ def _image_angle(bone: Bone, grid: Grid) -> float:
     return float(np.rad2deg(np.arctan2(x, -y)))
 
 
-def _erode(layer: np.ndarray, lesion: Lesion, box: tuple, grid: Grid) -> None:
+def _erode(layer: np.ndarray, lesion: Lesion, box: tuple, grid: Grid, rng: np.random.Generator) -> None:
     """Takes a lesion out of a bone's layer, and leaves a rim of denser bone where it is of the kind that has one."""
     pixels = grid.pixels(lesion.outline)
     y0, y1, x0, x1 = grid.box(pixels, margin=int(np.ceil(2.0 / grid.mm)))
     y0, y1, x0, x1 = max(y0, box[0]), min(y1, box[1]), max(x0, box[2]), min(x1, box[3])
     if y1 <= y0 or x1 <= x0:
         return
-    hole = fill(pixels, (y0, y1, x0, x1)).astype(np.float32)
-    plan = lesion.plan
-    sigma = (0.55 if plan.label == LABEL_50 else 0.22) / grid.mm
-    soft = cv2.GaussianBlur(hole, (0, 0), sigma)
+    plan, step = lesion.plan, 1.0 / grid.mm
+    mask = fill(pixels, (y0, y1, x0, x1))
+    hole = mask.astype(np.float32)
+    blur = 0.5 if plan.label == LABEL_50 else 0.2
+    # A bite is a bowl: it takes least of the beam's path at its deep border.
+    bowl = cv2.distanceTransform(mask, cv2.DIST_L2, 5) * np.float32(grid.mm / max(0.3 * lesion.depth, 0.5))
+    crumbs = 1.0 + (0.35 if plan.grade == COLLAPSE_GRADE else 0.12) * texture.cut(texture.clouds(), hole.shape, rng)
+    gone = cv2.GaussianBlur(np.minimum(0.45 + 0.55 * bowl, 1.0) * hole, (0, 0), blur * step) * crumbs
+    halo = cv2.GaussianBlur(hole, (0, 0), (blur + 0.4) * step) * (1.0 - hole)
+    rim = 1.3 if plan.pocket else (0.5 if plan.label != LABEL_50 and plan.grade != COLLAPSE_GRADE else 0.0)
     part = layer[y0 - box[0] : y1 - box[0], x0 - box[2] : x1 - box[2]]
-    rim = 0.55 if plan.pocket else (0.22 if plan.label != LABEL_50 and plan.grade != COLLAPSE_GRADE else 0.0)
-    halo = cv2.GaussianBlur(hole, (0, 0), sigma + 0.35 / grid.mm) * (1.0 - soft)
-    part *= (1.0 - plan.loss * soft) * (1.0 + 2.2 * rim * halo)
+    part *= (1.0 - np.minimum(plan.loss * gone, 1.0)) * (1.0 + rim * halo)
+
+
+def fuse(attenuation: np.ndarray, centres: np.ndarray, widths: np.ndarray, angles: np.ndarray, grid: Grid) -> None:
+    """Bridges ankylosed joints in place: plates and gap give way to continuous bone.
+
+    `centres` (n, 2) and `widths` (n,) in mm, `angles` (n,) the joint's axis in degrees.
+    """
+    for centre, width, angle in zip(centres, widths, angles, strict=True):
+        local = np.array(((-0.55, -0.34), (0.55, -0.34), (0.55, 0.34), (-0.55, 0.34))) * width
+        pixels = grid.pixels(curves.place(local, centre, angle))
+        y0, y1, x0, x1 = grid.box(pixels, margin=int(2.0 / grid.mm) + 1)
+        if y1 <= y0 or x1 <= x0:
+            continue
+        part = attenuation[y0:y1, x0:x1]
+        weight = cv2.GaussianBlur(fill(pixels, (y0, y1, x0, x1)).astype(np.float32), (0, 0), 1.0 / grid.mm) * np.float32(0.8)
+        part += weight * (1.04 * cv2.GaussianBlur(part, (0, 0), 1.5 / grid.mm) - part)
 
 
 def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, rng: np.random.Generator) -> np.ndarray:
     """Returns the attenuation of plates seen edge-on that no outline shows, float32 (rows, columns).
 
     The floor of the proximal phalanges' sockets, the hook of the hamate (a ring), the tubercle of the scaphoid (a ring), the ridge of
-    the radius behind its joint surface, and the growth-plate scars at the metacarpals' heads.
+    the radius behind its joint surface, rims of the metacarpals' bases, and growth-plate
+    scars at their heads.
     """
     canvas = np.zeros(grid.shape, np.uint8)
     by_name = {bone.name: bone for bone in bones}
@@ -211,6 +233,11 @@ def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, 
             local = np.stack((u * half, (lift * size * rng.uniform(0.7, 1.4) + sag * half)), axis=1)
             draw(curves.place(local, bone.origin, bone.angle), rng.uniform(0.35, 0.75), 0.4)
         head = by_name[f"MC{digit}"]
+        half = 0.5 * head.widths[0]
+        u = np.linspace(-0.9, 0.9, 7)
+        for _ in range(2):
+            rim = np.stack((u * half, size * (rng.uniform(0.8, 3.4) + rng.normal(0.0, 0.45, 7))), axis=1)
+            draw(curves.place(rim, head.origin, head.angle), rng.uniform(0.1, 0.5), 0.45)
         half = 0.5 * head.widths[2]
         u = np.linspace(-0.75, 0.75, 9)
         scar = np.stack((u * half, head.length - half * (1.75 + 0.2 * np.cos(4.0 * u + rng.uniform(0, 6)))), axis=1)
@@ -225,6 +252,12 @@ def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, 
         bone = by_name[name]
         centre = bone.origin + np.array(at) * 0.5 * np.array((bone.widths[0], -bone.length)) + rng.normal(0.0, 0.5, 2) * size
         draw(centre + size * np.array(radii) * rng.uniform(0.8, 1.15, 2) * ring, strength * rng.uniform(0.6, 1.1), 0.5, closed=True)
+    for bone in bones:
+        # A carpal bone's dorsal and palmar rims lie on two contours; the inner one is seen as a second, fainter line.
+        if bone.kind == "carpal" and bone.length > 9.0 * size:
+            start, span = rng.integers(len(bone.outline)), int(len(bone.outline) * rng.uniform(0.3, 0.8))
+            inner = bone.origin + (bone.outline - bone.origin) * rng.uniform(0.8, 0.92, 2) + rng.normal(0.0, 0.5, 2) * size
+            draw(np.roll(inner, -start, axis=0)[:span], rng.uniform(0.15, 0.55), 0.45)
     radius = by_name["Radius"].outline
     top = radius[radius[:, 1] < radius[:, 1].min() + 0.62 * by_name["Radius"].widths[0]]
     face = top[(top[:, 0] > np.percentile(top[:, 0], 25)) & (top[:, 0] < np.percentile(top[:, 0], 95)) & (top[:, 1] < np.median(top[:, 1]) + 3.0)]
