@@ -55,11 +55,11 @@ def _marker(canvas: np.ndarray, grid: Grid, side: str, rng: np.random.Generator)
 
 
 def collimate(light: np.ndarray, mm: float, rng: np.random.Generator) -> None:
-    """Darkens the light beyond tilted, soft collimator edges, in place; about a third of the films have some."""
+    """Darkens the light beyond tilted, soft collimator edges, in place; three in ten films have some."""
     draws = rng.random(5)
     offsets, tilts = np.abs(rng.normal(0.0, 5.0, 4)) + 0.6, rng.normal(0.0, 1.0) + rng.normal(0.0, 0.25, 4)
     softness, leak = rng.uniform(0.4, 1.6), rng.uniform(0.6, 0.95)
-    if draws[4] > 0.38:
+    if draws[4] > 0.3:
         return
     rows, columns = light.shape
     along_y = np.arange(rows, dtype=np.float32)

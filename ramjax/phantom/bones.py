@@ -17,7 +17,8 @@ class Bone:
 
     Attributes:
       name: of `anatomy.BONES`; pisiform and triquetrum share theirs, and so do all sesamoids.
-      outline: float (n, 2), closed, before any erosion.
+      outline: float (n, 2), closed, before any erosion: the bone's whole projection, its mask.
+      body: float (n, 2), closed: the outline without the lips that reach over a neighbour; its edges bound the joint spaces.
       kind: ``long``, ``carpal`` or ``forearm``: how it is built inside.
       origin: (2,), middle of the base (long bones), centre otherwise.
       angle: direction of its axis in degrees to the ulnar side.
@@ -29,6 +30,7 @@ class Bone:
 
     name: str
     outline: np.ndarray
+    body: np.ndarray
     kind: str
     origin: np.ndarray
     angle: float
@@ -47,9 +49,11 @@ class Bone:
 
     def moved(self, move: Callable[[np.ndarray], np.ndarray], turn: float) -> "Bone":
         """Returns the bone after a map of the plane that turns its axis by `turn` degrees (forearm bones keep theirs)."""
+        outline = move(self.outline)
         return dataclasses.replace(
             self,
-            outline=move(self.outline),
+            outline=outline,
+            body=outline if self.body is self.outline else move(self.body),
             origin=move(self.origin[None])[0],
             angle=self.angle + (0.0 if self.kind == "forearm" else turn),
         )
@@ -116,14 +120,20 @@ def _mirror(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(-u, v) for u, v in reversed(points)]
 
 
-def metacarpal(name: str, base: np.ndarray, origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator) -> Bone:
-    """Returns metacarpal 2 to 5: a base that `carpus` drew (n, 2) from radial to ulnar, a waisted shaft, a rounded head with tubercles."""
+def metacarpal(
+    name: str, bases: tuple[np.ndarray, np.ndarray], origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator
+) -> Bone:
+    """Returns metacarpal 2 to 5: a waisted shaft and a rounded head with tubercles on a base that `carpus` drew.
+
+    `bases` are two (n, 2), from the radial to the ulnar side: of the outline and of the body.
+    """
     _, waist, head = widths
     side, arc = _metacarpal_head(length, waist, head)
     flare = [(1.18 * 0.5 * waist, 0.26 * length)]
     local = [*flare, *side, *arc, *_mirror(side), *_mirror(flare)]
-    outline = np.concatenate((base, curves.place(_jitter(rng, local, head), origin, angle)))
-    return Bone(name, curves.closed_spline(outline), "long", origin, angle, length, widths, 0.95 * head, metacarpal_radius(head))
+    rest = curves.place(_jitter(rng, local, head), origin, angle)
+    outline, body = (curves.closed_spline(np.concatenate((base, rest))) for base in bases)
+    return Bone(name, outline, body, "long", origin, angle, length, widths, 0.95 * head, metacarpal_radius(head))
 
 
 def thumb_metacarpal(origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator) -> Bone:
@@ -134,7 +144,7 @@ def thumb_metacarpal(origin: np.ndarray, angle: float, length: float, widths: tu
     foot = [(0.5 * b, 0.1), (0.92 * b, -1.2), (1.06 * b, 0.8), (1.02 * b, 3.2), (0.86 * b, 0.19 * length)]
     local = [(0.0, 0.3), *foot, *side, *arc, *_mirror(side), *_mirror(foot)]
     outline = curves.closed_spline(curves.place(_jitter(rng, local, head), origin, angle))
-    return Bone("MC1", outline, "long", origin, angle, length, widths, 0.9 * head, metacarpal_radius(head))
+    return Bone("MC1", outline, outline, "long", origin, angle, length, widths, 0.9 * head, metacarpal_radius(head))
 
 
 def phalanx(name: str, origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator) -> Bone:
@@ -159,7 +169,7 @@ def phalanx(name: str, origin: np.ndarray, angle: float, length: float, widths: 
     top = [(0.5 * h, length), (0.0, length - 1.6 * notch), (-0.5 * h, length)]
     local = [*foot, *side, *top, *_mirror(side), *_mirror(foot[1:])]
     outline = curves.closed_spline(curves.place(_jitter(rng, local, head), origin, angle))
-    return Bone(name, outline, "long", origin, angle, length, widths, 0.85 * head, condyle_radius(head))
+    return Bone(name, outline, outline, "long", origin, angle, length, widths, 0.85 * head, condyle_radius(head))
 
 
 def distal_phalanx(name: str, origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator) -> Bone:
@@ -172,25 +182,26 @@ def distal_phalanx(name: str, origin: np.ndarray, angle: float, length: float, w
     points = _jitter(rng, local, base)
     points[len(foot) + 3 : len(foot) + 10] += rng.normal(0.0, 0.025 * tuft, (7, 2))
     outline = curves.closed_spline(curves.place(points, origin, angle))
-    return Bone(name, outline, "long", origin, angle, length, widths, 0.7 * base)
+    return Bone(name, outline, outline, "long", origin, angle, length, widths, 0.7 * base)
 
 
-def carpal(name: str, points: np.ndarray, size: float, rng: np.random.Generator) -> Bone:
-    """Returns a carpal bone, radius or ulna from its control points (n, 2)."""
+def carpal(name: str, points: np.ndarray, body_points: np.ndarray, size: float, rng: np.random.Generator) -> Bone:
+    """Returns a carpal bone, radius or ulna from the control points (n, 2) of its outline and its body."""
     forearm = name in ("Radius", "Ulna")
-    outline = curves.closed_spline(points)
+    outline, body = curves.closed_spline(points), curves.closed_spline(body_points)
     if not forearm:
-        outline = curves.wobble(outline, rng, 0.06 * size)
-    low, high = outline.min(axis=0), outline.max(axis=0)
+        shift = curves.wobble(body, rng, 0.06 * size) - body
+        outline, body = outline + shift, body + shift
+    low, high = body.min(axis=0), body.max(axis=0)
     depth = {"Radius": 20.0, "Ulna": 14.0, "Capitate": 17.0, "Hamate": 15.0, "Trapezoid": 13.0}.get(name, 15.0) * size
     if forearm:
         top = points[points[:, 1] < 45.0 * size]
         origin = np.array((0.5 * (top[:, 0].min() + top[:, 0].max()), high[1]))
         width = float(np.ptp(top[:, 0]))
-        return Bone(name, outline, "forearm", origin, 0.0, float(high[1] - low[1]), (width, 0.45 * width, width), depth)
+        return Bone(name, outline, body, "forearm", origin, 0.0, float(high[1] - low[1]), (width, 0.45 * width, width), depth)
     channel = "PisiformTriquetrum" if name == "Triquetrum" else name
     width, height = high - low
-    return Bone(channel, outline, "carpal", 0.5 * (low + high), 0.0, float(height), (float(width),) * 3, depth)
+    return Bone(channel, outline, body, "carpal", 0.5 * (low + high), 0.0, float(height), (float(width),) * 3, depth)
 
 
 def oval(name: str, centre: np.ndarray, radii: tuple[float, float], angle: float, size: float, rng: np.random.Generator) -> Bone:
@@ -198,4 +209,4 @@ def oval(name: str, centre: np.ndarray, radii: tuple[float, float], angle: float
     phase = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
     local = np.stack((radii[0] * np.cos(phase), radii[1] * np.sin(phase)), axis=1)
     outline = curves.place(curves.wobble(local, rng, 0.03 * radii[0]), centre, angle)
-    return Bone(name, outline, "carpal", centre, angle, 2.0 * radii[1], (2.0 * radii[0],) * 3, 1.7 * radii[0])
+    return Bone(name, outline, outline, "carpal", centre, angle, 2.0 * radii[1], (2.0 * radii[0],) * 3, 1.7 * radii[0])

@@ -100,10 +100,39 @@ def widths(normal: dict[str, float], ratio: dict[str, float], rng: np.random.Gen
     return {**width, "T1": 1.2, "": 0.0}
 
 
-def withdrawn(points: tuple[tuple[float, float, str], ...], width: dict[str, float], size: float) -> np.ndarray:
-    """Returns control points (n, 2) of a closed outline in mm at a body size, each drawn back by half its joint's width."""
+LIPS: dict[str, dict[str, float]] = {
+    "Radius": {"SR": 2.2, "RL": 2.6},
+    "Scaphoid": {"STT": 2.4, "SC": 1.2, "SL": 1.0},
+    "Lunate": {"SL": 1.6},
+    "Trapezium": {"T1": 2.0},
+    "Trapezoid": {"TM2": 1.4},
+    "Capitate": {"CMC-M": 1.2, "CT": 1.0},
+    "Hamate": {"CMC-R": 1.4, "CMC-S": 1.4},
+    "MC2": {"TM2": 1.6},
+    "MC3": {"CMC-M": 1.6},
+    "MC4": {"CMC-R": 1.2},
+    "MC5": {"CMC-S": 1.4},
+}
+"""Greatest reach in mm of a bone's dorsal or palmar lip beyond a joint: there the bone's projection overlaps its neighbour's while the
+joint space shows through. These are the overlaps that RAM-H1200 annotates (`anatomy.OVERLAP_PAIRS`)."""
+
+
+def lips(name: str, rng: np.random.Generator) -> dict[str, float]:
+    """Draws how far a bone's lips reach beyond its joints in mm; about a quarter of them do not."""
+    return {joint: float(max(rng.uniform(-0.3, 1.0), 0.0) * most) for joint, most in LIPS.get(name, {}).items()}
+
+
+def withdrawn(
+    points: tuple[tuple[float, float, str], ...], width: dict[str, float], size: float, beyond: dict[str, float] | None = None
+) -> np.ndarray:
+    """Returns control points (n, 2) of a closed outline in mm at a body size, each drawn back by half its joint's width.
+
+    `beyond` names joints over which the outline instead reaches out by so many millimetres.
+    """
     xy = size * np.array([point[:2] for point in points])
     half = np.array([0.5 * width[point[2]] for point in points])
+    if beyond:
+        half = np.array([min(-size * beyond[joint], h) if beyond.get(joint) else h for (_, _, joint), h in zip(points, half, strict=True)])
     return xy + half[:, None] * curves.inward_normals(xy)
 
 

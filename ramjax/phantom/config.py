@@ -7,7 +7,7 @@ import numpy as np
 FRAMINGS = ("hand", "wrist", "mixed")
 SIDES = ("L", "R")
 
-_PURPOSES = ("traits", "follow_up", "framing", "anatomy", "disease", "lesions", "pose", "soft_tissue", "texture", "exposure", "artefacts")
+_PURPOSES = ("traits", "follow_up", "framing", "anatomy", "disease", "lesions", "pose", "soft_tissue", "texture", "exposure", "artefacts", "spots")
 _SHARED = 255
 
 

@@ -89,7 +89,7 @@ def render(config: PhantomConfig, case: Case) -> Phantom:
     disease = disease_of(config, case, patient)
     pose = skeleton.sample_pose(stream(config, "pose", case.patient, case.visit, case.side), disease.drift, patient.severity)
     body = skeleton.build(patient, disease, pose, stream(config, "anatomy", case.patient))
-    placed = lesions.locate(body, disease.lesions, stream(config, "lesions", case.patient, 1, case.side))
+    placed = lesions.locate(body, disease.lesions, stream(config, "spots", case.patient, side=case.side))
     picture = frame(config, case, body, pose)
 
     flesh = _flesh(config, case, body, patient, disease, picture)
@@ -241,7 +241,7 @@ def _joints(body: Skeleton, disease: Disease, picture: Frame, centres: np.ndarra
     for index, site in enumerate(anatomy.SITES):
         x, y = centres[index] + 0.5
         if site.name in _BONE_BOXES:
-            pixels = body.bone(_BONE_BOXES[site.name]).outline @ picture.to_pixels[:, :2].T + picture.to_pixels[:, 2] + 0.5
+            pixels = body.bone(_BONE_BOXES[site.name]).body @ picture.to_pixels[:, :2].T + picture.to_pixels[:, 2] + 0.5
             margin = _BONE_MARGIN * body.size / picture.mm
             (x0, y0), (x1, y1) = pixels.min(axis=0) - margin, pixels.max(axis=0) + margin
         else:

@@ -67,8 +67,8 @@ def locate(skeleton: Skeleton, plans: tuple[LesionPlan, ...], rng: np.random.Gen
 
 def _place(bone: Bone, target: int, plan: LesionPlan, shape: np.ndarray, size: float) -> Lesion:
     spot, width, axis = _spot(bone, plan, shape, size)
-    nearest = int(np.argmin(((bone.outline - spot) ** 2).sum(axis=1)))
-    edge, inward = bone.outline[nearest], _smooth_normal(bone.outline, nearest)
+    nearest = int(np.argmin(((bone.body - spot) ** 2).sum(axis=1)))
+    edge, inward = bone.body[nearest], _smooth_normal(bone.body, nearest)
     depth = plan.reach * min(width, END_WIDTH_CAP * size)
     if plan.grade == COLLAPSE_GRADE:
         edge, inward, across, depth = axis[0], axis[1], 0.6 * width, 0.42 * min(width, END_WIDTH_CAP * size)
@@ -111,17 +111,17 @@ def _spot(bone: Bone, plan: LesionPlan, shape: np.ndarray, size: float) -> tuple
         middle = bone.origin
         width = min(bone.length, bone.widths[0])
     elif bone.kind == "forearm":
-        middle = np.array((bone.origin[0], bone.outline[:, 1].min() + 0.45 * bone.widths[0]))
+        middle = np.array((bone.origin[0], bone.body[:, 1].min() + 0.45 * bone.widths[0]))
         width = bone.widths[0]
     else:
         middle = bone.at(0.0, 0.3 * bone.widths[0])
         width = bone.widths[0]
     # The margin lies where a ray from the middle leaves the bone.
-    rays = bone.outline - middle
+    rays = bone.body - middle
     reach = rays / np.maximum(np.hypot(*rays.T), 1e-6)[:, None]
-    spot = bone.outline[int(np.argmax(reach @ towards))]
+    spot = bone.body[int(np.argmax(reach @ towards))]
     end = curves.direction(bone.angle) if bone.kind != "long" else -curves.direction(bone.angle)
-    top = bone.outline[int(np.argmax(reach @ end))]
+    top = bone.body[int(np.argmax(reach @ end))]
     return spot, width, (top, -end)
 
 

@@ -141,7 +141,8 @@ def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generat
     joint_widths = carpus.widths(normals, ratios, rng)
     warp = bones.PuzzleWarp.draw(rng, wrist)
     for name, points in carpus.OUTLINES.items():
-        placed.append(bones.carpal(name, warp(carpus.withdrawn(points, joint_widths, wrist)), wrist, rng))
+        outline, body = (warp(carpus.withdrawn(points, joint_widths, wrist, beyond)) for beyond in (carpus.lips(name, rng), None))
+        placed.append(bones.carpal(name, outline, body, wrist, rng))
     pisiform = warp(wrist * np.array(((17.6, 19.4),)))[0] + rng.normal(0.0, 0.9, 2) * size
     placed.append(bones.oval("PisiformTriquetrum", pisiform, (5.4 * size, 6.8 * size), rng.normal(-10.0, 12.0), size, rng))
 
@@ -152,8 +153,11 @@ def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generat
             placed.append(bones.thumb_metacarpal(origin, angle, length("MC", 1), width("MC", 1), rng))
         else:
             origin = warp(wrist * _BASES[digit - 1][None])[0]
-            base = warp(carpus.withdrawn(carpus.METACARPAL_BASES[f"MC{digit}"], joint_widths, wrist))
-            placed.append(bones.metacarpal(f"MC{digit}", base, origin, angle, length("MC", digit), width("MC", digit), rng))
+            name = f"MC{digit}"
+            base = tuple(
+                warp(carpus.withdrawn(carpus.METACARPAL_BASES[name], joint_widths, wrist, beyond)) for beyond in (carpus.lips(name, rng), None)
+            )
+            placed.append(bones.metacarpal(name, base, origin, angle, length("MC", digit), width("MC", digit), rng))
         for rank, kind in enumerate(("PP", "MP", "DP")):
             if digit == 1 and kind == "MP":
                 continue
@@ -189,8 +193,8 @@ def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generat
     for name, points in _wrist_points().items():
         joints[site(name)] = carpus.deviate(warp(wrist * points), pose.wrist, disease.collapse, wrist).mean(axis=0)
     for name, bone in (("Tm", "Trapezium"), ("S", "Scaphoid"), ("L", "Lunate")):
-        outline = moved[bone].outline
-        joints[site(name)] = 0.5 * (outline.min(axis=0) + outline.max(axis=0))
+        body = moved[bone].body
+        joints[site(name)] = 0.5 * (body.min(axis=0) + body.max(axis=0))
     joints[site("CMC-T")] = moved["MC1"].origin + 2.0 * size * curves.direction(moved["MC1"].angle)
     return Skeleton(tuple(placed), joints, normal, space, size)
 

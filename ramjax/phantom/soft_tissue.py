@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.phantom import curves
+from ramjax.phantom import carpus, curves
 from ramjax.phantom.cohort import Patient
 from ramjax.phantom.disease import Disease
 from ramjax.phantom.skeleton import Skeleton
@@ -107,25 +107,28 @@ def _palm(bones: dict, skeleton: Skeleton, plump: float, rng: np.random.Generato
     thumb, index, little = bones["MC1"], bones["MC2"], bones["MC5"]
     web = [bones[f"PP{digit}"].at(0.0, 0.26 * bones[f"PP{digit}"].length) for digit in (2, 3, 4, 5)]
     edge = [bones["PP2"].at(-9.5 * plump, 0.1 * bones["PP2"].length), bones["PP5"].at(8.0 * plump, 0.1 * bones["PP5"].length)]
-    size = skeleton.size
+    size = skeleton.size * carpus.SCALE
     between = 0.5 * (bones["PP1"].at(4.0 * plump, 0.16 * bones["PP1"].length) + index.at(-9.0 * plump, 0.62 * index.length))
     crotch = 0.35 * bones["PP1"].at(0.0, 0.1 * bones["PP1"].length) + 0.65 * index.at(0.0, 0.55 * index.length)
     crotch = 0.6 * crotch + 0.4 * between
     hypothenar = float(rng.uniform(9.0, 13.0)) * plump
-    narrow, wide = rng.uniform(26.5, 29.5) * plump, rng.uniform(1.0, 1.22)
-    wrist_y = 30.0 * size
+    wide = rng.uniform(1.0, 1.22)
+    y = 32.0 * size
+    radial = float(bones["Radius"].outline[:, 0].min()) - rng.uniform(4.5, 7.5) * plump
+    ulnar = float(bones["Ulna"].outline[:, 0].max()) + rng.uniform(4.5, 8.0) * plump
+    trapezium, triquetrum = bones["Trapezium"].outline[:, 0].min(), bones["PisiformTriquetrum"].outline[:, 0].max()
     outline = [
         edge[0], *[0.5 * (a + b) for a, b in zip(web[:-1], web[1:], strict=True)], edge[1],
         little.at(hypothenar, 0.8 * little.length), little.at(hypothenar * 1.12, 0.35 * little.length),
-        np.array((27.5 * plump, 14.0 * size)), np.array((narrow + 2.0, wrist_y)), np.array((narrow + 1.0, wrist_y + 22.0)),
-        np.array((narrow * wide, 85.0)), np.array((narrow * wide * 1.04, 170.0)), np.array((-narrow * wide * 1.04, 170.0)),
-        np.array((-narrow * wide, 85.0)), np.array((-narrow, wrist_y + 22.0)), np.array((-narrow, wrist_y)),
-        np.array((-28.5 * plump, 15.0 * size)), thumb.at(-10.0 * plump, 0.12 * thumb.length), thumb.at(-11.2 * plump, 0.6 * thumb.length),
-        thumb.at(-11.0 * plump, 0.95 * thumb.length), bones["PP1"].at(0.0, 0.3 * bones["PP1"].length),
-        crotch, index.at(-9.0 * plump, 0.72 * index.length), index.at(-10.5 * plump, 0.95 * index.length),
+        np.array((max(triquetrum + 7.0 * plump, ulnar - 2.0), 17.0 * size)), np.array((ulnar, y)), np.array((ulnar - 0.5, y + 20.0)),
+        np.array((ulnar * wide, 88.0)), np.array((ulnar * wide * 1.04, 170.0)), np.array((radial * wide * 1.04, 170.0)),
+        np.array((radial * wide, 88.0)), np.array((radial + 0.5, y + 20.0)), np.array((radial, y)),
+        np.array((min(trapezium - 5.5 * plump, radial + 2.0), 14.0 * size)), thumb.at(-9.5 * plump, 0.12 * thumb.length),
+        thumb.at(-11.2 * plump, 0.6 * thumb.length), thumb.at(-11.0 * plump, 0.95 * thumb.length),
+        bones["PP1"].at(0.0, 0.3 * bones["PP1"].length), crotch, index.at(-9.0 * plump, 0.72 * index.length),
+        index.at(-10.5 * plump, 0.95 * index.length),
     ]  # fmt: skip
-    points = np.array(outline)
-    return curves.closed_spline(points)
+    return curves.closed_spline(np.array(outline))
 
 
 def _muscles(bones: dict, skeleton: Skeleton, rng: np.random.Generator) -> list[tuple[np.ndarray, tuple[float, float], float, float]]:

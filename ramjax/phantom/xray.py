@@ -73,7 +73,9 @@ def bone_attenuation(
     for index, bone in enumerate(bones):
         pixels = grid.pixels(bone.outline)
         box = grid.box(pixels)
-        layer = _layer(bone, pixels, box, patient, disease, grid, rng)
+        layer = _layer(bone, grid.pixels(bone.body), box, patient, disease, grid, rng)
+        if bone.body is not bone.outline:
+            layer += _lips(pixels, box, layer, grid)
         for lesion in lesions:
             if lesion.target == index:
                 _erode(layer, lesion, box, grid, rng)
@@ -114,6 +116,15 @@ def _layer(
     whole *= np.float32(2.0 * MU_CORTEX)
     whole += spongy
     return whole
+
+
+def _lips(pixels: np.ndarray, box: tuple, layer: np.ndarray, grid: Grid) -> np.ndarray | float:
+    """Returns the attenuation of what the outline adds to the body: thin plates with a bright edge."""
+    mask = fill(pixels, box)
+    if not mask.size:
+        return 0.0
+    edge = np.minimum(cv2.distanceTransform(mask, cv2.DIST_L2, 3) * np.float32(grid.mm / 1.1), 1.0)
+    return np.where(layer > 0.0, np.float32(0.0), np.float32(1.5 * MU_CORTEX) * np.sqrt(edge * (2.0 - edge)))
 
 
 def _make(bone: Bone, patient: Patient, disease: Disease, wander: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
@@ -255,10 +266,10 @@ def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, 
     for bone in bones:
         # A carpal bone's dorsal and palmar rims lie on two contours; the inner one is seen as a second, fainter line.
         if bone.kind == "carpal" and bone.length > 9.0 * size:
-            start, span = rng.integers(len(bone.outline)), int(len(bone.outline) * rng.uniform(0.3, 0.8))
-            inner = bone.origin + (bone.outline - bone.origin) * rng.uniform(0.8, 0.92, 2) + rng.normal(0.0, 0.5, 2) * size
+            start, span = rng.integers(len(bone.body)), int(len(bone.body) * rng.uniform(0.3, 0.8))
+            inner = bone.origin + (bone.body - bone.origin) * rng.uniform(0.8, 0.92, 2) + rng.normal(0.0, 0.5, 2) * size
             draw(np.roll(inner, -start, axis=0)[:span], rng.uniform(0.15, 0.55), 0.45)
-    radius = by_name["Radius"].outline
+    radius = by_name["Radius"].body
     top = radius[radius[:, 1] < radius[:, 1].min() + 0.62 * by_name["Radius"].widths[0]]
     face = top[(top[:, 0] > np.percentile(top[:, 0], 25)) & (top[:, 0] < np.percentile(top[:, 0], 95)) & (top[:, 1] < np.median(top[:, 1]) + 3.0)]
     face = face[np.argsort(face[:, 0])]
