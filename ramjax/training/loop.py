@@ -110,13 +110,13 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         progress.pause(time.perf_counter() - began)
 
     # 4. The loop. `state` is always that after `done` steps, so that it can be saved wherever a signal is looked at.
+    train_step: Callable | None = None
+    pending: tuple[int, dict[str, jax.Array]] | None = None
     with preemption.deferred():
         try:
             if _due(start, config.train.eval_every, steps) and not writer.has(start, "validation/"):
                 validate()
             batches = _make_train_batches(config, train_source, start)
-            train_step: Callable | None = None
-            pending: tuple[int, dict[str, jax.Array]] | None = None
             for batch in progress.timed(_prefetch_to_device(batches, mesh)):
                 preemption.check()
                 if train_step is None:
@@ -128,14 +128,10 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
                 # The metrics of the step before: the devices compute this one meanwhile, and the queue stays short.
                 _finish_step(config, pending, writer, progress)
                 pending = (done, metrics)
-                evaluate_now, save_now = (
-                    _due(done, config.train.eval_every, steps),
-                    _due(done, config.train.checkpoint_every, steps),
-                )
+                evaluate_now = _due(done, config.train.eval_every, steps)
+                save_now = _due(done, config.train.checkpoint_every, steps)
                 if evaluate_now or save_now:
-                    _finish_step(
-                        config, pending, writer, progress
-                    )  # a state with a loss that is not finite is not saved
+                    _finish_step(config, pending, writer, progress)  # a state whose loss is not finite is not saved
                     pending = None
                 if save_now:
                     began = time.perf_counter()
@@ -143,17 +139,15 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
                     progress.pause(time.perf_counter() - began)
                 if evaluate_now:
                     validate()
-        except Preempted:
+        except (Preempted, Exception) as error:
+            # Ctrl-C reaches data workers too, and their end looks like a failure of reading.
+            if not (isinstance(error, Preempted) or preemption.requested):
+                raise
+            _finish_step(config, pending, writer, progress)
             checkpoints.save_latest(done, state)
             checkpoints.wait()
             log.info("Stopped and saved after step %d of %d; the same command goes on from there.", done, steps)
-            raise
-        except Exception:
-            if preemption.requested:  # Ctrl-C reaches data workers too, and their end looks like a failure
-                checkpoints.save_latest(done, state)
-                checkpoints.wait()
-                raise Preempted from None
-            raise
+            raise Preempted from None
         finally:
             progress.close()
             writer.close()

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Passes the tests: makes the environment and runs pytest.
+#   launch/test.sh [--dry-run] [arguments of pytest, such as tests/training -m 'not slow']
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+run "$python" -m pytest -n auto --dist loadfile ${arguments[@]+"${arguments[@]}"}

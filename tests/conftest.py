@@ -1,0 +1,34 @@
+"""Settings of every test: JAX on the CPU, compiled programs kept between runs, flags parsed for Grain's workers."""
+
+import os
+import pathlib
+
+ROOT = pathlib.Path(__file__).parent.parent
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+import pytest  # noqa: E402
+from absl import flags  # noqa: E402
+
+flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory, worker_id) -> pathlib.Path:
+    """Folder of prepared data sets, one for all workers of a test run; whoever opens one first prepares it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "data"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def debug_config(data_dir):
+    """The typed config of experiments/debug.py on the tests' data."""
+    from experiments import debug
+    from ramjax import config as config_lib
+
+    config = debug.get_config()
+    config.data.data_dir = str(data_dir)
+    return config_lib.from_config_dict(config)

@@ -1,0 +1,190 @@
+"""The loop around a tiny job: going on exactly, stopping well, and saying what is wrong."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from ramjax.config import ConfigError
+from ramjax.data import pipeline
+from ramjax.training import sharding, step
+from ramjax.training.checkpoints import Checkpoints
+from ramjax.training.errors import RunError
+from ramjax.training.preemption import Preempted
+from ramjax.training.state import abstract_state, restore_best
+from ramjax.training.writers import read_metrics
+from tests.training import tiny_job
+
+TIMES = ("train/examples_per_second", "train/data_wait_share")
+
+
+@pytest.fixture
+def config(monkeypatch, debug_config):
+    tiny_job.install(monkeypatch)
+    return tiny_job.tiny(debug_config, steps=9, log_every=2, eval_every=4, checkpoint_every=3, keep_checkpoints=2)
+
+
+def final_state(config, workdir):
+    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
+    return checkpoints.restore_latest(abstract_state(config, sharding.make_mesh(config)))
+
+
+def outcome(config, workdir):
+    """All that must not depend on where a run was interrupted: bytes of the state, metrics, best step, test metrics."""
+    state = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(final_state(config, workdir))]
+    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(workdir / "metrics.jsonl")]
+    best = Checkpoints(workdir / "checkpoints", read_only=True)
+    return state, rows, best.best_step, best.best_score, json.loads((workdir / "eval_test.json").read_text())
+
+
+def test_a_run_learns_and_leaves_everything(config, tmp_path, capsys):
+    tiny_job.go(config, tmp_path)
+    names = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
+    assert names == {
+        "config.json", "versions.json", "parameters.txt", "log.txt", "metrics.jsonl", "tensorboard", "checkpoints",
+        "eval_test.json", "test_grid.png",
+    }  # fmt: skip
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows if "train/loss" in row] == [2, 4, 6, 8, 9]
+    assert [row["step"] for row in rows if "validation/bones/dsc" in row] == [4, 8, 9]
+    losses = [row["train/loss"] for row in rows if "train/loss" in row]
+    assert losses[-1] < losses[0]
+    assert {path.name for path in (tmp_path / "checkpoints" / "latest").iterdir() if path.is_dir()} == {"6", "9"}
+    test = json.loads((tmp_path / "eval_test.json").read_text())
+    assert test["bones/dsc/n"] == test["records"] == tiny_job.RECORDS["test"]
+    assert "not a medical device" in test["note"]
+    shown = capsys.readouterr().out
+    assert "bones/dsc" in shown
+    assert str(tmp_path / "eval_test.json") in shown
+    assert (tmp_path / "test_grid.png").read_text() == "[0, 1] [0, 1] 2"
+
+
+def test_the_best_on_validation_is_the_one_tested(config, tmp_path):
+    tiny_job.go(config, tmp_path)
+    rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "validation/selection" in row]
+    best = max(rows, key=lambda row: row["validation/selection"])
+    state, chosen = restore_best(tmp_path, config, sharding.make_mesh(config))
+    assert int(state.step) == best["step"] == json.loads((tmp_path / "eval_test.json").read_text())["step"]
+    assert chosen == "the best on validation"
+
+
+def test_a_run_interrupted_anywhere_ends_the_same(config, tmp_path):
+    """Wherever the loop looks for a signal, in steps, validations and the test, it can stop and go on exactly."""
+    looks = tiny_job.go(config, tmp_path / "whole").looks
+    expected = outcome(config, tmp_path / "whole")
+    assert looks > 9 + 3 * 3 + 4 - 1  # steps, three validations of three batches, a test of four
+    for look in range(1, looks + 1):
+        workdir = tmp_path / f"stopped{look}"
+        with pytest.raises(Preempted):
+            tiny_job.go(config, workdir, look)
+        tiny_job.go(config, workdir)
+        assert outcome(config, workdir) == expected, f"interrupted at look {look}"
+        shutil.rmtree(workdir)
+
+
+def test_a_run_killed_without_warning_ends_the_same(config, tmp_path, monkeypatch):
+    """Power loss after step 10: the checkpoint of step 6 is the last, rows and a best of later steps are there already."""
+    config = tiny_job.tiny(config, steps=12, log_every=1, eval_every=4, checkpoint_every=6)
+    tiny_job.go(config, tmp_path / "whole")
+
+    def batches_until_death(*args, start_step, **kwargs):
+        for number, batch in enumerate(tiny_job.make_train_batches(*args, start_step=start_step, **kwargs), start_step):
+            if number == 11:
+                raise SystemExit("killed")
+            yield batch
+
+    monkeypatch.setattr(pipeline, "make_train_batches", batches_until_death)
+    with pytest.raises(SystemExit):
+        tiny_job.go(config, tmp_path / "killed")
+    assert max(row["step"] for row in read_metrics(tmp_path / "killed" / "metrics.jsonl")) > 6
+    monkeypatch.setattr(pipeline, "make_train_batches", tiny_job.make_train_batches)
+    tiny_job.go(config, tmp_path / "killed")
+    assert outcome(config, tmp_path / "killed") == outcome(config, tmp_path / "whole")
+
+
+def test_a_damaged_newest_checkpoint_is_done_again(config, tmp_path, capsys):
+    tiny_job.go(config, tmp_path / "run")
+    expected = outcome(config, tmp_path / "run")
+    for file in (tmp_path / "run" / "checkpoints" / "latest" / "9").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"?")
+    tiny_job.go(config, tmp_path / "run")
+    shown = capsys.readouterr()
+    assert "latest/9 is damaged" in shown.err
+    assert "Going on from step 6" in shown.out
+    assert outcome(config, tmp_path / "run") == expected
+
+
+def test_a_finished_run_is_only_tested_again(config, tmp_path, capsys):
+    tiny_job.go(config, tmp_path)
+    expected = outcome(config, tmp_path)
+    capsys.readouterr()
+    tiny_job.go(config, tmp_path)
+    assert "All 9 steps were done before" in capsys.readouterr().out
+    assert outcome(config, tmp_path) == expected
+
+
+def test_eval_repeats_the_test_and_touches_no_checkpoint(config, tmp_path):
+    tiny_job.go(config, tmp_path, mode="train")
+    assert not (tmp_path / "eval_test.json").exists()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "checkpoints").rglob("*")}
+    tiny_job.go(config, tmp_path, mode="eval")
+    first = (tmp_path / "eval_test.json").read_bytes()
+    tiny_job.go(config, tmp_path, mode="eval")
+    assert (tmp_path / "eval_test.json").read_bytes() == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "checkpoints").rglob("*")} == before
+
+
+def test_eval_of_an_untrained_run_says_so(config, tmp_path):
+    with pytest.raises(RunError, match="has no checkpoint; train first"):
+        tiny_job.go(config, tmp_path, mode="eval")
+
+
+@pytest.mark.parametrize(("key", "words"), [("loss/bones", "loss of bones"), ("grad_norm", "grad_norm")])
+def test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoints(config, tmp_path, monkeypatch, key, words):
+    healthy = tiny_job.make_train_step
+
+    def make_sick_step(config):
+        def sick_step(state, batch):
+            state, metrics = healthy(config)(state, batch)
+            bad = jax.numpy.where(state.step == 6, np.nan, 0.0)  # step 6 is to be saved
+            return state.replace(params=jax.tree.map(lambda p: p + bad, state.params)), metrics | {
+                key: metrics[key] + bad
+            }
+
+        return sick_step
+
+    monkeypatch.setattr(step, "make_train_step", make_sick_step)
+    with pytest.raises(RunError, match=rf"^The {words} is not finite at step 6; lower optimizer\.learning_rate"):
+        tiny_job.go(config, tmp_path)
+    state = final_state(config, tmp_path)
+    assert int(state.step) == 3
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(state))
+
+
+def test_a_batch_of_another_shape_does_not_recompile(config, tmp_path, monkeypatch):
+    def odd_batches(*args, **kwargs):
+        for number, batch in enumerate(tiny_job.make_train_batches(*args, **kwargs)):
+            yield batch if number != 4 else {name: value[:2] for name, value in batch.items()}
+
+    monkeypatch.setattr(pipeline, "make_train_batches", odd_batches)
+    with pytest.raises(TypeError, match="compiled"):
+        tiny_job.go(config, tmp_path)
+
+
+def test_an_unknown_split_is_one_sentence(config, tmp_path, monkeypatch):
+    def no_such(data, split):
+        raise ValueError(f"There is no split {split!r}.")
+
+    monkeypatch.setattr(pipeline, "open_source", no_such)
+    with pytest.raises(RunError, match=r"^There is no split 'train'\.$"):
+        tiny_job.go(config, tmp_path)
+
+
+def test_more_devices_than_there_are_is_a_config_error(config):
+    wrong = dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, data=jax.device_count() + 1))
+    with pytest.raises(ConfigError, match=r"mesh\.data is \d+, but there are \d+ devices; use"):
+        sharding.make_mesh(wrong)

@@ -1,0 +1,122 @@
+"""A job that trains in milliseconds: hand-made batches and a linear model in place of the pipeline and the network.
+
+The loop, the checkpoints and the run directory around it are the real ones.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ramjax.data import pipeline
+from ramjax.evaluation import pictures
+from ramjax.training import run_dir, step
+from ramjax.training.loop import run
+from ramjax.training.preemption import Preempted, Preemption
+
+RECORDS = {"train": 10, "validation": 5, "test": 7}
+
+
+class Source(list):
+    name = "tiny"
+
+
+class StopAt(Preemption):
+    """Told to stop at the n-th time the loop looks; never for None."""
+
+    def __init__(self, look: int | None = None):
+        super().__init__()
+        self.looks, self._stop_at = 0, look
+
+    def check(self) -> None:
+        self.looks += 1
+        if self.looks == self._stop_at:
+            raise Preempted
+
+
+def init_state(config):
+    key = jax.random.key(config.seed)
+    params = {"w": jax.random.normal(key, (3,)), "b": jnp.zeros(())}
+    momentum = jax.tree.map(jnp.zeros_like, params)
+    return step.TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=momentum, ema_params=params)
+
+
+def make_train_step(config):
+    """Momentum on a least-squares loss, with noise that depends on the step as dropout would."""
+
+    def train_step(state, batch):
+        noise = jax.random.normal(jax.random.fold_in(jax.random.key(config.seed), state.step), (3,))
+
+        def loss_of(params):
+            return jnp.mean((batch["x"] @ (params["w"] + 0.01 * noise) + params["b"] - batch["y"]) ** 2)
+
+        loss, grads = jax.value_and_grad(loss_of)(state.params)
+        momentum = jax.tree.map(lambda m, g: 0.9 * m + g, state.opt_state, grads)
+        params = jax.tree.map(lambda p, m: p - 0.05 * m, state.params, momentum)
+        ema = jax.tree.map(lambda e, p: 0.9 * e + 0.1 * p, state.ema_params, params)
+        metrics = {"loss": loss, "grad_norm": jnp.abs(grads["b"]), "learning_rate": jnp.float32(0.05)}
+        metrics |= {f"loss/{task}": loss / len(config.tasks) for task in config.tasks}
+        return step.TrainState(step=state.step + 1, params=params, opt_state=momentum, ema_params=ema), metrics
+
+    return train_step
+
+
+def make_eval_step(config):
+    def eval_step(state, batch):
+        return {"error": (batch["x"] @ state.ema_params["w"] + state.ema_params["b"] - batch["y"]) ** 2}
+
+    return eval_step
+
+
+def summarize(config, counts):
+    error = np.concatenate([batch["error"] for batch in counts])
+    return {"bones/dsc": float(np.exp(-error.mean())), "bones/dsc/n": len(error)}
+
+
+def _rows(indices, valid):
+    x = np.stack([np.random.default_rng(index).normal(size=3) for index in indices]).astype(np.float32)
+    y = x @ np.float32([1, -2, 0.5]) + np.float32(0.1)
+    return {"x": x, "y": y, "valid": np.array(valid), "index": np.int32(indices), "image": x, "boxes": x}
+
+
+def make_train_batches(data, source, *, seed, start_step, steps, process_index, process_count):
+    for number in range(start_step, steps):
+        rng = np.random.default_rng((seed, number))
+        yield _rows(rng.choice(len(source), data.batch_size), [True] * data.batch_size)
+
+
+def make_eval_batches(data, source, *, process_index, process_count):
+    size = data.eval_batch_size
+    for first in range(0, len(source), size):
+        indices = np.arange(first, first + size)
+        yield _rows(indices, indices < len(source))
+
+
+def install(monkeypatch) -> None:
+    """Puts the tiny job's parts where the loop looks for the real ones."""
+    for function in (init_state, make_train_step, make_eval_step, summarize):
+        monkeypatch.setattr(step, function.__name__, function)
+    monkeypatch.setattr(step, "make_predict_step", lambda config: lambda state, image, boxes: {"boxes": boxes})
+    monkeypatch.setattr(pipeline, "open_source", lambda data, split: Source(range(RECORDS[split])))
+    monkeypatch.setattr(pipeline, "make_train_batches", make_train_batches)
+    monkeypatch.setattr(pipeline, "make_eval_batches", make_eval_batches)
+
+    def save_test_grid(path, source_records, examples, predictions):
+        path.write_text(f"{source_records} {[int(example['index']) for example in examples]} {len(predictions)}")
+
+    monkeypatch.setattr(pictures, "save_test_grid", save_test_grid)
+
+
+def tiny(config, **train):
+    """`config` with one task and the lengths given."""
+    data = dataclasses.replace(config.data, batch_size=4, eval_batch_size=2)
+    return dataclasses.replace(config, tasks=("bones",), data=data, train=dataclasses.replace(config.train, **train))
+
+
+def go(config, workdir, look=None, mode="train_and_eval") -> StopAt:
+    """Runs the job as `main` does; returns how often the loop looked for a signal, raises Preempted at look `look`."""
+    run_dir.prepare(workdir, config)
+    with run_dir.logging_to(workdir / "log.txt"), StopAt(look) as preemption:
+        run(config, workdir, mode, preemption)
+    return preemption
