@@ -54,7 +54,8 @@ def vary_grey(image: np.ndarray, augment: AugmentConfig, rng: np.random.Generato
     """Returns another image, float32 (H, W) in 0..1: changed curve, illumination, sharpness and noise, and markers."""
     image = cv2.pow(image, _log_uniform(augment.gamma, rng)) if augment.gamma else image.copy()
     contrast = _log_uniform(augment.contrast, rng)
-    offset = cv2.mean(image)[0] * (1 - contrast) + rng.uniform(-augment.brightness, augment.brightness)
+    mean = cv2.mean(image, (image > 0).view(np.uint8))[0]  # Without padding and the black around a hand.
+    offset = mean * (1 - contrast) + rng.uniform(-augment.brightness, augment.brightness)
     image = cv2.addWeighted(image, contrast, image, 0, offset)
     if augment.brightness:
         _add_gradient(image, augment.brightness, rng)
@@ -82,7 +83,7 @@ def _show_wrist_only(placement: Placement, record: Record, canvas: CanvasConfig,
     if rng.random() < 0.5:
         return placement
     shown = side * geometry.linear_scale(placement.affine)
-    magnify = rng.uniform(1, max(1, _WRIST_FILL * canvas.height / shown))
+    magnify = rng.uniform(1, max(1, min(_WRIST_FILL * canvas.height, canvas.width) / shown))
     x, y = geometry.apply(placement.affine, center[::-1])
     extent = np.array((canvas.width, canvas.height))
     to_x, to_y = extent / 2 + rng.uniform(-1, 1, 2) * np.maximum(0, extent - magnify * shown) / 2

@@ -89,7 +89,7 @@ def apply(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
 def apply_to_boxes(affine: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Maps boxes (N, 4): each becomes the bounding box of the image of its inscribed ellipse.
 
-    Exact for shifts, scalings and mirroring. Under rotation a square keeps its size, as a joint does, where the bounding
+    Exact for shifts, scaling and mirroring. Under rotation a square keeps its size, as a joint does, where the bounding
     box of its corners would grow.
     """
     boxes = np.asarray(boxes, float).reshape(-1, 4)

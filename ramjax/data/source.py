@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import fcntl
 import importlib
+import io
 import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,8 @@ class Source(Sequence):
         return len(self.examples)
 
     def __getitem__(self, index: int) -> Record:
+        if not 0 <= index < len(self):
+            raise IndexError(f"Record {index} of {self.name}, which has {len(self)}.")
         return features.decode(self.examples[index])
 
 
@@ -48,7 +51,7 @@ def open_source(data: DataConfig, split: str) -> Source:
     Raises:
       ValueError: the data set, its config or its split is unknown.
     """
-    builder = _prepare(make_builder(data))
+    builder = _prepare(data)
     try:
         examples = builder.as_data_source(split, decoders=features.skip_image_decoding())
     except (KeyError, ValueError) as error:
@@ -74,17 +77,38 @@ def make_builder(data: DataConfig) -> tfds.core.DatasetBuilder:
     return module.Builder(config=data.builder_config, data_dir=folder, file_format=FILE_FORMAT)
 
 
-def _prepare(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
+def _prepare(data: DataConfig) -> tfds.core.DatasetBuilder:
     """Prepares the data set where it is absent: once, however many runs ask for it at a time."""
-    if not builder.is_prepared():
+    builder = make_builder(data)
+    done = builder.data_path / "dataset_info.json"  # TFDS writes a data set beside its place, then renames it.
+    if not done.exists():
         with _locked(builder.data_path.parent):
-            if not builder.is_prepared():
+            if not done.exists():
                 for leftover in builder.data_path.parent.glob(f"incomplete.*_{builder.version}"):
-                    shutil.rmtree(leftover)  # Of a run that was killed: TFDS writes beside, then renames.
+                    shutil.rmtree(leftover)  # Of a run that was killed.
                 logging.info("Preparing data set %s in %s (once).", builder.info.full_name, builder.data_path)
-                builder.download_and_prepare()
+                try:
+                    with _without_tfds_progress():
+                        builder.download_and_prepare()
+                except OSError as error:
+                    raise OSError(
+                        f"Data set {builder.info.full_name} could not be prepared in {builder.data_path}: {error}; "
+                        "make room there or name another folder in data.data_dir."
+                    ) from error
+        builder = make_builder(data)  # One made before another run prepared the data set does not know its splits.
     logging.info("Data set %s is in %s.", builder.info.full_name, builder.data_path)
     return builder
+
+
+@contextlib.contextmanager
+def _without_tfds_progress() -> Iterator[None]:
+    """Leaves progress to the builders: TFDS speaks of downloading, and knows no totals."""
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.enable_progress_bar()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ import collections
 import dataclasses
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent import futures
 from typing import Any, ClassVar
@@ -48,8 +50,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS: ClassVar = [
         RamPhantomConfig(
             name="small",
-            description="320 hands of 160 patients at a third of the native resolution: a first model in minutes.",
-            hands=phantom.PhantomConfig(patients=160, scale=0.33, seed=1),
+            description="640 hands of 320 patients at a third of the native resolution: a first model in minutes.",
+            hands=phantom.PhantomConfig(patients=320, scale=0.33, seed=1),
+            shares=(16, 1, 3),
         ),
         RamPhantomConfig(
             name="tiny",
@@ -60,7 +63,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         RamPhantomConfig(
             name="full",
             description="1200 hands at native resolution, some with a follow-up; size and splits of RAM-H1200.",
-            hands=phantom.PhantomConfig(patients=480, follow_up_fraction=0.25, seed=3),
+            hands=phantom.PhantomConfig(patients=480, follow_up_fraction=0.25, seed=9),
         ),
     ]
 
@@ -111,7 +114,7 @@ def _in_order(render: _Render, cases: list[phantom.Case]) -> Iterator[tuple[str,
         return
     # Spawned, not forked: the caller may hold threads and accelerators, which do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with futures.ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with futures.ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
         pending = collections.deque()
         try:
             for case in cases:
@@ -123,3 +126,15 @@ def _in_order(render: _Render, cases: list[phantom.Case]) -> Iterator[tuple[str,
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _start_worker() -> None:
+    """Leaves Ctrl-C to the parent, and ends with it even where it is killed, as a pool's workers would not."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -4,10 +4,11 @@ import dataclasses
 
 import cv2
 import numpy as np
-import pytest
 
 from ramjax import anatomy
 from ramjax.config import AugmentConfig, CanvasConfig, DataConfig
+from ramjax.data import features
+from ramjax.data.source import Source
 from ramjax.record import Joint, Record, pack_bones
 
 
@@ -76,6 +77,39 @@ def make_data(**changes) -> DataConfig:
     return DataConfig(**{**values, **changes})
 
 
-@pytest.fixture
-def record() -> Record:
-    return make_record()
+def make_source(count=7, **changes) -> Source:
+    """A source of `count` different records, sides alternating, that needs no prepared data set."""
+    tfds_features = features.features()
+    decoders = features.skip_image_decoding()
+    examples = []
+    for i in range(count):
+        record = make_record(height=120 + 8 * i, seed=i, side="RL"[i % 2], **changes)
+        data = tfds_features.serialize_example(tfds_features.encode_example(features.encode(record)))
+        examples.append(tfds_features.deserialize_example_np(data, decoders=decoders))
+    return Source("handmade train", examples)
+
+
+def rectangle_record(box, height=160, width=120, channel=3, site="MCP-M", side="R", round_shape=False) -> Record:
+    """A record with one bright shape that is also a bone, an erosion and a site's box (ymin to xmax), in pixels."""
+    ymin, xmin, ymax, xmax = box
+    y, x = np.mgrid[:height, :width] + 0.5
+    if round_shape:
+        shape = ((y - (ymin + ymax) / 2) / (ymax - ymin)) ** 2 + ((x - (xmin + xmax) / 2) / (xmax - xmin)) ** 2 <= 0.25
+    else:
+        shape = (y > ymin) & (y < ymax) & (x > xmin) & (x < xmax)
+    planes = np.zeros((height, width, anatomy.NUM_BONES), bool)
+    planes[..., channel] = shape
+    return make_record(
+        image=np.where(shape, 200, 20).astype(np.uint8),
+        bones=pack_bones(planes),
+        erosions=shape.astype(np.uint8) * 2,
+        joints=(Joint((ymin / height, xmin / width, ymax / height, xmax / width), site, 3, 2),),
+        side=side,
+    )
+
+
+def assert_equal(one: dict, other: dict) -> None:
+    """Both examples or batches hold the same, NaN equal to NaN."""
+    assert one.keys() == other.keys()
+    for key in one:
+        np.testing.assert_array_equal(one[key], other[key], err_msg=key)
