@@ -26,12 +26,13 @@ BATCH = 4
 """Candidates a forward pass; fewer are filled up with blanks, so that nothing is compiled twice."""
 
 WRIST_HEIGHTS = (0.36, 0.48, 0.64)
-"""Height of a wrist film over that of the canvas: 90 mm at the size of a large and a small hand, and magnified."""
+"""Height of a wrist film over that of the canvas: 90 mm at the size of a whole hand, and two magnifications."""
 
-HAND_SPAN, HAND_CENTER = 0.58, 0.58
-"""Rows spanned by the joint sites of a whole hand in training, and their middle row, over the canvas height."""
+HAND_SPAN, HAND_CENTER, HAND_LEAN = 0.6, 0.565, 8.0
+"""A whole hand in training: rows its sites span and their middle row, over the canvas height, and the degrees by which
+the line from the wrist to knuckles 2 to 5 leans to the small finger. Means over synthetic hands fit to the canvas."""
 
-CARPAL_SPANS = (0.18, 0.28)
+CARPAL_SPANS = (0.155, 0.25)
 """Rows spanned by the wrist's sites, over the canvas height, at hand size and magnified."""
 
 CONFIDENT = 0.3
@@ -40,6 +41,7 @@ CONFIDENT = 0.3
 MIN_SITES = 4
 """So many confident sites are needed to frame a hand anew."""
 
+_MOST = 4.0  # times a framing may magnify or shrink
 _DENSE = ("bones", "erosions")
 _CARPAL = np.array([site.region == "wrist" for site in anatomy.SITES])
 _KNUCKLES = np.array([site.region == "MCP" and site.name != "MCP-T" for site in anatomy.SITES])
@@ -141,7 +143,9 @@ def reframed(
     if min(len(carpal), len(knuckles)) >= 2 and view != "wrist":
         x, y = knuckles.mean(axis=0) - carpal.mean(axis=0)
         lean = math.degrees(math.atan2(x, -y))
-        return [_frame(placement, centers[sure], turn, HAND_SPAN, HAND_CENTER, canvas) for turn in (0.0, -lean)]
+        return [
+            _frame(placement, centers[sure], turn, HAND_SPAN, HAND_CENTER, canvas) for turn in (0.0, HAND_LEAN - lean)
+        ]
     if len(carpal) >= MIN_SITES:
         return [_frame(placement, carpal, 0.0, span, 0.5, canvas) for span in CARPAL_SPANS]
     return []
@@ -207,7 +211,8 @@ def _frame(
     turn = geometry.rotate(degrees)
     turned = geometry.apply(turn, points)
     lower, upper = turned.min(axis=0), turned.max(axis=0)
-    size = span * canvas.height / max(upper[1] - lower[1], 1.0)
+    # Sites found on top of each other say nothing of the size.
+    size = np.clip(span * canvas.height / max(upper[1] - lower[1], 1.0), 1 / _MOST, _MOST)
     x, y = (lower + upper) / 2
     to = geometry.translate(canvas.width / 2, center * canvas.height)
     return placement.then(geometry.compose(to, geometry.scale(size, size), geometry.translate(-x, -y), turn))

@@ -1,0 +1,58 @@
+"""A network that finds discs, and radiographs that show them: stand-ins with a known answer."""
+
+import cv2
+import numpy as np
+
+from experiments import debug
+from ramjax import anatomy
+from ramjax.config import Config, from_config_dict
+from ramjax.inference.model import Model
+
+STRIDE = 2
+BOX = 5.0
+"""Half the side of a predicted box, in canvas pixels."""
+
+
+def config(**canvas) -> Config:
+    """The debug experiment with changes of its canvas."""
+    values = debug.get_config()
+    values.data.canvas.update(canvas)
+    return from_config_dict(values)
+
+
+def disc_image(height: int, width: int, x: float, y: float, radius: float) -> np.ndarray:
+    """uint8 (height, width), 250 inside the disc and 10 outside; (x, y) are continuous coordinates."""
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    return np.where((columns - x) ** 2 + (rows - y) ** 2 <= radius**2, 250, 10).astype(np.uint8)
+
+
+def predict_discs(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Calls everything bright the bone Radius and an SvdH-BE-50 erosion; every site sits at its centre of mass.
+
+    Confidence is 0.9 where that centre lies in the left half of the canvas (a right hand's thumb), else 0.6.
+    Every BE is 2 and every JSN 1.
+    """
+    b, h, w, _ = images.shape
+    small = np.stack([cv2.resize(i[..., 0], (w // STRIDE, h // STRIDE), interpolation=cv2.INTER_AREA) for i in images])
+    bones = np.zeros((*small.shape, anatomy.NUM_BONES), np.float32)
+    bones[..., anatomy.BONE_INDEX["Radius"]] = small
+    erosions = np.zeros((*small.shape, anatomy.NUM_EROSION_LABELS), np.float32)
+    erosions[..., 0], erosions[..., 2] = 1 - small, small
+    boxes = np.zeros((b, anatomy.NUM_SITES, 4), np.float32)
+    confidence = np.zeros((b, anatomy.NUM_SITES), np.float32)
+    for i, image in enumerate(images[..., 0]):
+        mass = np.where(image > 0.5, image, 0)
+        if mass.sum() == 0:
+            continue
+        y = (mass.sum(1) * (np.arange(h) + 0.5)).sum() / mass.sum()
+        x = (mass.sum(0) * (np.arange(w) + 0.5)).sum() / mass.sum()
+        boxes[i] = y - BOX, x - BOX, y + BOX, x + BOX
+        confidence[i] = 0.9 if x < w / 2 else 0.6
+    be, jsn = np.zeros((b, anatomy.NUM_SITES, 6), np.float32), np.zeros((b, anatomy.NUM_SITES, 5), np.float32)
+    be[..., 2], jsn[..., 1] = 1, 1
+    return {"bones": bones, "erosions": erosions, "boxes": boxes, "confidence": confidence, "be": be, "jsn": jsn}
+
+
+def model(predict=predict_discs, **canvas) -> Model:
+    """The fake network as a model."""
+    return Model(config(**canvas), "fake", 7, predict)

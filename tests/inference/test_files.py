@@ -1,0 +1,71 @@
+"""What is predicted, what the results are called, and files that are whole or absent."""
+
+import json
+import pathlib
+
+import pytest
+
+from ramjax.inference import files
+
+
+def _touch(folder: pathlib.Path, *names: str) -> list[pathlib.Path]:
+    paths = [folder / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return paths
+
+
+def test_commas_separate_paths_unless_the_path_exists(tmp_path):
+    [odd] = _touch(tmp_path, "a,b.png")
+    assert files.split_commas(str(odd)) == [str(odd)]
+    assert files.split_commas("x.png, y.png,") == ["x.png", "y.png"]
+
+
+def test_folders_are_walked_and_files_taken_once(tmp_path):
+    _touch(tmp_path, "in/b.png", "in/deep/a.jpg", "in/notes.txt", "out/old_overlay.png", "c_overlay.png")
+    found = files.find_files([tmp_path / "in" / "b.png", tmp_path, tmp_path / "in"], tmp_path / "out")
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["in/b.png", "c_overlay.png", "in/deep/a.jpg"]
+
+
+def test_a_named_file_is_taken_even_where_it_is_missing(tmp_path):
+    assert files.find_files([tmp_path / "gone.png"], tmp_path) == [tmp_path / "gone.png"]
+
+
+def test_names_never_collide(tmp_path):
+    paths = _touch(
+        tmp_path, "a/hand.png", "b/hand.png", "b/hand.dcm", "b/HAND.bmp", "c/x/hand.png", "d/x/hand.png", "lone.png"
+    )
+    names = files.choose_names(paths, tmp_path / "out")
+    assert len({name.casefold() for name in names}) == len(paths)
+    assert names[0] == "a__hand" and names[1] == "b__hand" and names[-1] == "lone"
+    assert names == files.choose_names(paths, tmp_path / "out")
+
+
+def test_results_of_another_file_are_left_alone(tmp_path):
+    one, two = _touch(tmp_path, "a/hand.png", "b/hand.png")
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "hand.json").write_text(json.dumps({"input": str(one)}))
+    assert files.choose_names([one], output) == ["hand"]
+    assert files.choose_names([two], output) == ["b__hand"]
+    (output / "hand.json").write_text("not a report")
+    assert files.choose_names([one], output) == ["a__hand"]
+
+
+def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
+    old, new = tmp_path / "old.json", tmp_path / "new.png"
+    old.write_bytes(b"before")
+    write = pathlib.Path.write_bytes
+
+    def full(path, content):
+        if "new" in path.name:
+            raise OSError(28, "No space left on device")
+        return write(path, content)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(pathlib.Path, "write_bytes", full)
+        files.write_whole({old: b"after", new: b"after"})
+    assert old.read_bytes() == b"before" and [path.name for path in tmp_path.iterdir()] == ["old.json"]
+    files.write_whole({old: b"after", new: b"after"})
+    assert old.read_bytes() == new.read_bytes() == b"after"

@@ -1,0 +1,171 @@
+"""Candidates, their choice, and framing anew."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ramjax import anatomy
+from ramjax.data import canvas as canvases
+from ramjax.data import geometry
+from ramjax.inference import search as searching
+from ramjax.io.radiograph import Radiograph
+from tests.inference import fakes
+
+THUMB_LEFT = Radiograph(fakes.disc_image(200, 150, 40, 90, 15))
+THUMB_RIGHT = Radiograph(np.ascontiguousarray(THUMB_LEFT.pixels[:, ::-1]))
+
+
+def _search(radiograph, predict=fakes.predict_discs, side="", view="hand", **canvas):
+    return searching.search(radiograph, fakes.config(**canvas), predict, side, view)
+
+
+@pytest.mark.parametrize("radiograph, mirrored", [(THUMB_LEFT, False), (THUMB_RIGHT, True)])
+def test_the_more_confident_side_wins(radiograph, mirrored):
+    found = _search(radiograph)
+    assert found.placement.mirrored == mirrored
+    assert found.certainty == pytest.approx(0.9) and found.other_side == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("side, mirrored", [("R", False), ("L", True)])
+def test_a_known_side_is_not_questioned(side, mirrored):
+    found = _search(THUMB_LEFT, side=side)
+    assert found.placement.mirrored == mirrored and math.isnan(found.other_side)
+
+
+def test_sides_are_not_tried_where_training_kept_them_apart():
+    found = _search(THUMB_RIGHT, mirror_left=False)
+    assert not found.placement.mirrored and math.isnan(found.other_side)
+
+
+def test_mirrored_canvas_is_the_canvas_of_the_mirrored_image():
+    """A left hand known as such is placed as training would have placed the record."""
+    config = fakes.config()
+    [mirrored] = searching.candidates(THUMB_RIGHT, config.data.canvas, "L", "hand")
+    image = canvases.render(searching.as_record(THUMB_RIGHT), mirrored, config.data.canvas)["image"]
+    expected = canvases.to_canvas(searching.as_record(THUMB_LEFT), config.data.canvas)["image"]
+    np.testing.assert_allclose(image, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("wanted", [0, *searching.WRIST_HEIGHTS])
+def test_view_is_chosen_by_confidence(wanted):
+    """A network that is sure of one apparent height of the film gets that one."""
+    config = fakes.config()
+    bright = Radiograph(np.random.default_rng(0).integers(100, 255, (120, 120), np.uint8))
+    target = wanted * config.data.canvas.height or config.data.canvas.width
+
+    def predict(images):
+        heights = (images[..., 0] > 0).any(axis=2).sum(axis=1)
+        sure = np.exp(-np.abs(heights - target) / 20)
+        return {**fakes.predict_discs(images), "confidence": np.repeat(sure[:, None], anatomy.NUM_SITES, 1)}
+
+    found = _search(bright, predict, side="R", view="")
+    assert 120 * geometry.linear_scale(found.placement.affine) == pytest.approx(target, rel=0.03)
+
+
+def test_views_asked_for():
+    canvas = fakes.config().data.canvas
+    fitting = geometry.linear_scale(canvases.place(searching.as_record(THUMB_LEFT), canvas).affine)
+    hands = searching.candidates(THUMB_LEFT, canvas, "R", "hand")
+    wrists = searching.candidates(THUMB_LEFT, canvas, "R", "wrist")
+    assert [geometry.linear_scale(p.affine) for p in hands] == [pytest.approx(fitting)]
+    assert wrists and all(geometry.linear_scale(p.affine) < fitting for p in wrists)
+
+
+def test_every_batch_has_one_shape():
+    shapes = []
+
+    def predict(images):
+        shapes.append(images.shape)
+        return fakes.predict_discs(images)
+
+    _search(THUMB_LEFT, predict, view="")
+    _search(THUMB_LEFT, predict, side="R")
+    canvas = fakes.config().data.canvas
+    assert set(shapes) == {(searching.BATCH, canvas.height, canvas.width, 1)}
+
+
+def test_known_spacing_sets_the_scale():
+    radiograph = Radiograph(THUMB_LEFT.pixels, pixel_spacing_mm=0.5)
+    found = _search(radiograph, side="R", sizing="spacing", mm_per_pixel=1.0)
+    assert geometry.linear_scale(found.placement.affine) == pytest.approx(0.5)
+    unknown = _search(THUMB_LEFT, side="R", sizing="spacing", mm_per_pixel=1.0)
+    assert geometry.linear_scale(unknown.placement.affine) == pytest.approx(128 / 200)
+
+
+def test_a_canvas_of_crops_grows_to_hold_the_radiograph():
+    config = fakes.config(sizing="scale", scale=1.0)
+    found = _search(THUMB_LEFT, side="R", sizing="scale", scale=1.0)
+    assert found.canvas.height >= 200 and found.canvas.width >= 150
+    assert found.canvas.height % config.model.max_stride == found.canvas.width % config.model.max_stride == 0
+    assert geometry.linear_scale(found.placement.affine) == pytest.approx(1)
+
+
+def _sites(lean: float, size: float, x: float, y: float) -> np.ndarray:
+    """Boxes (22, 4) of a stick hand: wrist sites below, knuckles in the middle, finger joints above, then turned."""
+    rows = {"wrist": 1.0, "MCP": -0.2, "PIP": -1.0}
+    points = np.array(
+        [((i % 5 - 2) * 0.15, rows[site.region] + 0.02 * (i % 3)) for i, site in enumerate(anatomy.SITES)]
+    )
+    points = geometry.apply(geometry.rotate(lean), points * size) + np.array((x, y))
+    return np.concatenate([points[:, ::-1] - 2, points[:, ::-1] + 2], axis=1)
+
+
+def test_reframing_brings_a_hand_to_its_training_size_and_pose():
+    canvas = fakes.config(height=448, width=352).data.canvas
+    placed = canvases.place(searching.as_record(THUMB_LEFT), canvas)
+    boxes = _sites(lean=40, size=60, x=120, y=300)
+    plain, turned = searching.reframed(placed, boxes, np.ones(22), canvas)
+    native = geometry.apply_to_boxes(geometry.invert(placed.affine), boxes)
+    for placement in (plain, turned):
+        centers = geometry.apply_to_boxes(placement.affine, native).reshape(-1, 2, 2).mean(axis=1)
+        assert np.ptp(centers[:, 0]) == pytest.approx(searching.HAND_SPAN * 448)
+        middle = (centers.max(axis=0) + centers.min(axis=0)) / 2
+        np.testing.assert_allclose(middle, (searching.HAND_CENTER * 448, 176))
+    wrist = np.array([site.region == "wrist" for site in anatomy.SITES])
+    knuckles = np.array([site.region == "MCP" and site.name != "MCP-T" for site in anatomy.SITES])
+    up = centers[knuckles].mean(axis=0) - centers[wrist].mean(axis=0)
+    assert math.degrees(math.atan2(up[1], -up[0])) == pytest.approx(searching.HAND_LEAN, abs=0.1)
+
+
+def test_reframing_a_wrist_and_nothing():
+    canvas = fakes.config(height=448, width=352).data.canvas
+    placed = canvases.place(searching.as_record(THUMB_LEFT), canvas)
+    boxes = np.random.default_rng(0).uniform(100, 200, (22, 2))
+    boxes = np.concatenate([boxes - 3, boxes + 3], axis=1)
+    wrist = np.array([site.region == "wrist" for site in anatomy.SITES])
+    wrists = searching.reframed(placed, boxes, wrist.astype(float), canvas)
+    assert len(wrists) == len(searching.CARPAL_SPANS)
+    assert searching.reframed(placed, boxes, np.full(22, 0.1), canvas) == []
+
+
+def test_framing_anew_is_kept_only_where_it_helps():
+    """The stick hand is a third of its training size; a network that likes small hands keeps the first framing."""
+    config = fakes.config()
+    boxes = _sites(lean=0, size=10, x=48, y=64)
+
+    def predict(images):
+        # What is shown of the film shrinks or grows with the framing.
+        area = (images[..., 0] > 0).mean(axis=(1, 2))
+        sure = np.clip(1 - area, 0.31, 1) if likes_small else np.clip(area, 0.31, 1)
+        n = len(images)
+        return {
+            "boxes": np.repeat(boxes[None], n, 0).astype(np.float32),
+            "confidence": np.repeat(sure[:, None], 22, 1),
+        }
+
+    film = Radiograph(np.random.default_rng(0).integers(100, 255, (100, 60), np.uint8))
+    fitting = geometry.linear_scale(canvases.place(searching.as_record(film), config.data.canvas).affine)
+    for likes_small in (True, False):
+        scale = geometry.linear_scale(_search(film, predict, side="R").placement.affine)
+        assert scale == pytest.approx(fitting) if likes_small else scale > 1.5 * fitting
+
+
+def test_without_joints_bones_decide():
+    def predict(images):
+        predictions = fakes.predict_discs(images)
+        left = images[..., : images.shape[2] // 2, 0].mean(axis=(1, 2)) > images[..., 0].mean(axis=(1, 2))
+        return {"bones": predictions["bones"] * np.where(left, 1, 0.5)[:, None, None, None]}
+
+    assert _search(THUMB_RIGHT, predict).placement.mirrored
+    assert not _search(THUMB_LEFT, predict).placement.mirrored

@@ -1,0 +1,265 @@
+"""The command: files in, report, picture and summary out, with a fake network and once with a real one."""
+
+import csv
+import json
+import math
+import pathlib
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from ramjax import anatomy, predict
+from ramjax import config as config_lib
+from ramjax.io.images import read_radiograph
+from ramjax.io.radiograph import Radiograph
+from ramjax.training.checkpoints import Checkpoints
+from ramjax.training.step import init_state
+from tests.inference import fakes
+from tests.io import dicom_files
+
+RADIOGRAPHS = pathlib.Path(__file__).parents[2] / "shared" / "data" / "radiographs"
+OPTIONS = predict.Options(view="hand")
+
+
+@pytest.fixture(scope="module")
+def film() -> np.ndarray:
+    """A disc on the left of a film 200 x 150: to the fake network, a right hand."""
+    return fakes.disc_image(200, 150, 40, 90, 15)
+
+
+def _write(path: pathlib.Path, pixels: np.ndarray) -> pathlib.Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def _report(path: pathlib.Path) -> dict:
+    return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def _rows(output: pathlib.Path) -> list[dict]:
+    with (output / "summary.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_report(film):
+    _, report = predict.predict_one(Radiograph(film, pixel_spacing_mm=0.5), fakes.model(), OPTIONS)
+    assert "Research use only" in report["note"]
+    assert (report["height"], report["width"], report["pixel_spacing_mm"]) == (200, 150, 0.5)
+    assert (report["side"], report["side_source"], report["view"]) == ("R", "estimated", "hand")
+    assert report["totals"] == {"be": 32, "jsn": 15, "be_sites": 16, "jsn_sites": 15}
+    assert [joint["site"] for joint in report["joints"]] == list(anatomy.SITE_NAMES)
+    for joint in report["joints"]:
+        ymin, xmin, ymax, xmax = joint["bbox"]
+        assert ((xmin + xmax) / 2, (ymin + ymax) / 2) == (pytest.approx(40, abs=1), pytest.approx(90, abs=1))
+        assert 0 <= joint["confidence"] <= 1
+        for scale, top in (("be", 5), ("jsn", 4)):
+            if joint[scale] is not None:
+                assert len(joint[scale]["probabilities"]) == top + 1
+                assert sum(joint[scale]["probabilities"]) == pytest.approx(1)
+    [bone] = report["bones"]
+    truth = (film > 128).sum()
+    assert bone["name"] == "Radius" and bone["area_px"] == pytest.approx(truth, rel=0.1)
+    assert bone["area_mm2"] == pytest.approx(bone["area_px"] * 0.25, abs=1e-3)
+    assert report["erosions"]["area_px"] == pytest.approx(truth, rel=0.1)
+    assert [label["area_px"] > 0 for label in report["erosions"]["labels"]] == [False, True, False]
+    assert {entry["kind"] for entry in report["not_judged"]} == {"bone"}
+    assert report["model"] == {"workdir": "fake", "step": 7}
+    json.dumps(report, allow_nan=False)
+
+
+def test_unknown_spacing_leaves_areas_in_pixels(film):
+    _, report = predict.predict_one(Radiograph(film), fakes.model(), OPTIONS)
+    assert report["pixel_spacing_mm"] is None and report["bones"][0]["area_mm2"] is None
+    assert report["erosions"]["area_px"] > 0 and report["erosions"]["area_mm2"] is None
+
+
+@pytest.mark.parametrize(
+    "file_side, option, side, source",
+    [("", "", "R", "estimated"), ("L", "", "L", "file"), ("L", "R", "R", "argument"), ("", "L", "L", "argument")],
+)
+def test_where_the_side_comes_from(film, file_side, option, side, source):
+    options = predict.Options(side=option, view="hand")
+    _, report = predict.predict_one(Radiograph(film, side=file_side), fakes.model(), options)
+    assert (report["side"], report["side_source"]) == (side, source)
+    assert report["placement"]["mirrored"] == (side == "L")
+
+
+def test_side_stays_unknown_where_the_network_cannot_tell(film):
+    _, report = predict.predict_one(Radiograph(film), fakes.model(mirror_left=False), OPTIONS)
+    assert (report["side"], report["side_source"]) == ("", "unknown")
+
+
+def test_stated_spacing_wins(film):
+    options = predict.Options(view="hand", spacing_mm=0.25)
+    _, report = predict.predict_one(Radiograph(film, pixel_spacing_mm=0.5), fakes.model(), options)
+    assert report["pixel_spacing_mm"] == 0.25
+
+
+def test_doubt_is_said(film):
+    def unsure(images):
+        return {**fakes.predict_discs(images), "confidence": np.full((len(images), 22), 0.1)}
+
+    _, report = predict.predict_one(Radiograph(film), fakes.model(unsure), OPTIONS)
+    assert report["joints"] == [] and report["totals"]["be"] is None
+    assert any("Few joint sites" in note for note in report["notes"])
+    assert len([entry for entry in report["not_judged"] if entry["kind"] == "site"]) == 22
+
+
+def test_folder_goes_on_past_bad_files(tmp_path, film, caplog):
+    _write(tmp_path / "in" / "a.png", film)
+    (tmp_path / "in" / "b.png").write_bytes(b"\x89PNG broken")
+    dicom_files.write(tmp_path / "in" / "c.dcm", film, ImageLaterality="L", PixelSpacing=[0.2, 0.2])
+    (tmp_path / "in" / "d.bmp").write_bytes(b"")
+    output = tmp_path / "out"
+    failures = predict.predict_all([tmp_path / "in", tmp_path / "gone.png"], output, fakes.model(), OPTIONS)
+    assert len(failures) == 3
+    for name, failure in zip(("b.png", "d.bmp", "gone.png"), failures, strict=True):
+        assert name in failure
+    written = {path.name for path in output.iterdir()}
+    assert written == {"a.json", "a_overlay.png", "c.json", "c_overlay.png", "summary.csv"}
+    rows = {row["name"]: row for row in _rows(output)}
+    assert set(rows) == {"a", "b", "c", "d", "gone"}
+    assert rows["a"]["BE MCP-T"] == "2" and rows["a"]["be_total"] == "32" and rows["a"]["error"] == ""
+    assert rows["b"]["be_total"] == "" and "damaged" in rows["b"]["error"]
+    assert (rows["c"]["side"], rows["c"]["side_source"], rows["c"]["pixel_spacing_mm"]) == ("L", "file", "0.2")
+    text = "".join(path.read_text() for path in output.glob("*.json"))
+    assert "Secret" not in text and "SECRET" not in text and "1901" not in text
+
+
+def test_same_stems_are_all_kept(tmp_path, film):
+    left = np.ascontiguousarray(film[:, ::-1])
+    _write(tmp_path / "in" / "one" / "hand.png", film)
+    _write(tmp_path / "in" / "two" / "hand.png", left)
+    output = tmp_path / "out"
+    predict.predict_all([tmp_path / "in"], output, fakes.model(), OPTIONS)
+    assert _report(output / "one__hand.json")["side"] == "R"
+    assert _report(output / "two__hand.json")["side"] == "L"
+
+
+def test_a_second_run_adds_and_a_repeated_one_replaces(tmp_path, film):
+    one, two = _write(tmp_path / "a" / "hand.png", film), _write(tmp_path / "b" / "hand.png", film)
+    output = tmp_path / "out"
+    predict.predict_all([one], output, fakes.model(), OPTIONS)
+    first = (output / "hand.json").read_bytes()
+    predict.predict_all([two], output, fakes.model(), predict.Options(view="hand", side="L"))
+    assert (output / "hand.json").read_bytes() == first
+    assert [row["name"] for row in _rows(output)] == ["hand", "b__hand"]
+    predict.predict_all([one], output, fakes.model(), predict.Options(view="hand", side="L"))
+    assert _report(output / "hand.json")["side"] == "L"
+    assert [(row["name"], row["side"]) for row in _rows(output)] == [("hand", "L"), ("b__hand", "L")]
+
+
+def test_a_failure_leaves_earlier_results(tmp_path, film):
+    path = _write(tmp_path / "hand.png", film)
+    output = tmp_path / "out"
+    predict.predict_all([path], output, fakes.model(), OPTIONS)
+    before = {file.name: file.read_bytes() for file in output.glob("hand*")}
+    path.write_bytes(b"")
+    assert predict.predict_all([path], output, fakes.model(), OPTIONS)
+    assert {file.name: file.read_bytes() for file in output.glob("hand*")} == before
+
+
+def test_interrupted_runs_keep_what_is_done(tmp_path, film, monkeypatch):
+    for name in ("a.png", "b.png"):
+        _write(tmp_path / "in" / name, film)
+
+    def interrupted(path):
+        if path.name == "b.png":
+            raise KeyboardInterrupt
+        return read_radiograph(path)
+
+    monkeypatch.setattr(predict, "read_radiograph", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict.predict_all([tmp_path / "in"], tmp_path / "out", fakes.model(), OPTIONS)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.json", "a_overlay.png", "summary.csv"}
+    assert [row["name"] for row in _rows(tmp_path / "out")] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        (["--workdir=w", "--output=o"], "--input is missing"),
+        (["--input=a.png", "--output=o"], "--workdir is missing"),
+        (["--workdir=w", "--input=a.png"], "--output is missing"),
+        (["--workdir=w", "--input=a.png", "--output=o", "--side=left"], "side"),
+        (["--workdir=w", "--input=a.png", "--output=o", "--spacing_mm=-1"], "spacing_mm"),
+        (["--workdir=w", "--input=a.png", "--output=o", "--spacing=1"], "spacing"),
+    ],
+)
+def test_wrong_usage_is_a_sentence(argv, words, capsys):
+    assert predict.main(["predict", *argv]) == 2
+    errors = capsys.readouterr().err
+    assert words in errors and "Traceback" not in errors
+
+
+def test_help(capsys):
+    assert predict.main(["predict", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--workdir" in shown and "--spacing_mm" in shown and "Research use only" in shown
+
+
+def test_inputs_from_everywhere():
+    values = predict.parse(
+        ["predict", "--workdir=w", "--output=o", "--input=a.png,b.png", "--input=c", "d.png", "e.png"]
+    )
+    assert values.input == ["a.png", "b.png", "c", "d.png", "e.png"]
+
+
+def test_no_run_and_no_radiographs(tmp_path, film, run, capsys):
+    _write(tmp_path / "a.png", film)
+    argv = ["predict", f"--output={tmp_path / 'out'}"]
+    assert predict.main([*argv, f"--workdir={tmp_path}", f"--input={tmp_path / 'a.png'}"]) == 1
+    assert "no run of ramjax" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert predict.main([*argv, f"--workdir={run}", f"--input={tmp_path / 'empty'}"]) == 1
+    assert "No radiographs" in capsys.readouterr().err
+    (tmp_path / "taken").write_text("")
+    argv = ["predict", f"--workdir={run}", f"--input={tmp_path / 'a.png'}", f"--output={tmp_path / 'taken'}"]
+    assert predict.main(argv) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> pathlib.Path:
+    """The run directory of a network with random weights."""
+    workdir = tmp_path_factory.mktemp("runs") / "untrained"
+    workdir.mkdir()
+    config = fakes.config()
+    (workdir / "config.json").write_text(json.dumps(config_lib.to_dict(config)))
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: init_state(config))
+    checkpoints.save_latest(0, jax.tree.map(lambda s: jnp.asarray(rng.normal(0, 0.1, s.shape), s.dtype), shapes))
+    checkpoints.wait()
+    checkpoints.close()
+    return workdir
+
+
+def test_end_to_end_with_a_real_network(tmp_path, film, run, capsys):
+    _write(tmp_path / "in" / "hand.png", cv2.GaussianBlur(film, (0, 0), 4))
+    (tmp_path / "in" / "bad.png").write_bytes(b"")
+    output = tmp_path / "out"
+    argv = ["predict", f"--workdir={run}", f"--input={tmp_path / 'in'}", f"--output={output}", "--min_confidence=0"]
+    assert predict.main(argv) == 1
+    shown = capsys.readouterr()
+    assert "bad.png is empty" in shown.err and str(output) in shown.out.splitlines()[-1]
+    report = _report(output / "hand.json")
+    assert report["model"] == {"workdir": "untrained", "step": 0}
+    placed = {entry["name"] for entry in report["not_judged"] if entry["kind"] == "site"}
+    assert placed | {joint["site"] for joint in report["joints"]} == set(anatomy.SITE_NAMES)
+    assert math.isfinite(report["certainty"])
+    assert read_radiograph(tmp_path / "in" / "hand.png").pixels.shape == (report["height"], report["width"])
+    assert cv2.imread(str(output / "hand_overlay.png")) is not None
+
+
+@pytest.mark.skipif(not RADIOGRAPHS.is_dir(), reason="no real radiographs beside the repository")
+def test_real_radiographs_end_to_end(tmp_path, run):
+    inputs = [RADIOGRAPHS / "hand_ra_lowres.jpg", *sorted((RADIOGRAPHS / "ram_w600").glob("0*_L.bmp"))[:2]]
+    argv = ["predict", f"--workdir={run}", f"--output={tmp_path}", *map(str, inputs)]
+    assert predict.main(argv) == 0
+    assert len(list(tmp_path.glob("*_overlay.png"))) == len(inputs) == len(_rows(tmp_path))
