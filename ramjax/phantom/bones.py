@@ -84,8 +84,8 @@ class PuzzleWarp:
 
 
 def _jitter(rng: np.random.Generator, points: list[tuple[float, float]], width: float) -> np.ndarray:
-    """Varies each control point by about 1 % of the bone's width."""
-    return np.array(points) + rng.normal(0.0, 0.011 * width, (len(points), 2))
+    """Varies each control point by almost 1 % of the bone's width."""
+    return np.array(points) + rng.normal(0.0, 0.009 * width, (len(points), 2))
 
 
 def _arc_drop(u: np.ndarray, radius: float) -> np.ndarray:
@@ -158,7 +158,7 @@ def phalanx(name: str, origin: np.ndarray, angle: float, length: float, widths: 
         foot = [*cup, (0.93 * b, rim + 0.02 * length), (1.0 * b, rim + 0.075 * length), (0.93 * b, 0.12 * length), (0.78 * b, 0.23 * length)]
     else:
         foot = [
-            (0.0, -0.9 * notch), (0.3 * b, 0.25 * notch), (0.6 * b, -0.1 * notch), (0.88 * b, -1.6 * notch), (1.0 * b, 0.035 * length),
+            (0.0, -1.6 * notch), (0.3 * b, -0.7 * notch), (0.58 * b, -0.25 * notch), (0.88 * b, -1.7 * notch), (1.0 * b, 0.035 * length),
             (0.96 * b, 0.1 * length), (0.76 * b, 0.22 * length),
         ]  # fmt: skip
     neck = length - 1.55 * h

@@ -46,7 +46,7 @@ def _band(rng: np.random.Generator, period: float, stretch: float, size: int = _
     radius = np.hypot(frequency[:, None] * stretch, frequency[None, :]) * period
     spectrum = np.fft.fft2(rng.standard_normal((size, size))) * np.exp(-((radius - 0.5) ** 2) / 0.08)
     noise = np.fft.ifft2(spectrum).real
-    return noise / noise.std()
+    return (noise - noise.mean()) / noise.std()
 
 
 def cut(tile: np.ndarray, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
