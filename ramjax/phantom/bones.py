@@ -129,7 +129,7 @@ def metacarpal(
     """
     _, waist, head = widths
     side, arc = _metacarpal_head(length, waist, head)
-    flare = [(1.18 * 0.5 * waist, 0.26 * length)]
+    flare = [(1.22 * 0.5 * waist, 0.2 * length)]
     local = [*flare, *side, *arc, *_mirror(side), *_mirror(flare)]
     rest = curves.place(_jitter(rng, local, head), origin, angle)
     outline, body = (curves.closed_spline(np.concatenate((base, rest))) for base in bases)
@@ -176,7 +176,7 @@ def distal_phalanx(name: str, origin: np.ndarray, angle: float, length: float, w
     """Returns an end phalanx: a broad base, a slim waist and a tuft."""
     base, waist, tuft = widths
     b, w, t = 0.5 * base, 0.5 * waist, 0.5 * tuft
-    foot = [(0.0, -0.35), (0.4 * b, 0.15), (0.82 * b, -0.15), (1.0 * b, 0.06 * length), (0.9 * b, 0.14 * length), (0.66 * b, 0.27 * length)]
+    foot = [(0.0, -0.35), (0.4 * b, 0.15), (0.82 * b, -0.15), (1.0 * b, 0.06 * length), (0.84 * b, 0.135 * length), (0.53 * b, 0.25 * length)]
     side = [(1.1 * w, 0.46 * length), (w, 0.62 * length), (1.05 * w, 0.73 * length), (0.98 * t, 0.8 * length), (t, 0.88 * length), (0.7 * t, 0.965 * length)]
     local = [*foot, *side, (0.0, length), *_mirror(side), *_mirror(foot[1:])]
     points = _jitter(rng, local, base)

@@ -17,6 +17,7 @@ class Exposure:
       scatter: scattered light relative to the primary beam's.
       noise: relative noise where the beam is unattenuated.
       edge: strength of unsharp masking (computed radiography's dark halo about the skin).
+      equalise: strength of dynamic range compression, 0 to 0.6: slow differences of grey between fingers and wrist are taken back.
       low, high: attenuation shown as black and as white, as percentile-based fractions (see `develop`).
       gamma: exponent of the display curve.
       knee: weight of an S-curve, 0 to 1.
@@ -29,6 +30,7 @@ class Exposure:
     scatter: float
     noise: float
     edge: float
+    equalise: float
     low: float
     high: float
     gamma: float
@@ -46,6 +48,7 @@ def sample_exposure(rng: np.random.Generator) -> Exposure:
         scatter=float(rng.uniform(0.05, 0.35)),
         noise=float(np.exp(rng.uniform(np.log(0.004), np.log(0.025)))),
         edge=float(rng.uniform(0.0, 0.8)),
+        equalise=float(rng.uniform(0.0, 0.6) if rng.random() < 0.75 else 0.0),
         low=float(rng.uniform(-0.06, 0.05)),
         high=float(rng.uniform(0.9, 1.3) if not dim else rng.uniform(1.2, 1.7)),
         gamma=float(np.exp(rng.normal(-0.12, 0.25))),
@@ -79,15 +82,19 @@ def develop(light: np.ndarray, exposure: Exposure, mm: float) -> np.ndarray:
     density = -np.log(np.maximum(light, np.float32(1e-3)))
     step = max(int(round(1.2 / mm)), 1)
     small = cv2.resize(density, (max(columns // step, 2), max(rows // step, 2)), interpolation=cv2.INTER_AREA)
-    black = np.percentile(small, 2.0)
-    white = np.percentile(small, 99.3)
-    offset = cv2.GaussianBlur(small, (0, 0), 5.0)
+    crisp = np.float32(0.35 * exposure.edge)
+    coarse = cv2.resize(small, (max(small.shape[1] // 4, 2), max(small.shape[0] // 4, 2)), interpolation=cv2.INTER_AREA)
+    coarse = cv2.GaussianBlur(coarse, (0, 0), 3.5, borderType=cv2.BORDER_REPLICATE)
+    slow = cv2.resize(coarse, small.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    shift = -crisp * cv2.GaussianBlur(small, (0, 0), 5.0) - np.float32(exposure.equalise) * slow
+    # Window by what will be shown: black where little is in the beam, white near the densest bone.
+    shown = (1.0 + crisp) * small + shift
+    black, white = np.percentile(shown, (2.0, 99.3))
+    span = max(float(white - black), 0.15)
     y = np.linspace(-0.5, 0.5, small.shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-0.5, 0.5, small.shape[1], dtype=np.float32)[None, :]
-    span = max(float(white - black), 0.2)
-    ramp = (exposure.gradient[0] * y + exposure.gradient[1] * x) * span
-    shift = (np.float32(-0.35 * exposure.edge) * offset + ramp).astype(np.float32)
-    density *= np.float32(1.0 + 0.35 * exposure.edge)
+    shift += (np.float32(exposure.gradient[0] * span) * y + np.float32(exposure.gradient[1] * span) * x).astype(np.float32)
+    density *= 1.0 + crisp
     density += cv2.resize(shift, (columns, rows), interpolation=cv2.INTER_LINEAR)
     low = black + exposure.low * span
     high = black + exposure.high * span

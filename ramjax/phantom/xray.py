@@ -98,7 +98,7 @@ def _layer(
     distance *= np.float32(grid.mm)
     cortex, trabecular, thickness, edge = _make(bone, patient, disease, wander)
     along = _along(bone, box, grid)
-    shell = cv2.LUT(along, cortex)
+    shell = cv2.LUT(along, cortex) * _unevenness(shape, grid, rng)
     spongy = cv2.LUT(along, trabecular)
     half = cv2.LUT(along, thickness)
     oriented = bone.kind != "carpal"
@@ -116,6 +116,14 @@ def _layer(
     whole *= np.float32(2.0 * MU_CORTEX)
     whole += spongy
     return whole
+
+
+def _unevenness(shape: tuple[int, int], grid: Grid, rng: np.random.Generator) -> np.ndarray:
+    """Returns a slow factor about 1 (rows, columns), a bump about 6 mm: no cortex is equally thick all around."""
+    step = 0.3 / grid.mm
+    small = texture.cut(texture.clouds(), (int(shape[0] / step) + 2, int(shape[1] / step) + 2), rng)
+    field = cv2.resize(small, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.maximum(np.float32(0.3) * field + np.float32(1.0), np.float32(0.3))
 
 
 def _lips(pixels: np.ndarray, box: tuple, layer: np.ndarray, grid: Grid) -> np.ndarray | float:
@@ -136,11 +144,11 @@ def _make(bone: Bone, patient: Patient, disease: Disease, wander: np.ndarray) ->
     base, waist, head = bone.widths
     if bone.kind == "carpal":
         small = bone.length < 8.0 * patient.size
-        parts = ((0.34 if small else 0.45) * thick**0.5, dense * loss, 0.5 * bone.depth)
+        parts = ((0.28 if small else 0.34) * thick**0.5, dense * loss, 0.5 * bone.depth)
         cortex, core, half = (np.full(256, value, np.float32) for value in parts)
         return cortex, core, half, 0.45 * min(base, bone.length)
     if bone.kind == "forearm":
-        knots, shell = (0.0, 0.55, 0.72, 0.83, 0.93, 1.0), np.array((2.6, 2.3, 1.5, 0.7, 0.45, 0.45))
+        knots, shell = (0.0, 0.55, 0.72, 0.83, 0.93, 1.0), np.array((2.7, 2.5, 1.6, 0.7, 0.38, 0.38))
         core = np.array((0.25, 0.3, 0.5, 0.8, 1.0, 1.0))
         ends = np.array((0.0, 0.0, 0.2, 0.6, 1.0, 1.0))
         half = 0.5 * bone.depth * np.array((0.68, 0.68, 0.72, 0.85, 0.95, 0.9))
@@ -152,7 +160,7 @@ def _make(bone: Bone, patient: Patient, disease: Disease, wander: np.ndarray) ->
         ]
         knots = (0.0, 0.06, 0.2, 0.38, 0.6, 0.76, 0.9, 1.0)
         shaft = 0.2 * waist
-        shell = np.array((0.4, 0.4, 0.6 * shaft, shaft, 1.05 * shaft, 0.6 * shaft, 0.36, 0.4))
+        shell = np.array((0.34, 0.32, 0.55 * shaft, 1.05 * shaft, 1.15 * shaft, 0.6 * shaft, 0.3, 0.32))
         core = np.array((1.2, 1.15, 0.8, 0.5, 0.45, 0.75, 1.1, 1.2))
         ends = np.array((1.0, 1.0, 0.6, 0.1, 0.0, 0.5, 1.0, 1.0))
         low, middle, high = 0.5 * flat_base * base, 0.5 * flat_shaft * waist, 0.5 * flat_head * head

@@ -79,7 +79,7 @@ def test_bones_outside_the_raster_do_not_matter(eroded):
 
 def test_more_attenuation_is_never_darker():
     exposure = dataclasses.replace(
-        detector.sample_exposure(np.random.default_rng(3)), noise=0.0, scatter=0.0, edge=0.0, gradient=np.zeros(2)
+        detector.sample_exposure(np.random.default_rng(3)), noise=0.0, scatter=0.0, edge=0.0, equalise=0.0, gradient=np.zeros(2)
     )
     ramp = np.repeat(np.linspace(0.0, 1.5, 400, dtype=np.float32)[None], 300, axis=0)
     image = detector.develop(detector.expose(ramp.copy(), exposure, 0.3, np.random.default_rng(0)), exposure, 0.3)
