@@ -53,11 +53,11 @@ class AugmentConfig:
       wrist_crop: probability of keeping only a wrist-sized window, the rest marked as padding.
       mirror: probability of mirroring, the side swapped with it (the anatomy then is that of the other hand).
       contrast: factor in [1 / (1 + contrast), 1 + contrast] about the mean.
-      brightness: at most this shift of the grey value (0-1) either way.
+      brightness: at most this shift of the grey value (0-1) either way, and about as much of a slow gradient.
       gamma: exponent in [1 / (1 + gamma), 1 + gamma], log-uniform.
       noise: standard deviation of added Gaussian noise, drawn in [0, noise], grey values 0-1.
-      blur: standard deviation of a Gaussian blur, drawn in [0, blur] canvas pixels.
-      erase: probability of covering a random rectangle with one grey value (markers, rulers, bandages).
+      blur: standard deviation of a Gaussian blur, drawn in [0, blur] canvas pixels; half the time it sharpens instead.
+      erase: probability of drawing a few bars, discs or letters of one grey value (markers, rulers, bandages).
     """
 
     rotation: float

@@ -153,12 +153,20 @@ def _iterate(batches: grain.MapDataset, data: DataConfig) -> Iterator[Batch]:
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=data.prefetch if threads else 0)
     dataset = batches.to_iter_dataset(options)
     if not data.workers:
-        return iter(dataset)
+        return _closed_at_end(iter(dataset))
     if not flags.FLAGS.is_parsed():  # Grain's workers read absl flags, which nobody parses outside an absl program.
         flags.FLAGS.mark_as_parsed()
     per_worker = -(-data.prefetch // data.workers)
     processes = grain.MultiprocessingOptions(num_workers=data.workers, per_worker_buffer_size=per_worker)
-    return iter(dataset.mp_prefetch(processes, worker_init_fn=_start_worker))
+    return _closed_at_end(iter(dataset.mp_prefetch(processes, worker_init_fn=_start_worker)))
+
+
+def _closed_at_end(batches: grain.DatasetIterator) -> Iterator[Batch]:
+    """Ends the threads or processes behind an iterator with it, also where the caller stops early."""
+    try:
+        yield from batches
+    finally:
+        batches.close()
 
 
 def _start_worker(index: int, count: int) -> None:

@@ -50,6 +50,7 @@ def open_source(data: DataConfig, split: str) -> Source:
 
     Raises:
       ValueError: the data set, its config or its split is unknown.
+      OSError: the data set cannot be written to `data.data_dir`.
     """
     builder = _prepare(data)
     try:
@@ -82,31 +83,28 @@ def _prepare(data: DataConfig) -> tfds.core.DatasetBuilder:
     builder = make_builder(data)
     done = builder.data_path / "dataset_info.json"  # TFDS writes a data set beside its place, then renames it.
     if not done.exists():
-        with _locked(builder.data_path.parent):
-            if not done.exists():
-                for leftover in builder.data_path.parent.glob(f"incomplete.*_{builder.version}"):
-                    shutil.rmtree(leftover)  # Of a run that was killed.
-                logging.info("Preparing data set %s in %s (once).", builder.info.full_name, builder.data_path)
-                try:
-                    with _without_tfds_progress():
-                        builder.download_and_prepare()
-                except OSError as error:
-                    raise OSError(
-                        f"Data set {builder.info.full_name} could not be prepared in {builder.data_path}: {error}; "
-                        "make room there or name another folder in data.data_dir."
-                    ) from error
+        try:
+            with _locked(builder.data_path.parent):
+                if not done.exists():
+                    _prepare_now(builder)
+        except OSError as error:
+            raise OSError(
+                f"Data set {builder.info.full_name} could not be prepared in {data.data_dir}: {error}; "
+                "make room there or name another folder in data.data_dir."
+            ) from error
         builder = make_builder(data)  # One made before another run prepared the data set does not know its splits.
     logging.info("Data set %s is in %s.", builder.info.full_name, builder.data_path)
     return builder
 
 
-@contextlib.contextmanager
-def _without_tfds_progress() -> Iterator[None]:
-    """Leaves progress to the builders: TFDS speaks of downloading, and knows no totals."""
-    tfds.disable_progress_bar()
+def _prepare_now(builder: tfds.core.DatasetBuilder) -> None:
+    for leftover in builder.data_path.parent.glob(f"incomplete.*_{builder.version}"):
+        shutil.rmtree(leftover)  # Of a run that was killed.
+    logging.info("Preparing data set %s in %s (once).", builder.info.full_name, builder.data_path)
+    tfds.disable_progress_bar()  # TFDS speaks of downloading and knows no totals; the builder shows its own progress.
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            yield
+            builder.download_and_prepare()
     finally:
         tfds.enable_progress_bar()
 

@@ -1,4 +1,5 @@
 import contextlib
+import os
 import pathlib
 import subprocess
 import sys
@@ -74,6 +75,7 @@ def test_worker_processes_render_the_same_in_order(monkeypatch):
     cases = list(phantom.cases(hands))
     serial = list(ram_phantom._in_order(ram_phantom._Render(hands), cases))
     monkeypatch.setattr(ram_phantom, "_FEW", 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
     parallel = list(ram_phantom._in_order(ram_phantom._Render(hands), cases))
     assert [key for key, _ in parallel] == [key for key, _ in serial]
     for (_, one), (_, other) in zip(parallel, serial, strict=True):
@@ -86,7 +88,7 @@ def test_worker_processes_end_with_a_killed_parent():
         "import multiprocessing, os\n"
         "from ramjax import phantom\n"
         "from tfds_builders.ram_phantom import ram_phantom_dataset_builder as ram_phantom\n"
-        "ram_phantom._FEW = 0\n"
+        "ram_phantom._FEW, os.sched_getaffinity = 0, lambda pid: {0, 1}\n"
         "hands = ram_phantom.Builder.builder_configs['tiny'].hands\n"
         "made = ram_phantom._in_order(ram_phantom._Render(hands), list(phantom.cases(hands)))\n"
         "next(made)\n"
@@ -171,6 +173,12 @@ def test_the_builder_class_prepares_it_through_tfds(tmp_path):
     builder.download_and_prepare()
     assert len(builder.as_data_source("train")) == 4
     assert "synthetic" in builder.info.description and "Buryanov" in builder.info.citation
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match=r"ram_phantom/tiny/.* could not be prepared in .*file.* data.data_dir"):
+        pipeline.open_source(handmade.make_data(data_dir=str(tmp_path / "file")), "train")
 
 
 def test_unknown_names_are_errors_that_list_the_known(data):
