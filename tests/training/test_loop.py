@@ -86,7 +86,7 @@ def test_a_run_interrupted_anywhere_ends_the_same(config, tmp_path):
 
 
 def test_a_run_killed_without_warning_ends_the_same(config, tmp_path, monkeypatch):
-    """Power loss after step 10: the checkpoint of step 6 is the last, rows and a best of later steps are there already."""
+    """Power loss after step 10: the last checkpoint is of step 6, but rows and a best of later steps are there."""
     config = tiny_job.tiny(config, steps=12, log_every=1, eval_every=4, checkpoint_every=6)
     tiny_job.go(config, tmp_path / "whole")
 

@@ -94,9 +94,8 @@ def test_versions_name_the_code_and_the_machine(tmp_path):
     about = json.loads((tmp_path / "versions.json").read_text())
     assert about["packages"]["jax"] == jax.__version__
     assert about["devices"] == [jax.devices()[0].device_kind]
-    here = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=run_dir.__file__.rsplit("/", 1)[0]
-    )
+    code = pathlib.Path(run_dir.__file__).parent
+    here = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=code)
     assert about["git"].removesuffix("-dirty") == (here.stdout.strip() if here.returncode == 0 else "unknown")
     assert "total" in (tmp_path / "parameters.txt").read_text()
 

@@ -1,0 +1,157 @@
+"""The command line end to end, in its own processes: the debug experiment, its interruption, and what users get wrong."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ramjax.training.writers import read_metrics
+
+ROOT = pathlib.Path(__file__).parent.parent
+LONGER = ("--config.train.steps=40", "--config.train.log_every=1", "--config.train.eval_every=25")
+
+
+def command(data_dir, workdir, *more: str) -> list[str]:
+    return [
+        sys.executable, "-m", "ramjax.main", "--config=experiments/debug.py", f"--workdir={workdir}",
+        f"--config.data.data_dir={data_dir}", *more,
+    ]  # fmt: skip
+
+
+def call(arguments: list[str]) -> subprocess.CompletedProcess:
+    return subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, timeout=300)
+
+
+def assert_one_sentence(done: subprocess.CompletedProcess, code: int, *words: str) -> None:
+    """The last line of stderr says it all, and there is no traceback."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(("Error: ", "Usage error: "))
+    for word in words:
+        assert word in last
+
+
+@pytest.fixture(scope="module")
+def run(data_dir, tmp_path_factory) -> tuple[pathlib.Path, subprocess.CompletedProcess]:
+    """A finished run of the debug experiment, long enough that there is time to interrupt another like it."""
+    workdir = tmp_path_factory.mktemp("run") / "debug"
+    return workdir, call(command(data_dir, workdir, *LONGER))
+
+
+def test_the_debug_experiment_runs_from_the_command_line(run):
+    workdir, done = run
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((workdir / "eval_test.json").read_text())
+    for name in ("bones/dsc", "erosions/dsc", "joints/iou", "scores/be_qwk", "scores/jsn_qwk"):
+        assert name in metrics
+        assert metrics[f"{name}/n"] >= 0
+        assert name in done.stdout
+    assert metrics["records"] > 0
+    assert "step 40/40" in done.stdout
+    assert "not a medical device" in done.stdout
+    assert (workdir / "test_grid.png").read_bytes().startswith(b"\x89PNG")
+    assert (workdir / "parameters.txt").read_text().splitlines()[-1].startswith("total")
+
+
+def test_eval_needs_only_the_workdir_and_repeats_itself(run):
+    workdir, _ = run
+    before = json.loads((workdir / "eval_test.json").read_text())
+    done = call([sys.executable, "-m", "ramjax.main", f"--workdir={workdir}", "--mode=eval"])
+    assert done.returncode == 0, done.stderr
+    assert "the best on validation" in done.stdout
+    assert json.loads((workdir / "eval_test.json").read_text()) == before
+
+
+def test_the_workdir_of_another_config_is_refused(run, data_dir):
+    workdir, _ = run
+    done = call(command(data_dir, workdir, *LONGER, "--config.train.steps=41"))
+    assert_one_sentence(done, 1, "belongs to another config", "train.steps is 40 there and 41 here", "--workdir")
+
+
+def test_a_run_with_no_whole_checkpoint_is_one_sentence(run, data_dir, tmp_path):
+    shutil.copytree(run[0], tmp_path / "damaged")
+    for file in (tmp_path / "damaged" / "checkpoints").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"?")
+    done = call(command(data_dir, tmp_path / "damaged", *LONGER))
+    assert_one_sentence(done, 1, "None of the", "is whole")
+
+
+def test_sigterm_saves_and_the_same_command_ends_as_if_nothing_was(run, data_dir, tmp_path):
+    whole, stopped = run[0], tmp_path / "stopped"
+    with subprocess.Popen(command(data_dir, stopped, *LONGER), stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        for line in process.stdout:
+            if line.startswith("step 4/"):
+                process.send_signal(signal.SIGTERM)
+                break
+        shown = process.stdout.read()
+    assert process.returncode == 75
+    assert "Stopped and saved after step" in shown
+    assert 4 <= max(row["step"] for row in read_metrics(stopped / "metrics.jsonl")) < 40
+    assert not (stopped / "eval_test.json").exists()
+
+    again = call(command(data_dir, stopped, *LONGER))
+    assert again.returncode == 0, again.stderr
+    assert "Going on from step" in again.stdout
+    assert (stopped / "eval_test.json").read_bytes() == (whole / "eval_test.json").read_bytes()
+    assert checksums(stopped) == checksums(whole)
+
+
+def checksums(workdir: pathlib.Path) -> dict[str, int]:
+    """CRC-32 of every array of the final state: equal ones mean states that are equal bit for bit."""
+    found = json.loads((workdir / "checkpoints" / "latest" / "40" / "about" / "metadata").read_text())["crc32"]
+    assert any(name.startswith("params/") for name in found)
+    assert any(name.startswith("opt_state/") for name in found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--config.train.stpes=3"], 2, ["'stpes'", "did you mean 'steps'?"]),
+        (["--config.train.steps=many"], 2, ["config.train.steps", "many"]),
+        (["--config=experiments/none.py"], 2, ["experiments/none.py", "No such file"]),
+        (["--config=experiments/multitask.py:huge"], 2, ["Unknown preset 'huge'", "accelerator"]),
+        (["--mode=trian"], 2, ["mode", "train_and_eval"]),
+        (["--wrokdir=x"], 2, ["wrokdir", "workdir"]),
+        (["extra"], 2, ["'extra' is not a flag"]),
+        (["--config.data.canvas.height=100"], 1, ["data.canvas.height is 100", "multiple of 16", "96"]),
+        (["--config.tasks=('bones','teeth')"], 1, ["tasks", "teeth", "joints"]),
+        (["--config.mesh.data=64"], 1, ["mesh.data is 64", "-1 for all"]),
+        (["--config.data.dataset=ram_nothing"], 1, ["ram_nothing", "ram_phantom"]),
+        (["--config.data.train_split=tarin"], 1, ["tarin", "validation"]),
+    ],
+)
+def test_mistakes_are_one_sentence(data_dir, tmp_path, flags, code, words):
+    assert_one_sentence(call(command(data_dir, tmp_path / "run", *flags)), code, *words)
+
+
+def test_missing_flags_are_named():
+    base = [sys.executable, "-m", "ramjax.main"]
+    assert_one_sentence(call(base), 2, "--workdir=FOLDER is missing")
+    assert_one_sentence(call([*base, "--workdir=x"]), 2, "--config=FILE is missing")
+
+
+def test_eval_of_a_folder_that_is_no_run(tmp_path):
+    done = call([sys.executable, "-m", "ramjax.main", f"--workdir={tmp_path}", "--mode=eval"])
+    assert_one_sentence(done, 1, "is no run of ramjax")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_helps():
+    done = call([sys.executable, "-m", "ramjax.main", "--help"])
+    assert done.returncode == 0
+    for word in ("--config", "--workdir", "--mode", "train_and_eval", "75", "experiments/multitask.py"):
+        assert word in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_workdir_that_may_not_be_written(data_dir, tmp_path):
+    tmp_path.chmod(0o500)
+    assert_one_sentence(call(command(data_dir, tmp_path / "run")), 1, "permission denied")
