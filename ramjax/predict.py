@@ -12,7 +12,6 @@ Research use only. Not a medical device; not for diagnosis.
 """
 
 import dataclasses
-import json
 import logging
 import math
 import pathlib
@@ -155,6 +154,8 @@ def predict_one(radiograph: Radiograph, model: Model, options: Options) -> tuple
     side, side_source = _side(found, model, known_side, options)
     view, view_source = _view(findings, radiograph, options)
     notes = list(radiograph.notes)
+    if found.quarter_turns:
+        notes.append(f"The network saw the radiograph turned clockwise by {90 * found.quarter_turns} degrees.")
     if "confidence" in found.predictions and len(findings.joints) < MIN_SITES:
         notes.append(_FEW)
     if side_source == "estimated" and found.other_side > found.certainty - SIDE_MARGIN:
@@ -186,7 +187,7 @@ def _predict_file(
     findings, values = predict_one(radiograph, model, options)
     values["input"] = str(path)
     picture = draw.encode_png(draw.sheet(radiograph.pixels, findings, values, title=name))
-    text = json.dumps(values, indent=2, allow_nan=False) + "\n"
+    text = report.to_text(values)
     files.write_whole({output / (name + files.OVERLAY): picture, output / (name + files.REPORT): text.encode()})
     return report.summary_row(name, values)
 

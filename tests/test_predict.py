@@ -100,6 +100,13 @@ def test_stated_spacing_wins(film):
     assert report["pixel_spacing_mm"] == 0.25
 
 
+def test_lists_of_numbers_stay_on_a_line(tmp_path, film):
+    predict.predict_all([_write(tmp_path / "a.png", film)], tmp_path, fakes.model(), OPTIONS)
+    text = (tmp_path / "a.json").read_text()
+    assert '"probabilities": [ 0.0, 0.0, 1.0, 0.0, 0.0, 0.0 ]' in text
+    assert len(_report(tmp_path / "a.json")["joints"]) == 22
+
+
 def test_doubt_is_said(film):
     def unsure(images):
         return {**fakes.predict_discs(images), "confidence": np.full((len(images), 22), 0.1)}

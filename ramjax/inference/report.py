@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,12 @@ def to_json(findings: Findings, shape: tuple[int, int], spacing: float, about: d
         "erosions": None if findings.erosions is None else _erosions(findings.erosions, spacing),
         "not_judged": [{"kind": n.kind, "name": n.name, "reason": n.reason} for n in findings.not_judged],
     }
+
+
+def to_text(values: dict[str, Any]) -> str:
+    """The report as JSON, indented, each list of numbers on one line."""
+    text = json.dumps(values, indent=2, allow_nan=False)
+    return re.sub(r"\[[-+\d.eE,\s]+\]", lambda numbers: " ".join(numbers[0].split()), text) + "\n"
 
 
 def summary_row(name: str, report: dict[str, Any]) -> dict[str, Any]:

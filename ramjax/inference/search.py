@@ -41,7 +41,10 @@ CONFIDENT = 0.3
 MIN_SITES = 4
 """So many confident sites are needed to frame a hand anew."""
 
-_MOST = 4.0  # times a framing may magnify or shrink
+DOUBTFUL, TURN_GAIN = 0.3, 0.1
+"""Below this certainty the film is tried on its sides and upside down too; a turned one must be surer by the gain."""
+
+_MIN_SPAN = 0.05  # of the canvas height; sites closer than that say nothing of the hand's size
 _DENSE = ("bones", "erosions")
 _CARPAL = np.array([site.region == "wrist" for site in anatomy.SITES])
 _KNUCKLES = np.array([site.region == "MCP" and site.name != "MCP-T" for site in anatomy.SITES])
@@ -57,13 +60,15 @@ class Found:
       predictions: the network's predictions without the batch axis.
       certainty: mean confidence over all sites, 0 to 1; NaN without a joints task.
       other_side: the best certainty among candidates mirrored the other way; NaN where there were none.
+      quarter_turns: by which the radiograph was turned clockwise, 0 to 3.
     """
 
     placement: Placement
     canvas: CanvasConfig
     predictions: dict[str, np.ndarray]
     certainty: float
-    other_side: float
+    other_side: float = math.nan
+    quarter_turns: int = 0
 
 
 def search(radiograph: Radiograph, config: Config, predict: PredictFn, side: str, view: str) -> Found:
@@ -77,15 +82,12 @@ def search(radiograph: Radiograph, config: Config, predict: PredictFn, side: str
       view: ``hand``, ``wrist``, or '' to try both.
     """
     canvas = canvas_for(radiograph, config)
-    placements = candidates(radiograph, canvas, side, view)
-    tried = _show(radiograph, canvas, placements, predict)
-    best = _best(tried)
-    if "confidence" in best.predictions and canvas.sizing == "fit":
-        framed = reframed(best.placement, best.predictions["boxes"], best.predictions["confidence"], canvas, view)
-        tried += _show(radiograph, canvas, framed, predict)
-        best = _best(tried)
-    others = [found.certainty for found in tried if found.placement.mirrored != best.placement.mirrored]
-    return dataclasses.replace(best, other_side=max(others, default=math.nan))
+    best = _search_turned(radiograph, canvas, predict, side, view, 0)
+    if best.certainty < DOUBTFUL and "confidence" in best.predictions and canvas.sizing == "fit":
+        turned = [_search_turned(radiograph, canvas, predict, side, view, turns) for turns in (1, 2, 3)]
+        if _best(turned).certainty > best.certainty + TURN_GAIN:
+            return _best(turned)
+    return best
 
 
 def canvas_for(radiograph: Radiograph, config: Config) -> CanvasConfig:
@@ -106,9 +108,16 @@ def canvas_for(radiograph: Radiograph, config: Config) -> CanvasConfig:
     return dataclasses.replace(canvas, height=sides[0], width=sides[1])
 
 
-def candidates(radiograph: Radiograph, canvas: CanvasConfig, side: str, view: str) -> list[Placement]:
-    """The placements to try: as trained, and, unless the scale is given, as a wrist film; mirrored for a left hand."""
+def candidates(
+    radiograph: Radiograph, canvas: CanvasConfig, side: str, view: str, quarter_turns: int = 0
+) -> list[Placement]:
+    """The placements to try: as trained, and, unless the scale is given, as a wrist film; mirrored for a left hand.
+
+    The radiograph is first turned clockwise by `quarter_turns`; other than 0 they are for canvases it is fitted to.
+    """
     placed = canvases.place(as_record(radiograph), canvas)
+    if quarter_turns:
+        placed = _turned(placed, radiograph, canvas, quarter_turns)
     upright = []
     if view != "wrist" or canvas.sizing != "fit":
         upright.append(placed)
@@ -142,13 +151,16 @@ def reframed(
     carpal, knuckles = centers[sure & _CARPAL], centers[sure & _KNUCKLES]
     if min(len(carpal), len(knuckles)) >= 2 and view != "wrist":
         x, y = knuckles.mean(axis=0) - carpal.mean(axis=0)
-        lean = math.degrees(math.atan2(x, -y))
-        return [
-            _frame(placement, centers[sure], turn, HAND_SPAN, HAND_CENTER, canvas) for turn in (0.0, HAND_LEAN - lean)
-        ]
-    if len(carpal) >= MIN_SITES:
-        return [_frame(placement, carpal, 0.0, span, 0.5, canvas) for span in CARPAL_SPANS]
-    return []
+        upright = HAND_LEAN if canvas.mirror_left else 0.0
+        turns = 0.0, upright - math.degrees(math.atan2(x, -y))
+        points, ways = centers[sure], [(turn, HAND_SPAN, HAND_CENTER) for turn in turns]
+    elif len(carpal) >= MIN_SITES:
+        points, ways = carpal, [(0.0, span, 0.5) for span in CARPAL_SPANS]
+    else:
+        return []
+    if np.ptp(points[:, 1]) < _MIN_SPAN * canvas.height:
+        return []
+    return [_frame(placement, points, *way, canvas) for way in ways]
 
 
 def as_record(radiograph: Radiograph) -> Record:
@@ -176,6 +188,23 @@ def certainties(predictions: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.zeros(len(next(iter(predictions.values()))))
 
 
+def _search_turned(
+    radiograph: Radiograph, canvas: CanvasConfig, predict: PredictFn, side: str, view: str, quarter_turns: int
+) -> Found:
+    """The most certain candidate of a radiograph turned clockwise; the best of each side is framed anew."""
+    tried = _show(radiograph, canvas, candidates(radiograph, canvas, side, view, quarter_turns), predict)
+    if "confidence" in tried[0].predictions and canvas.sizing == "fit":
+        framed = []
+        for mirrored in {found.placement.mirrored for found in tried}:
+            best = _best([found for found in tried if found.placement.mirrored == mirrored])
+            boxes, confidence = best.predictions["boxes"], best.predictions["confidence"]
+            framed += reframed(best.placement, boxes, confidence, canvas, view)
+        tried += _show(radiograph, canvas, framed, predict)
+    best = _best(tried)
+    others = [found.certainty for found in tried if found.placement.mirrored != best.placement.mirrored]
+    return dataclasses.replace(best, other_side=max(others, default=math.nan), quarter_turns=quarter_turns)
+
+
 def _show(
     radiograph: Radiograph, canvas: CanvasConfig, placements: Sequence[Placement], predict: PredictFn
 ) -> list[Found]:
@@ -192,12 +221,26 @@ def _show(
         for i, placement in enumerate(some):
             keys = [key for key in predictions if i == np.argmax(sure) or key not in _DENSE]
             kept = {key: np.asarray(predictions[key][i]) for key in keys}
-            tried.append(Found(placement, canvas, kept, float(sure[i]), math.nan))
+            tried.append(Found(placement, canvas, kept, float(sure[i])))
     return tried
 
 
 def _best(tried: Sequence[Found]) -> Found:
     return max(tried, key=lambda found: found.certainty)
+
+
+def _turned(placed: Placement, radiograph: Radiograph, canvas: CanvasConfig, quarter_turns: int) -> Placement:
+    """The radiograph turned clockwise about its centre, and fitted to the canvas again."""
+    height, width = radiograph.pixels.shape
+    shown_height, shown_width = (width, height) if quarter_turns % 2 else (height, width)
+    size = min(canvas.height / shown_height, canvas.width / shown_width)
+    affine = geometry.compose(
+        geometry.translate(canvas.width / 2, canvas.height / 2),
+        geometry.scale(size, size),
+        geometry.rotate(90 * quarter_turns),
+        geometry.translate(-width / 2, -height / 2),
+    )
+    return dataclasses.replace(placed, affine=affine)
 
 
 def _about_center(placement: Placement, affine: np.ndarray, canvas: CanvasConfig) -> Placement:
@@ -211,8 +254,7 @@ def _frame(
     turn = geometry.rotate(degrees)
     turned = geometry.apply(turn, points)
     lower, upper = turned.min(axis=0), turned.max(axis=0)
-    # Sites found on top of each other say nothing of the size.
-    size = np.clip(span * canvas.height / max(upper[1] - lower[1], 1.0), 1 / _MOST, _MOST)
+    size = span * canvas.height / (upper[1] - lower[1])
     x, y = (lower + upper) / 2
     to = geometry.translate(canvas.width / 2, center * canvas.height)
     return placement.then(geometry.compose(to, geometry.scale(size, size), geometry.translate(-x, -y), turn))

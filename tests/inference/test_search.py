@@ -128,6 +128,27 @@ def test_reframing_brings_a_hand_to_its_training_size_and_pose():
     assert math.degrees(math.atan2(up[1], -up[0])) == pytest.approx(searching.HAND_LEAN, abs=0.1)
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_turned_films_are_turned_back(turns):
+    """A network that knows fingers (the disc) only at the top left is shown the film that way."""
+    upright = fakes.disc_image(200, 150, 40, 50, 15)
+    film = Radiograph(np.ascontiguousarray(np.rot90(upright, turns)))
+
+    def predict(images):
+        predictions = fakes.predict_discs(images)
+        centers = (predictions["boxes"][:, 0, :2] + predictions["boxes"][:, 0, 2:]) / 2
+        sure = np.where((centers < (64, 48)).all(axis=1), 0.8, 0.1)
+        return {**predictions, "confidence": np.repeat(sure[:, None], 22, 1)}
+
+    found = _search(film, predict, side="R")
+    assert found.quarter_turns == turns and found.certainty == pytest.approx(0.8)
+    x, y = geometry.apply(found.placement.affine, (0.5 * film.pixels.shape[1], 0.5 * film.pixels.shape[0]))
+    assert (x, y) == (pytest.approx(48), pytest.approx(64))
+    disc = np.argwhere(film.pixels > 128).mean(axis=0)[::-1] + 0.5
+    expected = geometry.apply(canvases.place(searching.as_record(Radiograph(upright)), found.canvas).affine, (40, 50))
+    np.testing.assert_allclose(geometry.apply(found.placement.affine, disc), expected, atol=0.5)
+
+
 def test_reframing_a_wrist_and_nothing():
     canvas = fakes.config(height=448, width=352).data.canvas
     placed = canvases.place(searching.as_record(THUMB_LEFT), canvas)
