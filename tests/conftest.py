@@ -15,10 +15,10 @@ flags.FLAGS.mark_as_parsed()
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory, worker_id) -> pathlib.Path:
+def data_dir(tmp_path_factory) -> pathlib.Path:
     """Folder of prepared data sets, one for all workers of a test run; whoever opens one first prepares it."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "data"
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "data"
     folder.mkdir(exist_ok=True)
     return folder
 

@@ -1,4 +1,4 @@
-"""The command line end to end, in its own processes: the debug experiment, its interruption, and what users get wrong."""
+"""The command line end to end, in its own processes: the debug experiment, interrupting it, and what users get wrong."""
 
 import json
 import os
