@@ -52,8 +52,9 @@ class AugmentConfig:
       stretch: at most this relative change of the aspect ratio.
       wrist_crop: probability of keeping only a wrist-sized window, the rest marked as padding.
       mirror: probability of mirroring, the side swapped with it (the anatomy then is that of the other hand).
-      contrast: factor in [1 / (1 + contrast), 1 + contrast] about the mean.
-      brightness: at most this shift of the grey value (0-1) either way, and about as much of a slow gradient.
+      contrast: slope of the grey curve at mid grey in [1 / (1 + contrast), 1 + contrast], log-uniform; slow variation
+        over the image weakened to as little as 1 / (1 + contrast).
+      brightness: black is raised or white lowered by at most this (0-1), and about as much of a slow gradient added.
       gamma: exponent in [1 / (1 + gamma), 1 + gamma], log-uniform.
       noise: standard deviation of added Gaussian noise, drawn in [0, noise], grey values 0-1.
       blur: standard deviation of a Gaussian blur, drawn in [0, blur] canvas pixels; half the time it sharpens instead.

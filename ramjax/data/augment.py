@@ -52,11 +52,12 @@ def vary_placement(
 
 def vary_grey(image: np.ndarray, augment: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """Returns another image, float32 (H, W) in 0..1: changed curve, illumination, sharpness and noise, and markers."""
-    image = cv2.pow(image, _log_uniform(augment.gamma, rng)) if augment.gamma else image.copy()
-    contrast = _log_uniform(augment.contrast, rng)
-    mean = cv2.mean(image, (image > 0).view(np.uint8))[0]  # Without padding and the black around a hand.
-    offset = mean * (1 - contrast) + rng.uniform(-augment.brightness, augment.brightness)
-    image = cv2.addWeighted(image, contrast, image, 0, offset)
+    if augment.gamma or augment.contrast or augment.brightness:
+        image = cv2.LUT(cv2.convertScaleAbs(image, alpha=255), _curve(augment, rng))
+    else:
+        image = image.copy()
+    if augment.contrast:
+        _compress_range(image, rng.uniform(0, augment.contrast / (1 + augment.contrast)))
     if augment.brightness:
         _add_gradient(image, augment.brightness, rng)
     if augment.blur:
@@ -67,6 +68,27 @@ def vary_grey(image: np.ndarray, augment: AugmentConfig, rng: np.random.Generato
         for _ in range(rng.integers(1, 4)):
             _cover(image, rng)
     return np.clip(image, 0, 1, out=image)
+
+
+def _curve(augment: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """Exposure and detector curve, float32 (256,) over grey values 0..1.
+
+    Order is kept and nothing saturates: a film's own black and white have been normalised.
+    """
+    grey = np.linspace(0, 1, 256) ** _log_uniform(augment.gamma, rng)
+    # An S whose slope at mid grey is the contrast: Perlin's gain function.
+    side = 2 * grey - 1
+    grey = 0.5 + 0.5 * np.sign(side) * (1 - (1 - np.abs(side)) ** _log_uniform(augment.contrast, rng))
+    shift = rng.uniform(-augment.brightness, augment.brightness)
+    return (grey * (1 - abs(shift)) + max(shift, 0)).astype(np.float32)
+
+
+def _compress_range(image: np.ndarray, share: float) -> None:
+    """Takes a share of the slow variation out, as the processing of digital films does: fingers brighten."""
+    height, width = image.shape
+    small = cv2.resize(image, (-(-width // 8), -(-height // 8)), interpolation=cv2.INTER_AREA)
+    slow = cv2.GaussianBlur(small, (0, 0), 0.05 * small.shape[0])
+    image -= share * cv2.resize(slow - slow.mean(), (width, height))
 
 
 def _show_wrist_only(placement: Placement, record: Record, canvas: CanvasConfig, rng: np.random.Generator) -> Placement:
