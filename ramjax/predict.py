@@ -4,7 +4,9 @@
 
 Inputs are PNG, BMP, JPEG, TIFF or DICOM files and folders of them, separated by commas, repeated, or listed at the end.
 For each, the output folder gets NAME.json (joints, scores, totals, bones, erosion area), NAME_overlay.png to look at,
-and a row in summary.csv. Files that cannot be read are named at the end.
+and a row in summary.csv. With --masks also NAME_erosions.png, labels 0 to 3, and NAME_bones.png, whose four 8-bit channels
+are one little-endian 32-bit word with bit k set where bone k of ramjax.anatomy.BONES is, both on the radiograph's grid.
+Files that cannot be read are named at the end.
 
 Exit codes: 0 done, 1 an error or a file that failed, 2 wrong usage, 130 interrupted.
 
@@ -14,18 +16,20 @@ Research use only. Not a medical device; not for diagnosis.
 import dataclasses
 import logging
 import math
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from absl import flags
 from tqdm import tqdm
 
 from ramjax import draw
 from ramjax.config import ConfigError
 from ramjax.inference import files, report
-from ramjax.inference.findings import Findings, from_predictions, is_finger
+from ramjax.inference.findings import Findings, from_predictions, is_finger, packed_bones
 from ramjax.inference.model import Model, load
 from ramjax.inference.search import CONFIDENT, MIN_SITES, Found, search
 from ramjax.io.images import ImageError, Radiograph, read_radiograph
@@ -46,12 +50,16 @@ _DOUBTFUL_SIDE = "The side is doubtful: the other one is nearly as certain; stat
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What the user states about all radiographs; '' and None leave it to the file or to an estimate."""
+    """What the user states about all radiographs; '' and None leave it to the file or to an estimate.
+
+    `masks` asks for the masks as images beside the report.
+    """
 
     side: str = ""
     view: str = ""
     spacing_mm: float | None = None
     min_confidence: float = CONFIDENT
+    masks: bool = False
 
 
 def main(argv: list[str]) -> int:
@@ -68,7 +76,10 @@ def main(argv: list[str]) -> int:
         view="" if values.view == "auto" else values.view,
         spacing_mm=values.spacing_mm,
         min_confidence=values.min_confidence,
+        masks=values.masks,
     )
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/ramjax/jax").expanduser()))
     try:
         with run_dir.logging_to(None):
             failures = predict_all(
@@ -94,6 +105,7 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
     flags.DEFINE_enum("view", "auto", ["auto", "hand", "wrist"], "What is shown; auto tries both.", **define)
     flags.DEFINE_float("spacing_mm", None, "Side of a pixel in mm, over what the file says.", 1e-3, 10.0, **define)
     flags.DEFINE_float("min_confidence", CONFIDENT, "Sites found less surely are not judged.", 0.0, 1.0, **define)
+    flags.DEFINE_bool("masks", False, "Write the masks of bones and erosions too.", **define)
     if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(argv[1:]):
         print(f"{__doc__}\nFlags:\n{values.get_help()}")
         return None
@@ -186,9 +198,13 @@ def _predict_file(
     radiograph = read_radiograph(path)
     findings, values = predict_one(radiograph, model, options)
     values["input"] = str(path)
-    picture = draw.encode_png(draw.sheet(radiograph.pixels, findings, values, title=name))
-    text = report.to_text(values)
-    files.write_whole({output / (name + files.OVERLAY): picture, output / (name + files.REPORT): text.encode()})
+    contents = {files.OVERLAY: draw.encode_png(draw.sheet(radiograph.pixels, findings, values, title=name))}
+    if options.masks and findings.bones:
+        contents[files.BONES] = draw.encode_png(packed_bones(findings, radiograph.pixels.shape))
+    if options.masks and findings.erosions is not None:
+        contents[files.EROSIONS] = draw.encode_png(findings.erosions)
+    contents[files.REPORT] = report.to_text(values).encode()
+    files.write_whole({output / (name + suffix): content for suffix, content in contents.items()})
     return report.summary_row(name, values)
 
 

@@ -16,6 +16,7 @@ from ramjax import anatomy, predict
 from ramjax import config as config_lib
 from ramjax.io.images import read_radiograph
 from ramjax.io.radiograph import Radiograph
+from ramjax.record import unpack_bones
 from ramjax.training.checkpoints import Checkpoints
 from ramjax.training.step import init_state
 from tests.inference import fakes
@@ -105,6 +106,20 @@ def test_lists_of_numbers_stay_on_a_line(tmp_path, film):
     text = (tmp_path / "a.json").read_text()
     assert '"probabilities": [ 0.0, 0.0, 1.0, 0.0, 0.0, 0.0 ]' in text
     assert len(_report(tmp_path / "a.json")["joints"]) == 22
+
+
+def test_masks_are_those_of_the_report(tmp_path, film):
+    path = _write(tmp_path / "a.png", film)
+    predict.predict_all([path], tmp_path / "out", fakes.model(), predict.Options(view="hand", masks=True))
+    report = _report(tmp_path / "out" / "a.json")
+    bones = unpack_bones(np.asarray(Image.open(tmp_path / "out" / "a_bones.png")))
+    assert bones.shape == (*film.shape, anatomy.NUM_BONES)
+    radius = bones[..., anatomy.BONE_INDEX["Radius"]]
+    assert radius.sum() == report["bones"][0]["area_px"] == bones.sum()
+    assert (radius & (film > 128)).sum() > 0.9 * (film > 128).sum()
+    erosions = np.asarray(Image.open(tmp_path / "out" / "a_erosions.png"))
+    assert (erosions == 2).sum() == report["erosions"]["area_px"]
+    assert predict.files.find_files([tmp_path], tmp_path / "out") == [path]
 
 
 def test_doubt_is_said(film):

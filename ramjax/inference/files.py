@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ramjax.io.images import is_candidate
 
-REPORT, OVERLAY = ".json", "_overlay.png"
+REPORT, OVERLAY, BONES, EROSIONS = ".json", "_overlay.png", "_bones.png", "_erosions.png"
 """What follows a name in the results of one radiograph."""
 
 
@@ -63,7 +63,7 @@ def write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
 
 def _walk(folder: pathlib.Path, output: pathlib.Path) -> Iterator[pathlib.Path]:
     for path in sorted(folder.rglob("*")):
-        written = path.name.endswith(OVERLAY) and path.parent.resolve() == output.resolve()
+        written = path.name.endswith((OVERLAY, BONES, EROSIONS)) and path.parent.resolve() == output.resolve()
         if path.is_file() and not written and is_candidate(path):
             yield path
 

@@ -105,6 +105,16 @@ class Findings:
         return sum(scores), len(scores)
 
 
+def packed_bones(findings: Findings, shape: tuple[int, int]) -> np.ndarray:
+    """The bones' masks as uint8 (H, W, 4), the packed words of `ramjax.record`."""
+    words = np.zeros(shape, "<u4")
+    for bone in findings.bones:
+        height, width = bone.mask.shape
+        window = words[bone.top : bone.top + height, bone.left : bone.left + width]
+        window |= bone.mask.astype("<u4") << np.uint32(anatomy.BONE_INDEX[bone.name])
+    return words.view(np.uint8).reshape(*shape, 4)
+
+
 def from_predictions(
     predictions: Mapping[str, np.ndarray],
     affine: np.ndarray,
