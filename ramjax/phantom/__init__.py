@@ -1,4 +1,4 @@
-"""Synthetic hands: geometry, disease and X-ray rendering. `cases` lists a data set's radiographs, `render` makes one."""
+"""Synthetic hands: `cases` lists the radiographs of a data set, `render` makes one with all that is true about it."""
 
 from ramjax.phantom.config import Case, PhantomConfig, cases
 from ramjax.phantom.hand import ErosionTruth, Phantom, Truth, render

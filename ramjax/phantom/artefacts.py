@@ -1,4 +1,4 @@
-"""What else is on a film: collimator, black bars, side marker, ruler, text, ring and cannula, softness of compression."""
+"""What else is on a film: collimator, bars, side marker, ruler, text, ring and cannula, loss of sharpness."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,9 @@ from ramjax.phantom.xray import Grid
 
 
 def metal(skeleton: Skeleton, grid: Grid, side: str, rng: np.random.Generator) -> np.ndarray | None:
-    """Returns the attenuation of ring, cannula and lead marker, float32 (rows, columns), None where there is nothing of it."""
+    """Returns the attenuation of ring, cannula and lead marker, float32 (rows, columns), None where there is nothing
+    of it.
+    """
     ring, cannula, marker = rng.random(3) < (0.07, 0.04, 0.45)
     if not (ring or cannula or marker):
         return None
@@ -26,17 +28,19 @@ def metal(skeleton: Skeleton, grid: Grid, side: str, rng: np.random.Generator) -
         _line(canvas, grid, np.stack((start, end)), 120, 1.3)
         _line(canvas, grid, np.stack((end, end + (end - start) * 0.35)), 70, 5.0)
     if marker:
-        _marker(canvas, grid, side, rng)
+        _marker(canvas, grid, side, np.concatenate([bone.outline[::4] for bone in skeleton.bones]), rng)
     return canvas.astype(np.float32) * np.float32(2.2 / 255.0)
 
 
 def _line(canvas: np.ndarray, grid: Grid, points: np.ndarray, value: int, mm: float) -> None:
     pixels = np.round(grid.pixels(points) * 16).astype(np.int32)
-    cv2.polylines(canvas, [pixels], False, value, max(int(round(mm / grid.mm)), 1), cv2.LINE_AA, 4)
+    cv2.polylines(canvas, [pixels], False, value, max(round(mm / grid.mm), 1), cv2.LINE_AA, 4)
 
 
-def _marker(canvas: np.ndarray, grid: Grid, side: str, rng: np.random.Generator) -> None:
-    """Draws the side's letter in lead, turned, at a border."""
+def _marker(canvas: np.ndarray, grid: Grid, side: str, bones: np.ndarray, rng: np.random.Generator) -> None:
+    """Draws the side's letter in lead, turned, near a border and as clear of the bones' points (n, 2) in mm as one
+    of some tries is.
+    """
     rows, columns = canvas.shape
     height = rng.uniform(6.0, 15.0) / grid.mm
     text = side if rng.random() < 0.7 else side + " " + "".join(rng.choice(list("ABCDEGHKMT"), 2))
@@ -45,8 +49,10 @@ def _marker(canvas: np.ndarray, grid: Grid, side: str, rng: np.random.Generator)
     stamp = np.zeros((tall + 4 * weight + 4, width + 4 * weight + 4), np.uint8)
     cv2.putText(stamp, text, (2 * weight, tall + 2 * weight), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, weight, cv2.LINE_AA)
     angle = rng.choice((rng.normal(0.0, 12.0), rng.uniform(-180.0, 180.0)), p=(0.7, 0.3))
-    x = rng.choice((rng.uniform(0.03, 0.2), rng.uniform(0.8, 0.97))) * columns
-    y = rng.choice((rng.uniform(0.03, 0.3), rng.uniform(0.3, 0.97)), p=(0.65, 0.35)) * rows
+    tries = rng.uniform(0.04, 0.96, (8, 2)) * (columns, rows)
+    tries[:, 0] = np.where(rng.random(8) < 0.5, 0.25 * tries[:, 0], columns - 0.25 * (columns - tries[:, 0]))
+    away = np.hypot(*(tries[:, None] - grid.pixels(bones)[None]).transpose(2, 0, 1)).min(axis=1) * grid.mm
+    x, y = tries[int(np.argmax(np.minimum(away, 22.0 + 0.3 * height * grid.mm)))]
     turn = cv2.getRotationMatrix2D((stamp.shape[1] / 2, stamp.shape[0] / 2), float(angle), 1.0)
     turn[:, 2] += (x - stamp.shape[1] / 2, y - stamp.shape[0] / 2)
     strength = int(rng.uniform(110, 255))
@@ -87,7 +93,9 @@ def collimate(light: np.ndarray, mm: float, rng: np.random.Generator) -> None:
 
 
 def overlay(image: np.ndarray, mm: float, rng: np.random.Generator) -> np.ndarray:
-    """Adds what is drawn or cut after development: black bars, ruler, text, blanked corners, softness; returns uint8 (rows, columns)."""
+    """Adds what is drawn or cut after development: black bars, ruler, text, blanked corners, softness; returns uint8
+    (rows, columns).
+    """
     rows, columns = image.shape
     bars, ruler, text, blank, soft = rng.random(5)
     extents = rng.uniform(0.0, 0.05, 4)
@@ -99,12 +107,16 @@ def overlay(image: np.ndarray, mm: float, rng: np.random.Generator) -> np.ndarra
     if soft < 0.1:
         factor = 0.35 + 0.35 * grade
         size = (max(int(columns * factor), 8), max(int(rows * factor), 8))
-        image = cv2.resize(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (columns, rows), interpolation=cv2.INTER_LINEAR)
+        image = cv2.resize(
+            cv2.resize(image, size, interpolation=cv2.INTER_AREA), (columns, rows), interpolation=cv2.INTER_LINEAR
+        )
     elif soft < 0.2:
         _, packed = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, int(35 + 45 * grade)))
         image = cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE)
     if bars < 0.3:
-        top, bottom, left, right = (int(e * w * n) for e, w, n in zip(extents, which, (rows, rows, columns, columns), strict=True))
+        top, bottom, left, right = (
+            int(e * w * n) for e, w, n in zip(extents, which, (rows, rows, columns, columns), strict=True)
+        )
         image[:top], image[rows - bottom :], image[:, :left], image[:, columns - right :] = 0, 0, 0, 0
     if blank < 0.15:
         y, x = int(corner[0] * rows), int(corner[1] * columns * 2)

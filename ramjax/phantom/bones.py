@@ -18,7 +18,8 @@ class Bone:
     Attributes:
       name: of `anatomy.BONES`; pisiform and triquetrum share theirs, and so do all sesamoids.
       outline: float (n, 2), closed, before any erosion: the bone's whole projection, its mask.
-      body: float (n, 2), closed: the outline without the lips that reach over a neighbour; its edges bound the joint spaces.
+      body: float (n, 2), closed: the outline without the lips that reach over a neighbour; its edges bound the joint
+        spaces.
       kind: ``long``, ``carpal`` or ``forearm``: how it is built inside.
       origin: (2,), middle of the base (long bones), centre otherwise.
       angle: direction of its axis in degrees to the ulnar side.
@@ -48,7 +49,9 @@ class Bone:
         return self.at(0.0, self.length - self.head_radius) + (self.head_radius + gap) * curves.direction(angle)
 
     def moved(self, move: Callable[[np.ndarray], np.ndarray], turn: float) -> "Bone":
-        """Returns the bone after a map of the plane that turns its axis by `turn` degrees (forearm bones keep theirs)."""
+        """Returns the bone after a map of the plane that turns its axis by `turn` degrees (forearm bones keep
+        theirs).
+        """
         outline = move(self.outline)
         return dataclasses.replace(
             self,
@@ -73,7 +76,14 @@ class PuzzleWarp:
     @classmethod
     def draw(cls, rng: np.random.Generator, size: float) -> "PuzzleWarp":
         matrix = np.eye(2) + rng.normal(0.0, 0.02, (2, 2))
-        return cls(matrix, rng.normal(0.0, 1.0 / (9.0 * size), (4, 2)), rng.uniform(0, 2 * np.pi, 4), rng.normal(0.0, 0.28 * size, (4, 2)), rng.normal(0.0, 0.1), size)
+        return cls(
+            matrix,
+            rng.normal(0.0, 1.0 / (9.0 * size), (4, 2)),
+            rng.uniform(0, 2 * np.pi, 4),
+            rng.normal(0.0, 0.28 * size, (4, 2)),
+            rng.normal(0.0, 0.1),
+            size,
+        )
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         warped = points @ self.matrix.T + np.sin(points @ self.waves.T + self.phases) @ self.amplitude
@@ -106,11 +116,10 @@ def condyle_radius(head: float) -> float:
 def _metacarpal_head(length: float, waist: float, head: float) -> tuple[list, list]:
     """Returns the ulnar side going up and the head's arc going to the radial side, in the bone's frame."""
     h, w, radius = 0.5 * head, 0.5 * waist, metacarpal_radius(head)
-    taper = max(0.63 * h, 1.1 * w)
+    taper, neck = max(0.63 * h, 1.1 * w), length - 2.9 * h
     side = [
-        (w, 0.26 * length + 0.26 * (length - 2.9 * h)), (1.04 * w, 0.13 * length + 0.65 * (length - 2.9 * h)), (taper, length - 2.9 * h),
-        (0.83 * h, length - 2.0 * h), (0.97 * h, length - 1.4 * h), (1.0 * h, length - 1.08 * h), (0.94 * h, length - 0.76 * h),
-        (0.91 * h, length - 0.5 * h),
+        (w, 0.26 * (length + neck)), (1.04 * w, 0.13 * length + 0.65 * neck), (taper, neck), (0.83 * h, length - 2.0 * h),
+        (0.97 * h, length - 1.4 * h), (1.0 * h, length - 1.08 * h), (0.94 * h, length - 0.76 * h), (0.91 * h, length - 0.5 * h),
     ]  # fmt: skip
     arc = [(u * h, length - float(_arc_drop(np.array(u * h), radius))) for u in (0.72, 0.38, 0.0, -0.38, -0.72)]
     return side, arc
@@ -121,7 +130,13 @@ def _mirror(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def metacarpal(
-    name: str, bases: tuple[np.ndarray, np.ndarray], origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator
+    name: str,
+    bases: tuple[np.ndarray, np.ndarray],
+    origin: np.ndarray,
+    angle: float,
+    length: float,
+    widths: tuple,
+    rng: np.random.Generator,
 ) -> Bone:
     """Returns metacarpal 2 to 5: a waisted shaft and a rounded head with tubercles on a base that `carpus` drew.
 
@@ -147,24 +162,34 @@ def thumb_metacarpal(origin: np.ndarray, angle: float, length: float, widths: tu
     return Bone("MC1", outline, outline, "long", origin, angle, length, widths, 0.9 * head, metacarpal_radius(head))
 
 
-def phalanx(name: str, origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator) -> Bone:
-    """Returns a proximal or middle phalanx: cupped or double-cupped base, waisted shaft, two condyles with a notch between."""
+def phalanx(
+    name: str, origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator
+) -> Bone:
+    """Returns a proximal or middle phalanx: cupped or double-cupped base, waisted shaft, two condyles with a notch
+    between.
+    """
     base, waist, head = widths
     b, w, h = 0.5 * base, 0.5 * waist, 0.5 * head
     notch = 0.052 * h
     if name.startswith("PP"):
         cup = [(u * b, -0.75 * float(_arc_drop(np.array(u * b), 0.78 * base))) for u in (0.0, 0.35, 0.68)]
         rim = cup[-1][1]
-        foot = [*cup, (0.93 * b, rim + 0.02 * length), (1.0 * b, rim + 0.075 * length), (0.93 * b, 0.12 * length), (0.78 * b, 0.23 * length)]
+        foot = [
+            *cup,
+            (0.93 * b, rim + 0.02 * length),
+            (1.0 * b, rim + 0.075 * length),
+            (0.93 * b, 0.12 * length),
+            (0.78 * b, 0.23 * length),
+        ]
     else:
         foot = [
-            (0.0, -1.6 * notch), (0.3 * b, -0.7 * notch), (0.58 * b, -0.25 * notch), (0.88 * b, -1.7 * notch), (1.0 * b, 0.035 * length),
-            (0.96 * b, 0.1 * length), (0.76 * b, 0.22 * length),
+            (0.0, -1.6 * notch), (0.3 * b, -0.7 * notch), (0.58 * b, -0.25 * notch), (0.88 * b, -1.7 * notch),
+            (1.0 * b, 0.035 * length), (0.96 * b, 0.1 * length), (0.76 * b, 0.22 * length),
         ]  # fmt: skip
     neck = length - 1.55 * h
     side = [
-        (1.1 * w, 0.2 * length + 0.3 * neck), (w, 0.1 * length + 0.62 * neck), (1.05 * w, 0.88 * neck), (0.86 * h, neck),
-        (1.0 * h, length - 0.95 * h), (0.99 * h, length - 0.5 * h), (0.86 * h, length - 0.16 * h),
+        (1.1 * w, 0.2 * length + 0.3 * neck), (w, 0.1 * length + 0.62 * neck), (1.05 * w, 0.88 * neck),
+        (0.86 * h, neck), (1.0 * h, length - 0.95 * h), (0.99 * h, length - 0.5 * h), (0.86 * h, length - 0.16 * h),
     ]  # fmt: skip
     top = [(0.5 * h, length), (0.0, length - 1.6 * notch), (-0.5 * h, length)]
     local = [*foot, *side, *top, *_mirror(side), *_mirror(foot[1:])]
@@ -172,12 +197,28 @@ def phalanx(name: str, origin: np.ndarray, angle: float, length: float, widths: 
     return Bone(name, outline, outline, "long", origin, angle, length, widths, 0.85 * head, condyle_radius(head))
 
 
-def distal_phalanx(name: str, origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator) -> Bone:
+def distal_phalanx(
+    name: str, origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator
+) -> Bone:
     """Returns an end phalanx: a broad base, a slim waist and a tuft."""
     base, waist, tuft = widths
     b, w, t = 0.5 * base, 0.5 * waist, 0.5 * tuft
-    foot = [(0.0, -0.35), (0.4 * b, 0.15), (0.82 * b, -0.15), (1.0 * b, 0.06 * length), (0.84 * b, 0.135 * length), (0.53 * b, 0.25 * length)]
-    side = [(1.1 * w, 0.46 * length), (w, 0.62 * length), (1.05 * w, 0.73 * length), (0.98 * t, 0.8 * length), (t, 0.88 * length), (0.7 * t, 0.965 * length)]
+    foot = [
+        (0.0, -0.35),
+        (0.4 * b, 0.15),
+        (0.82 * b, -0.15),
+        (1.0 * b, 0.06 * length),
+        (0.84 * b, 0.135 * length),
+        (0.53 * b, 0.25 * length),
+    ]
+    side = [
+        (1.1 * w, 0.46 * length),
+        (w, 0.62 * length),
+        (1.05 * w, 0.73 * length),
+        (0.98 * t, 0.8 * length),
+        (t, 0.88 * length),
+        (0.7 * t, 0.965 * length),
+    ]
     local = [*foot, *side, (0.0, length), *_mirror(side), *_mirror(foot[1:])]
     points = _jitter(rng, local, base)
     points[len(foot) + 3 : len(foot) + 10] += rng.normal(0.0, 0.025 * tuft, (7, 2))
@@ -198,13 +239,15 @@ def carpal(name: str, points: np.ndarray, body_points: np.ndarray, size: float, 
         top = points[points[:, 1] < 45.0 * size]
         origin = np.array((0.5 * (top[:, 0].min() + top[:, 0].max()), high[1]))
         width = float(np.ptp(top[:, 0]))
-        return Bone(name, outline, body, "forearm", origin, 0.0, float(high[1] - low[1]), (width, 0.45 * width, width), depth)
+        return Bone(
+            name, outline, body, "forearm", origin, 0.0, float(high[1] - low[1]), (width, 0.45 * width, width), depth
+        )
     channel = "PisiformTriquetrum" if name == "Triquetrum" else name
     width, height = high - low
     return Bone(channel, outline, body, "carpal", 0.5 * (low + high), 0.0, float(height), (float(width),) * 3, depth)
 
 
-def oval(name: str, centre: np.ndarray, radii: tuple[float, float], angle: float, size: float, rng: np.random.Generator) -> Bone:
+def oval(name: str, centre: np.ndarray, radii: tuple[float, float], angle: float, rng: np.random.Generator) -> Bone:
     """Returns an egg-shaped bone: pisiform or sesamoid."""
     phase = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
     local = np.stack((radii[0] * np.cos(phase), radii[1] * np.sin(phase)), axis=1)

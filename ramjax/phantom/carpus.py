@@ -1,19 +1,22 @@
-"""The wrist as one puzzle: carpal bones, radius, ulna and the bases of metacarpals 2 to 5 share the joints between them.
+"""The wrist as one puzzle: carpal bones, radius, ulna and metacarpal bases share the joints between them.
 
-Control points are (x, y, joint) in mm for an adult of mean size, right hand, neutral wrist: x to the ulnar side, y proximal, origin at the
-capitate - MC3 joint. Two bones that meet list the same points; each withdraws from a shared point by half the joint's width, so that the gap
-drawn is the width asked for. Points with joint '' are free: there outlines overlap as projections do (pisiform over triquetrum, trapezium
-over trapezoid, metacarpal bases over their neighbours).
+Control points are (x, y, joint) in mm for an adult of mean size, right hand, neutral wrist: x to the ulnar side, y
+proximal, origin at the capitate - MC3 joint. Two bones that meet list the same points; each withdraws from a shared
+point by half the joint's width, so that the gap drawn is the width asked for. Points with joint '' are free: there
+outlines overlap as projections do (pisiform over triquetrum, trapezium over trapezoid, metacarpal bases over their
+neighbours).
 
-The arrangement is that of textbook posteroanterior views (Gilula LA. AJR 1979;133:503-17: three smooth carpal arcs); sizes are means of
-adults (radius about 30 mm wide, carpal height about 0.54 of MC3: Youm Y et al. J Bone Joint Surg Am 1978;60:423-31).
+The arrangement is that of textbook posteroanterior views (Gilula LA. AJR 1979;133:503-17: three smooth carpal arcs);
+sizes are means of adults (radius about 30 mm wide, carpal height about 0.54 of MC3: Youm Y et al. J Bone Joint Surg
+Am 1978;60:423-31).
 """
 
 import numpy as np
 
 from ramjax.phantom import curves
 
-# Shared points. Names: the joint's site where the score has one, else the initials of its bones; 'IC' is capitate - lunate.
+# Shared points. Names: the joint's site where the score has one, else the initials of its bones; 'IC' is capitate -
+# lunate.
 _CM = ((-6.4, -1.0, "CMC-M"), (-3.2, -0.5, "CMC-M"), (0.5, 0.3, "CMC-M"), (4.6, 0.9, "CMC-M"))
 _CR = ((5.8, 1.5, "CMC-R"), (8.6, 2.6, "CMC-R"), (11.6, 3.6, "CMC-R"))
 _CS = ((12.4, 4.0, "CMC-S"), (15.6, 4.9, "CMC-S"), (19.0, 6.6, "CMC-S"))
@@ -34,33 +37,41 @@ def _rev(points):
     return tuple(reversed(points))
 
 
+# fmt: off
 OUTLINES: dict[str, tuple[tuple[float, float, str], ...]] = {
     "Capitate": (*_CM, *_CAPITATE_HAMATE, *_CAPITATE_LUNATE, *_SC, *_CAPITATE_TRAPEZOID),
     "Hamate": (*_CR, *_CS, (20.2, 8.4, ""), *_rev(_HAMATE_TRIQUETRUM), (7.6, 20.2, "IC"), *_rev(_CAPITATE_HAMATE)),
     "Trapezoid": (*_TM2, *_rev(_CAPITATE_TRAPEZOID), *_STT[:2], (-15.6, 7.4, ""), (-16.8, 4.0, "")),
     "Trapezium": (
-        (-17.2, -1.0, ""), (-14.0, 1.4, ""), (-12.6, 5.4, ""), *_STT[1:], (-22.6, 15.8, ""), (-25.6, 14.8, ""), (-26.6, 11.0, ""),
-        (-25.6, 7.4, "T1"), (-22.8, 4.0, "T1"), (-20.2, 1.2, "T1"),
-    ),  # fmt: skip
+        (-17.2, -1.0, ""), (-14.0, 1.4, ""), (-12.6, 5.4, ""), *_STT[1:], (-22.6, 15.8, ""), (-25.6, 14.8, ""),
+        (-26.6, 11.0, ""), (-25.6, 7.4, "T1"), (-22.8, 4.0, "T1"), (-20.2, 1.2, "T1"),
+    ),
     "Scaphoid": (
         (-1.8, 23.4, "IC"), *_SL, *_SR, (-18.6, 19.8, ""), (-20.2, 18.2, ""), (-21.8, 16.0, ""), (-21.4, 13.4, ""),
         *_rev(_STT), *_rev(_SC),
-    ),  # fmt: skip
-    "Lunate": (*_rev(_CAPITATE_LUNATE), (7.2, 20.6, "IC"), *_LUNATE_TRIQUETRUM, (11.6, 30.4, ""), (9.2, 32.9, "RL"), *_rev(_RL), *_rev(_SL)),
+    ),
+    "Lunate": (
+        *_rev(_CAPITATE_LUNATE), (7.2, 20.6, "IC"), *_LUNATE_TRIQUETRUM, (11.6, 30.4, ""), (9.2, 32.9, "RL"),
+        *_rev(_RL), *_rev(_SL),
+    ),
     "Triquetrum": (
-        *_rev(_HAMATE_TRIQUETRUM), *_LUNATE_TRIQUETRUM, (15.6, 28.0, ""), (19.2, 25.0, ""), (21.0, 19.6, ""), (21.2, 14.6, ""), (19.8, 11.6, ""),
-    ),  # fmt: skip
+        *_rev(_HAMATE_TRIQUETRUM), *_LUNATE_TRIQUETRUM, (15.6, 28.0, ""), (19.2, 25.0, ""), (21.0, 19.6, ""),
+        (21.2, 14.6, ""), (19.8, 11.6, ""),
+    ),
     "Radius": (
-        *_SR, (-18.4, 21.2, ""), (-20.6, 21.6, ""), (-22.0, 25.4, ""), (-22.3, 31.0, ""), (-21.2, 39.0, ""), (-17.6, 51.0, ""),
-        (-14.6, 64.0, ""), (-13.2, 84.0, ""), (-12.8, 110.0, ""), (-13.0, 150.0, ""), (0.6, 150.0, ""), (0.6, 110.0, ""), (0.8, 84.0, ""),
-        (1.4, 66.0, ""), (4.2, 53.0, ""), (8.0, 43.0, ""), (8.8, 38.5, ""), (9.3, 35.2, "RL"), (8.4, 33.6, "RL"), *_rev(_RL), (-3.2, 31.6, "RL"),
-    ),  # fmt: skip
+        *_SR, (-18.4, 21.2, ""), (-20.6, 21.6, ""), (-22.0, 25.4, ""), (-22.3, 31.0, ""), (-21.2, 39.0, ""),
+        (-17.6, 51.0, ""), (-14.6, 64.0, ""), (-13.2, 84.0, ""), (-12.8, 110.0, ""), (-13.0, 150.0, ""),
+        (0.6, 150.0, ""), (0.6, 110.0, ""), (0.8, 84.0, ""), (1.4, 66.0, ""), (4.2, 53.0, ""), (8.0, 43.0, ""),
+        (8.8, 38.5, ""), (9.3, 35.2, "RL"), (8.4, 33.6, "RL"), *_rev(_RL), (-3.2, 31.6, "RL"),
+    ),
     "Ulna": (
-        (10.6, 150.0, ""), (10.5, 110.0, ""), (10.8, 74.0, ""), (11.8, 56.0, ""), (11.2, 46.5, ""), (10.0, 40.5, ""), (10.0, 36.6, ""),
-        (11.4, 34.8, ""), (14.6, 34.2, ""), (18.2, 35.2, ""), (20.4, 35.4, ""), (21.8, 32.4, ""), (22.8, 30.4, ""), (24.0, 30.8, ""),
-        (24.6, 34.0, ""), (25.0, 39.0, ""), (23.6, 47.0, ""), (21.6, 57.0, ""), (20.8, 74.0, ""), (20.6, 110.0, ""), (20.6, 150.0, ""),
-    ),  # fmt: skip
-}  # fmt: skip
+        (10.6, 150.0, ""), (10.5, 110.0, ""), (10.8, 74.0, ""), (11.8, 56.0, ""), (11.2, 46.5, ""), (10.0, 40.5, ""),
+        (10.0, 36.6, ""), (11.4, 34.8, ""), (14.6, 34.2, ""), (18.2, 35.2, ""), (20.4, 35.4, ""), (21.8, 32.4, ""),
+        (22.8, 30.4, ""), (24.0, 30.8, ""), (24.6, 34.0, ""), (25.0, 39.0, ""), (23.6, 47.0, ""), (21.6, 57.0, ""),
+        (20.8, 74.0, ""), (20.6, 110.0, ""), (20.6, 150.0, ""),
+    ),
+}
+# fmt: on
 
 METACARPAL_BASES: dict[str, tuple[tuple[float, float, str], ...]] = {
     "MC2": ((-18.6, -6.0, ""), (-19.2, -1.2, ""), *_TM2, (-6.6, 2.0, "IC"), (-5.9, -2.2, ""), (-6.9, -6.4, "")),
@@ -69,6 +80,12 @@ METACARPAL_BASES: dict[str, tuple[tuple[float, float, str], ...]] = {
     "MC5": ((11.9, -3.0, ""), (11.4, 2.4, ""), *_CS, (22.2, 7.0, ""), (23.4, 4.0, ""), (22.2, -0.8, "")),
 }
 """Bases from the radial to the ulnar side, free points overlapping the neighbours'."""
+
+PISIFORM = np.array((17.6, 19.4))
+"""Middle of the pisiform, over the triquetrum."""
+
+FOREARM_ENDS = {"R": ((-20.0, 29.0), (8.0, 37.0)), "U": ((10.0, 36.5), (24.8, 36.5))}
+"""Points about the distal ends of radius and ulna, whose mean is the site's centre."""
 
 SADDLE = np.array((-24.0, 3.4))
 """Middle of the trapezium's joint with MC1."""
@@ -83,12 +100,23 @@ _DEVIATION_FROM, _DEVIATION_TO = 36.0, 12.0
 _FUSED = -0.3
 """mm: fused bones reach into each other."""
 
-_UNSCORED = {"IC": (0.75, 1.0), "CH": (-0.5, 0.9), "CT": (-0.6, 0.9), "SL": (0.2, 1.0), "LT": (-0.3, 1.0), "HT": (0.3, 1.1), "TM2": (0.1, 1.0)}
-"""Width of joints that are not scored relative to scaphoid - capitate, least and most; below 0 the bones' projections overlap."""
+_UNSCORED = {
+    "IC": (0.75, 1.0),
+    "CH": (-0.5, 0.9),
+    "CT": (-0.6, 0.9),
+    "SL": (0.2, 1.0),
+    "LT": (-0.3, 1.0),
+    "HT": (0.3, 1.1),
+    "TM2": (0.1, 1.0),
+}
+"""Width of joints that are not scored relative to scaphoid - capitate, least and most; below 0 the bones'
+projections overlap.
+"""
 
 
 def widths(normal: dict[str, float], ratio: dict[str, float], rng: np.random.Generator) -> dict[str, float]:
-    """Returns the width in mm of every joint named in the control points, from the scored joints' normal widths and remaining ratios.
+    """Returns the width in mm of every joint named in the control points, from the scored joints' normal widths and
+    remaining ratios.
 
     Joints that are not scored follow their neighbours: the carpus narrows as a whole.
     """
@@ -113,8 +141,9 @@ LIPS: dict[str, dict[str, float]] = {
     "MC4": {"CMC-R": 1.2},
     "MC5": {"CMC-S": 1.4},
 }
-"""Greatest reach in mm of a bone's dorsal or palmar lip beyond a joint: there the bone's projection overlaps its neighbour's while the
-joint space shows through. These are the overlaps that RAM-H1200 annotates (`anatomy.OVERLAP_PAIRS`)."""
+"""Greatest reach in mm of a bone's dorsal or palmar lip beyond a joint: there the bone's projection overlaps its
+neighbour's while the joint space shows through. These are the overlaps that RAM-H1200 annotates
+(`anatomy.OVERLAP_PAIRS`)."""
 
 
 def lips(name: str, rng: np.random.Generator) -> dict[str, float]:
@@ -123,21 +152,31 @@ def lips(name: str, rng: np.random.Generator) -> dict[str, float]:
 
 
 def withdrawn(
-    points: tuple[tuple[float, float, str], ...], width: dict[str, float], size: float, beyond: dict[str, float] | None = None
+    points: tuple[tuple[float, float, str], ...],
+    width: dict[str, float],
+    size: float,
+    beyond: dict[str, float] | None = None,
 ) -> np.ndarray:
-    """Returns control points (n, 2) of a closed outline in mm at a body size, each drawn back by half its joint's width.
+    """Returns control points (n, 2) of a closed outline in mm at a body size, each drawn back by half its joint's
+    width.
 
     `beyond` names joints over which the outline instead reaches out by so many millimetres.
     """
     xy = size * np.array([point[:2] for point in points])
     half = np.array([0.5 * width[point[2]] for point in points])
     if beyond:
-        half = np.array([min(-size * beyond[joint], h) if beyond.get(joint) else h for (_, _, joint), h in zip(points, half, strict=True)])
+        half = np.array(
+            [
+                min(-size * beyond[joint], h) if beyond.get(joint) else h
+                for (_, _, joint), h in zip(points, half, strict=True)
+            ]
+        )
     return xy + half[:, None] * curves.inward_normals(xy)
 
 
 def deviate(points: np.ndarray, degrees: float, collapse: float, size: float) -> np.ndarray:
-    """Bends (n, 2) points about the capitate's head for a deviation of the wrist and takes height from a collapsed carpus.
+    """Bends (n, 2) points about the capitate's head for a deviation of the wrist and takes height from a collapsed
+    carpus.
 
     The forearm stays, the distal row and all beyond it turn as one, the proximal row slides in between.
     """

@@ -1,4 +1,4 @@
-"""What a synthetic data set is (`PhantomConfig`), the radiographs in it (`cases`) and the random streams behind them."""
+"""What a synthetic data set is, the radiographs in it and the random streams behind them."""
 
 import dataclasses
 
@@ -7,7 +7,20 @@ import numpy as np
 FRAMINGS = ("hand", "wrist", "mixed")
 SIDES = ("L", "R")
 
-_PURPOSES = ("traits", "follow_up", "framing", "anatomy", "disease", "lesions", "pose", "soft_tissue", "texture", "exposure", "artefacts", "spots")
+_PURPOSES = (
+    "traits",
+    "follow_up",
+    "framing",
+    "anatomy",
+    "disease",
+    "lesions",
+    "pose",
+    "soft_tissue",
+    "texture",
+    "exposure",
+    "artefacts",
+    "spots",
+)
 _SHARED = 255
 
 
@@ -19,9 +32,9 @@ class PhantomConfig:
       patients: number of patients, each with both hands; >= 1.
       follow_up_fraction: share of patients with a second visit, 0 to 1.
       seed: every random choice follows from it and the case.
-      scale: linear size of the image, 0.1 to 1. At 1 a hand is 1431-1700 pixels high and 761-1300 wide at 0.15 or 0.175 mm
-        (the ranges of RAM-H1200) and a wrist 600 x 600 at 0.15 mm (RAM-W600); at 0.25 a quarter of that with pixels four times
-        as large. The anatomy is the same at every scale.
+      scale: linear size of the image, 0.1 to 1. At 1 a hand is 1431-1700 pixels high and 761-1300 wide at 0.15 or
+        0.175 mm (the ranges of RAM-H1200) and a wrist 600 x 600 at 0.15 mm (RAM-W600); at 0.25 a quarter of that
+        with pixels four times as large. The anatomy is the same at every scale.
       framing: ``hand``, ``wrist`` (about 90 x 90 mm around the carpus), or ``mixed`` (half of each).
     """
 
@@ -68,7 +81,9 @@ def visits(config: PhantomConfig, patient: int) -> int:
     return 1 + int(stream(config, "follow_up", patient).random() < config.follow_up_fraction)
 
 
-def stream(config: PhantomConfig, purpose: str, patient: int, visit: int | None = None, side: str | None = None) -> np.random.Generator:
+def stream(
+    config: PhantomConfig, purpose: str, patient: int, visit: int | None = None, side: str | None = None
+) -> np.random.Generator:
     """Returns the random stream of one purpose, a function of its arguments and the seed alone.
 
     What a patient keeps (anatomy, say) leaves `visit` and `side` out, and so is equal in both hands and at both visits.

@@ -1,4 +1,7 @@
-"""Plane curves: frames, closed splines, inward offsets. Points are float64 (n, 2) in mm, x to the ulnar side of a right hand, y proximal."""
+"""Plane curves: frames, closed splines, inward offsets.
+
+Points are float64 (n, 2) in mm, x to the ulnar side of a right hand, y proximal.
+"""
 
 import numpy as np
 
@@ -62,7 +65,9 @@ def signed_area(points: np.ndarray) -> float:
 
 
 def wobble(points: np.ndarray, rng: np.random.Generator, size: float) -> np.ndarray:
-    """Displaces a closed polygon's vertices along their normals by smooth noise of about `size` mm: no two bones are alike."""
+    """Displaces a closed polygon's vertices along their normals by smooth noise of about `size` mm: no two bones are
+    alike.
+    """
     phase = np.linspace(0.0, 2.0 * np.pi, len(points), endpoint=False)
     order = np.arange(2, 7)
     amplitude = rng.normal(0.0, size, len(order)) / order**0.5

@@ -17,7 +17,8 @@ class Exposure:
       scatter: scattered light relative to the primary beam's.
       noise: relative noise where the beam is unattenuated.
       edge: strength of unsharp masking (computed radiography's dark halo about the skin).
-      equalise: strength of dynamic range compression, 0 to 0.6: slow differences of grey between fingers and wrist are taken back.
+      equalise: strength of dynamic range compression, 0 to 0.6: slow differences of grey between fingers and wrist
+        are taken back.
       low, high: attenuation shown as black and as white, as percentile-based fractions (see `develop`).
       gamma: exponent of the display curve.
       knee: weight of an S-curve, 0 to 1.
@@ -66,7 +67,7 @@ def expose(attenuation: np.ndarray, exposure: Exposure, mm: float, rng: np.rando
         attenuation = cv2.GaussianBlur(attenuation, (0, 0), sigma)
     light = np.exp(-attenuation)
     rows, columns = light.shape
-    step = max(int(round(2.4 / mm)), 1)
+    step = max(round(2.4 / mm), 1)
     small = cv2.resize(light, (max(columns // step, 2), max(rows // step, 2)), interpolation=cv2.INTER_AREA)
     scattered = cv2.GaussianBlur(small, (0, 0), 6.0, borderType=cv2.BORDER_REPLICATE) * np.float32(exposure.scatter)
     light += cv2.resize(scattered, (columns, rows), interpolation=cv2.INTER_LINEAR)
@@ -80,7 +81,7 @@ def develop(light: np.ndarray, exposure: Exposure, mm: float) -> np.ndarray:
     """Returns the image, uint8 (rows, columns): logarithm, unsharp mask, window and curve."""
     rows, columns = light.shape
     density = -np.log(np.maximum(light, np.float32(1e-3)))
-    step = max(int(round(1.2 / mm)), 1)
+    step = max(round(1.2 / mm), 1)
     small = cv2.resize(density, (max(columns // step, 2), max(rows // step, 2)), interpolation=cv2.INTER_AREA)
     crisp = np.float32(0.35 * exposure.edge)
     coarse = cv2.resize(small, (max(small.shape[1] // 4, 2), max(small.shape[0] // 4, 2)), interpolation=cv2.INTER_AREA)
@@ -93,7 +94,9 @@ def develop(light: np.ndarray, exposure: Exposure, mm: float) -> np.ndarray:
     span = max(float(white - black), 0.15)
     y = np.linspace(-0.5, 0.5, small.shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-0.5, 0.5, small.shape[1], dtype=np.float32)[None, :]
-    shift += (np.float32(exposure.gradient[0] * span) * y + np.float32(exposure.gradient[1] * span) * x).astype(np.float32)
+    shift += (np.float32(exposure.gradient[0] * span) * y + np.float32(exposure.gradient[1] * span) * x).astype(
+        np.float32
+    )
     density *= 1.0 + crisp
     density += cv2.resize(shift, (columns, rows), interpolation=cv2.INTER_LINEAR)
     low = black + exposure.low * span

@@ -3,15 +3,17 @@
 Definitions (van der Heijde D. J Rheumatol 1999;26:743-5 and 2000;27:261-3), made exact:
 
 Bone erosion, BE. A lesion's *reach* is how far it goes across the bone, in units of the bone end's width:
-  1 discrete but clear, reach below 0.25; 2 larger, 0.25 to 0.5; 3 large, passing the imaginary middle of the bone, above 0.5.
-  The lesions of a site add up, at most to 5; 5 is also the collapse of the joint surface (one lesion of grade 5).
+  1 discrete but clear, reach below 0.25; 2 larger, 0.25 to 0.5; 3 large, passing the imaginary middle of the bone,
+  above 0.5. The lesions of a site add up, at most to 5; 5 is also the collapse of the joint surface (one lesion of
+  grade 5).
 Joint space narrowing, JSN, from the ratio of the joint's width to that patient's normal width there:
   0 normal, from 0.92; 1 focal or doubtful, 0.76 to 0.89; 2 general, more than half left, 0.53 to 0.74;
   3 general, less than half left, 0.15 to 0.47, or subluxation; 4 bony ankylosis or complete dislocation, 0.
   The gaps between the intervals keep neighbouring grades apart by more than a reader could doubt.
-Erosion labels. 90 is a lesion any reader would call: a deep cortical break with a sharp rim. 50 is one that half of them would
-  call: it removes less of the bone along the beam (below 0.62 of it), and its edge is soft. Only lesions of grade 1 and 2 are of
-  that kind, and both kinds count in BE. Lesions away from the scored sites carry label 3.
+Erosion labels. 90 is a lesion any reader would call: a deep cortical break with a sharp rim. 50 is one that
+  half of them would call: it removes less of the bone along the beam (below 0.62 of it), and its edge is soft. Only
+  lesions of grade 1 and 2 are of that kind, and both kinds count in BE. Lesions away from the scored sites carry
+  label 3.
 """
 
 import dataclasses
@@ -27,24 +29,51 @@ REACH = ((0.10, 0.24), (0.27, 0.48), (0.53, 0.72))
 
 COLLAPSE_GRADE = 5
 
-RATIO_KNOTS = ((0.0, 1.0), (0.999, 0.92), (1.0, 0.89), (1.999, 0.76), (2.0, 0.74), (2.999, 0.53), (3.0, 0.47), (3.999, 0.15), (4.0, 0.0))
+RATIO_KNOTS = (
+    (0.0, 1.0),
+    (0.999, 0.92),
+    (1.0, 0.89),
+    (1.999, 0.76),
+    (2.0, 0.74),
+    (2.999, 0.53),
+    (3.0, 0.47),
+    (3.999, 0.15),
+    (4.0, 0.0),
+)
 """Narrowing burden (its floor is the JSN grade) to the ratio of the remaining to the normal width."""
 
 LABEL_90, LABEL_50, LABEL_OUTSIDE = 1, 2, 3
 
-# How often a site is affected relative to the others: MCP 2, 3 and the wrist lead, IP and thumb trail (van der Heijde 1999;
-# the wrist's order follows the usual sites of early erosions in docs/anatomy.md).
+# How often a site is affected relative to the others: MCP 2, 3 and the wrist lead, IP and thumb trail (van der
+# Heijde 1999; the wrist's order follows the usual sites of early erosions in docs/anatomy.md).
 _EROSION_PRONE = {
-    "MCP-T": 0.8, "MCP-I": 1.25, "MCP-M": 1.2, "MCP-R": 0.85, "MCP-S": 1.0, "PIP-I": 0.85, "PIP-M": 1.0, "PIP-R": 0.9, "PIP-S": 0.8,
+    "MCP-T": 0.8, "MCP-I": 1.25, "MCP-M": 1.2, "MCP-R": 0.85, "MCP-S": 1.0,
+    "PIP-I": 0.85, "PIP-M": 1.0, "PIP-R": 0.9, "PIP-S": 0.8,
     "IP": 0.75, "CMC-T": 0.75, "Tm": 0.75, "S": 1.0, "L": 0.95, "R": 0.9, "U": 1.2,
 }  # fmt: skip
 _NARROWING_PRONE = {
-    "MCP-T": 0.75, "MCP-I": 1.1, "MCP-M": 1.1, "MCP-R": 0.9, "MCP-S": 0.9, "PIP-I": 0.85, "PIP-M": 0.95, "PIP-R": 0.9, "PIP-S": 0.85,
+    "MCP-T": 0.75, "MCP-I": 1.1, "MCP-M": 1.1, "MCP-R": 0.9, "MCP-S": 0.9,
+    "PIP-I": 0.85, "PIP-M": 0.95, "PIP-R": 0.9, "PIP-S": 0.85,
     "CMC-M": 1.05, "CMC-R": 1.0, "CMC-S": 0.9, "STT": 0.85, "SC": 1.1, "SR": 1.15,
 }  # fmt: skip
 
-_OUTSIDE_BONES = ("Capitate", "Hamate", "PisiformTriquetrum", "Trapezoid", "MC2", "MC3", "MC4", "MC5", "MP2", "MP3", "MP4", "MP5")
-"""Bones with unscored places to erode: the carpals that the score leaves out, metacarpal bases, heads of the middle phalanges."""
+_OUTSIDE_BONES = (
+    "Capitate",
+    "Hamate",
+    "PisiformTriquetrum",
+    "Trapezoid",
+    "MC2",
+    "MC3",
+    "MC4",
+    "MC5",
+    "MP2",
+    "MP3",
+    "MP4",
+    "MP5",
+)
+"""Bones with unscored places to erode: the carpals that the score leaves out, metacarpal bases, heads of the middle
+phalanges.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +133,8 @@ class Disease:
 def disease_of(config: PhantomConfig, case: Case, patient: Patient) -> Disease:
     """Returns one hand's disease; with severity 0 there is none.
 
-    Every site's burden grows with severity by a factor that the patient keeps, so that a later visit never scores lower.
-    Sites share a patient's factor over both hands and a hand's factor over its sites.
+    Every site's burden grows with severity by a factor that the patient keeps, so that a later visit never scores
+    lower. Sites share a patient's factor over both hands and a hand's factor over its sites.
     """
     both = stream(config, "disease", case.patient)
     hand = stream(config, "disease", case.patient, side=case.side)
@@ -146,16 +175,21 @@ def disease_of(config: PhantomConfig, case: Case, patient: Patient) -> Disease:
 
 
 def _burden(severity: float, prone: np.ndarray, spread: np.ndarray, gain: float) -> np.ndarray:
-    """Returns continuous burdens (22,) >= 0, increasing in severity; the floor is the score. A site wakes at a threshold of activity."""
+    """Returns continuous burdens (22,) >= 0, increasing in severity; the floor is the score. A site wakes at a
+    threshold of activity.
+    """
     activity = severity * prone * np.exp(spread)
     return gain * np.log1p(np.maximum(activity - 0.33, 0.0))
 
 
 def _lesions(rng: np.random.Generator, burden: np.ndarray, be: np.ndarray, severity: float) -> tuple[LesionPlan, ...]:
-    """Plans the lesions. Each site has its own order in which lesions appear and grow, so a later visit continues the earlier one."""
+    """Plans the lesions. Each site has its own order in which lesions appear and grow, so a later visit continues
+    the earlier one.
+    """
     plans = []
     for site in anatomy.BE_SITES:
-        # All draws are made whatever the burden: the stream, and with it every other site, stays the same at the next visit.
+        # All draws are made whatever the burden: the stream, and with it every other site, stays the same at the
+        # next visit.
         order, collapses = rng.choice(3, size=anatomy.BE_MAX, p=(0.6, 0.28, 0.12)), rng.random() < 0.25
         fractions, certainty, pocket, bones = rng.random(3), rng.random(3), rng.random(3), rng.random(3)
         if be[site] == anatomy.BE_MAX and collapses:
@@ -171,12 +205,18 @@ def _lesions(rng: np.random.Generator, burden: np.ndarray, be: np.ndarray, sever
             grade = int(grades[lesion])
             grown = 1.0 - np.exp(entered[lesion] - burden[site])
             low, high = REACH[grade - 1]
-            reach = low + (high - low) * (0.15 + 0.6 * fractions[lesion] + (0.85 - 0.6 * fractions[lesion]) * 0.6 * grown)
+            reach = low + (high - low) * (
+                0.15 + 0.6 * fractions[lesion] + (0.85 - 0.6 * fractions[lesion]) * 0.6 * grown
+            )
             faint = certainty[lesion] < (0.4, 0.2, 0.0)[grade - 1]
             bone = anatomy.SITES[site].bones[int(len(anatomy.SITES[site].bones) == 2 and bones[lesion] < 0.3)]
             loss = 0.42 + 0.45 * certainty[lesion] if faint else 0.7 + 0.28 * certainty[lesion]
             label = LABEL_50 if faint else LABEL_90
-            plans.append(LesionPlan(site, bone, int(lesion), grade, float(reach), label, float(loss), bool(pocket[lesion] < 0.25)))
+            plans.append(
+                LesionPlan(
+                    site, bone, int(lesion), grade, float(reach), label, float(loss), bool(pocket[lesion] < 0.25)
+                )
+            )
     plans += _outside(rng, severity)
     return tuple(plans)
 
@@ -187,6 +227,15 @@ def _outside(rng: np.random.Generator, severity: float) -> list[LesionPlan]:
     fraction, loss = rng.random(len(_OUTSIDE_BONES)), rng.uniform(0.65, 0.95, len(_OUTSIDE_BONES))
     chosen = [k for k in order if threshold[k] < 0.3 * (1.0 - np.exp(-severity))]
     return [
-        LesionPlan(-1, _OUTSIDE_BONES[k], 0, 1, float(0.14 + 0.2 * fraction[k]), LABEL_OUTSIDE, float(loss[k]), bool(loss[k] < 0.73))
+        LesionPlan(
+            -1,
+            _OUTSIDE_BONES[k],
+            0,
+            1,
+            float(0.14 + 0.2 * fraction[k]),
+            LABEL_OUTSIDE,
+            float(loss[k]),
+            bool(loss[k] < 0.73),
+        )
         for k in chosen
     ]

@@ -26,7 +26,8 @@ class Frame:
       view: ``hand`` or ``wrist``.
       shape: (rows, columns).
       mm: side of a pixel.
-      to_pixels: float (2, 3), affine map from hand coordinates in mm to pixel coordinates (x, y), pixel centres at whole numbers.
+      to_pixels: float (2, 3), affine map from hand coordinates in mm to pixel coordinates (x, y), pixel centres at
+        whole numbers.
     """
 
     view: str
@@ -66,9 +67,11 @@ def frame(config: PhantomConfig, case: Case, skeleton: Skeleton, pose: Pose) -> 
         rows = int(np.clip((bottom - top + rng.gamma(1.5, 14.0)) / spacing, *HEIGHTS))
         spare = columns * spacing - (right - left)
         share = np.clip(0.5 + 0.3 * rng.standard_normal(), 0.05, 0.95)
-        above = max(rows * spacing - (bottom - top), 0.0) * rng.choice((rng.uniform(0.0, 0.3), rng.uniform(0.3, 0.9)), p=(0.6, 0.4))
+        above = max(rows * spacing - (bottom - top), 0.0) * rng.choice(
+            (rng.uniform(0.0, 0.3), rng.uniform(0.3, 0.9)), p=(0.6, 0.4)
+        )
         low = np.array((left - spare * share, top - above + (rng.uniform(3.0, 12.0) if rng.random() < 0.05 else 0.0)))
     mm = spacing / config.scale
-    shape = (max(int(round(rows * config.scale)), 8), max(int(round(columns * config.scale)), 8))
+    shape = (max(round(rows * config.scale), 8), max(round(columns * config.scale), 8))
     to_pixels = np.concatenate((turn / mm, (-low / mm - 0.5)[:, None]), axis=1)
     return Frame(view, shape, mm, to_pixels)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.phantom import artefacts, detector, lesions, skeleton, soft_tissue, xray
+from ramjax.phantom import artefacts, assembly, detector, lesions, skeleton, soft_tissue, xray
 from ramjax.phantom.cohort import Patient, patient_at
 from ramjax.phantom.config import Case, PhantomConfig, stream
 from ramjax.phantom.disease import Disease, disease_of
@@ -23,14 +23,27 @@ COARSE_MM = 0.75
 """Pixel size at which flesh is drawn."""
 
 # Sides of the boxes in mm for a body of mean size, as a reader cuts them: the joint with the ends of its bones.
-_BOX = {"MCP": 26.0, "PIP": 20.0, "IP": 22.0, "CMC-T": 20.0, "R": (25.0, 30.0), "U": (18.0, 20.0), "CMC": 16.0, "SC": 17.0, "SR": 18.0, "STT": 18.0}
+_BOX = {
+    "MCP": 26.0,
+    "PIP": 20.0,
+    "IP": 22.0,
+    "CMC-T": 20.0,
+    "R": (25.0, 30.0),
+    "U": (18.0, 20.0),
+    "CMC": 16.0,
+    "SC": 17.0,
+    "SR": 18.0,
+    "STT": 18.0,
+}
 _BONE_BOXES = {"Tm": "Trapezium", "S": "Scaphoid", "L": "Lunate"}
 _BONE_MARGIN = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
 class ErosionTruth:
-    """A lesion as it appears: `site` index in `anatomy.SITES` or -1, bone name, label 1-3, grade, area in the picture, centre in pixels (x, y)."""
+    """A lesion as it appears: `site` index in `anatomy.SITES` or -1, bone name, label 1-3, grade, area in the
+    picture, centre in pixels (x, y).
+    """
 
     site: int
     bone: str
@@ -46,7 +59,8 @@ class Truth:
     """What nobody can annotate.
 
     Attributes:
-      joint_space_mm: float (22,), joint space drawn; 0 where ankylosed or dislocated, NaN where narrowing is not scored.
+      joint_space_mm: float (22,), joint space drawn; 0 where ankylosed or dislocated, NaN where narrowing is not
+        scored.
       normal_joint_space_mm: float (22,), the patient's healthy joint space there.
       erosion_area_mm2: float (22,), area of the site's lesions on its bones, in the picture.
       erosions: every lesion.
@@ -83,12 +97,15 @@ class Phantom:
 def render(config: PhantomConfig, case: Case) -> Phantom:
     """Renders one case. The result depends on the configuration's seed, scale and framing and on the case alone.
 
-    A bone's mask is its outline before erosion, as an annotator completes the contour; the erosion mask marks what is gone of it.
+    A bone's mask is its outline before erosion, as an annotator completes the contour; the erosion mask marks what
+    is gone of it.
     """
     patient = patient_at(config, case.patient, case.visit)
     disease = disease_of(config, case, patient)
-    pose = skeleton.sample_pose(stream(config, "pose", case.patient, case.visit, case.side), disease.drift, patient.severity)
-    body = skeleton.build(patient, disease, pose, stream(config, "anatomy", case.patient))
+    pose = skeleton.sample_pose(
+        stream(config, "pose", case.patient, case.visit, case.side), disease.drift, patient.severity
+    )
+    body = assembly.build(patient, disease, pose, stream(config, "anatomy", case.patient))
     placed = lesions.locate(body, disease.lesions, stream(config, "spots", case.patient, side=case.side))
     picture = frame(config, case, body, pose)
 
@@ -151,7 +168,7 @@ def _flesh(
     config: PhantomConfig, case: Case, body: Skeleton, patient: Patient, disease: Disease, picture: Frame
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the flesh's thickness in mm and its silhouette, both float32 on the coarse grid."""
-    rows, columns = (max(int(round(n * picture.mm / COARSE_MM)), 8) for n in picture.shape)
+    rows, columns = (max(round(n * picture.mm / COARSE_MM), 8) for n in picture.shape)
     rng = stream(config, "soft_tissue", case.patient)
     return soft_tissue.render(body, patient, disease, picture.resampled(rows, columns), (rows, columns), COARSE_MM, rng)
 
@@ -190,7 +207,9 @@ def _erosions(
             area = float(np.count_nonzero(hole)) * picture.mm**2
         x, y = grid.pixels(lesion.middle[None])[0]
         plan = lesion.plan
-        found.append(ErosionTruth(plan.site, plan.bone, plan.label, plan.grade, area, lesion.depth, (float(x), float(y))))
+        found.append(
+            ErosionTruth(plan.site, plan.bone, plan.label, plan.grade, area, lesion.depth, (float(x), float(y)))
+        )
     return labels, tuple(found)
 
 

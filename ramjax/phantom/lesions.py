@@ -10,13 +10,15 @@ from ramjax.phantom.bones import Bone
 from ramjax.phantom.disease import COLLAPSE_GRADE, LesionPlan
 from ramjax.phantom.skeleton import Skeleton
 
-# Spots on a bone end as (u, v): u in half widths to the ulnar side, v in half widths from the end towards the shaft. The bare
-# area lies beside the cartilage: on the heads at the level of the tubercles, on the bases at the rim; the radial side leads.
+# Spots on a bone end as (u, v): u in half widths to the ulnar side, v in half widths from the end towards the shaft.
+# The bare area lies beside the cartilage: on the heads at the level of the tubercles, on the bases at the rim; the
+# radial side leads.
 _HEAD_SPOTS = ((-1.0, 0.75), (1.0, 0.75), (-0.8, 0.3))
 _BASE_SPOTS = ((-1.0, 0.25), (1.0, 0.25), (0.8, 0.0))
 
-# Spots on wrist bones as directions in degrees from the bone's middle, 0 distal, 90 ulnar: scaphoid waist and tubercle first,
-# ulnar styloid first, radial styloid and the radioulnar corner, capitate's radial waist, triquetrum's ulnar margin.
+# Spots on wrist bones as directions in degrees from the bone's middle, 0 distal, 90 ulnar: scaphoid waist and
+# tubercle first, ulnar styloid first, radial styloid and the radioulnar corner, capitate's radial waist,
+# triquetrum's ulnar margin.
 _WRIST_SPOTS = {
     "MC1": (-70.0, 80.0, 180.0),
     "Trapezium": (-100.0, -30.0, -150.0),
@@ -31,7 +33,9 @@ _WRIST_SPOTS = {
 }
 
 END_WIDTH_CAP = 18.0
-"""mm: the imaginary middle of broader ends (the radius) is taken at half of this from the eroded margin, not of the whole."""
+"""mm: the imaginary middle of broader ends (the radius) is taken at half of this from the eroded margin, not of the
+whole.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +78,9 @@ def _place(bone: Bone, target: int, plan: LesionPlan, shape: np.ndarray, size: f
         edge, inward, across, depth = axis[0], axis[1], 0.6 * width, 0.42 * min(width, END_WIDTH_CAP * size)
     else:
         # Small bites are wider than deep, large ones undercut.
-        across = depth * (0.62 + 0.1 * np.tanh(shape[0])) if plan.reach > 0.25 else depth * (0.85 + 0.15 * np.tanh(shape[0]))
+        across = (
+            depth * (0.62 + 0.1 * np.tanh(shape[0])) if plan.reach > 0.25 else depth * (0.85 + 0.15 * np.tanh(shape[0]))
+        )
         across = max(across, 0.9)
     shift = 0.0
     if plan.pocket:
@@ -85,15 +91,19 @@ def _place(bone: Bone, target: int, plan: LesionPlan, shape: np.ndarray, size: f
     middle = edge + shift * inward
     tangent = np.array((-inward[1], inward[0]))
     phase = np.linspace(0.0, 2.0 * np.pi, 40, endpoint=False)
-    ripple = 1.0 + sum(
-        0.12 * np.tanh(shape[1 + k]) * np.cos((k + 2) * phase + 3.0 * shape[6 + k]) for k in range(4)
+    ripple = 1.0 + sum(0.12 * np.tanh(shape[1 + k]) * np.cos((k + 2) * phase + 3.0 * shape[6 + k]) for k in range(4))
+    outline = middle + ripple[:, None] * (
+        across * np.cos(phase)[:, None] * tangent + depth_axis * np.sin(phase)[:, None] * inward
     )
-    outline = middle + ripple[:, None] * (across * np.cos(phase)[:, None] * tangent + depth_axis * np.sin(phase)[:, None] * inward)
     return Lesion(plan, target, outline, middle + (0.0 if plan.pocket else 0.4 * depth) * inward, depth)
 
 
-def _spot(bone: Bone, plan: LesionPlan, shape: np.ndarray, size: float) -> tuple[np.ndarray, float, tuple[np.ndarray, np.ndarray]]:
-    """Returns a point near the margin to erode, the width of the bone's end, and the joint surface's top with its inward normal."""
+def _spot(
+    bone: Bone, plan: LesionPlan, shape: np.ndarray, size: float
+) -> tuple[np.ndarray, float, tuple[np.ndarray, np.ndarray]]:
+    """Returns a point near the margin to erode, the width of the bone's end, and the joint surface's top with its
+    inward normal.
+    """
     if bone.kind == "long" and plan.site != anatomy.SITE_INDEX["CMC-T"]:
         distal = curves.direction(bone.angle)
         at_head = (plan.site >= 0 and anatomy.SITES[plan.site].bones[0] == plan.bone) or bone.name.startswith("MP")

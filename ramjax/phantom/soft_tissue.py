@@ -1,4 +1,6 @@
-"""The hand's flesh: its silhouette and its thickness along the beam, on a coarse grid that is smoothed and enlarged."""
+"""The hand's flesh: its silhouette and its thickness along the beam, drawn on a coarse grid, smoothed, enlarged."""
+
+import itertools
 
 import cv2
 import numpy as np
@@ -9,15 +11,28 @@ from ramjax.phantom.cohort import Patient
 from ramjax.phantom.disease import Disease
 from ramjax.phantom.skeleton import Skeleton
 
-# Half widths in mm of digits 1 to 5 at the base of the proximal phalanx, the PIP (thumb: IP) joint, the DIP joint and the tip.
-_DIGIT_HALF_WIDTHS = ((12.5, 10.8, 10.2, 8.6), (11.0, 9.6, 8.4, 7.4), (11.2, 9.8, 8.6, 7.6), (10.4, 9.0, 8.0, 7.2), (9.2, 7.8, 7.0, 6.2))
+# Half widths in mm of digits 1 to 5 at the base of the proximal phalanx, the PIP (thumb: IP) joint, the DIP joint
+# and the tip.
+_DIGIT_HALF_WIDTHS = (
+    (12.5, 10.8, 10.2, 8.6),
+    (11.0, 9.6, 8.4, 7.4),
+    (11.2, 9.8, 8.6, 7.6),
+    (10.4, 9.0, 8.0, 7.2),
+    (9.2, 7.8, 7.0, 6.2),
+)
 
 FLATNESS = 0.82
 """Thickness of a finger along the beam relative to its width."""
 
 
 def render(
-    skeleton: Skeleton, patient: Patient, disease: Disease, to_grid: np.ndarray, shape: tuple[int, int], mm: float, rng: np.random.Generator
+    skeleton: Skeleton,
+    patient: Patient,
+    disease: Disease,
+    to_grid: np.ndarray,
+    shape: tuple[int, int],
+    mm: float,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Renders the flesh on a coarse grid.
 
@@ -27,7 +42,8 @@ def render(
       mm: side of a grid pixel.
 
     Returns:
-      thickness float32 (rows, columns) in mm, to be ended at the skin by `skin`; silhouette float32 (rows, columns), inside above 0.5, smooth enough to enlarge.
+      thickness float32 (rows, columns) in mm, to be ended at the skin by `skin`; silhouette float32 (rows, columns),
+      inside above 0.5, smooth enough to enlarge.
     """
     plump = patient.size * patient.stoutness * float(np.clip(rng.normal(1.0, 0.07), 0.86, 1.2))
     bones = {bone.name: bone for bone in skeleton.bones}
@@ -57,7 +73,9 @@ def render(
         along = turned / np.hypot(*turned)
         across = np.array((-along[1], along[0]))
         dx, dy = columns - np.float32(x), rows - np.float32(y)
-        far = ((dx * along[0] + dy * along[1]) * (mm / radii[1])) ** 2 + ((dx * across[0] + dy * across[1]) * (mm / radii[0])) ** 2
+        far = ((dx * along[0] + dy * along[1]) * (mm / radii[1])) ** 2 + (
+            (dx * across[0] + dy * across[1]) * (mm / radii[0])
+        ) ** 2
         thickness += gain * np.exp(-0.9 * far.astype(np.float32)) * inside
     return cv2.GaussianBlur(thickness, (0, 0), 0.8 / mm), silhouette
 
@@ -73,20 +91,29 @@ def _fill(canvas: np.ndarray, outline: np.ndarray, to_grid: np.ndarray, value: i
 
 
 def _dome(mask: np.ndarray, mm: float, reach: float, height: float) -> np.ndarray:
-    """Returns the thickness in mm of a body with an elliptic edge: 0 at the mask's rim, `height` from `reach` mm inwards."""
+    """Returns the thickness in mm of a body with an elliptic edge: 0 at the mask's rim, `height` from `reach` mm
+    inwards.
+    """
     inside = np.minimum(cv2.distanceTransform(mask, cv2.DIST_L2, 5) * np.float32(mm / reach), 1.0)
     return np.float32(height) * np.sqrt(inside * (2.0 - inside))
 
 
-def _finger(bones: dict, digit: int, plump: float, disease: Disease, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Returns a digit's closed outline (n, 2) in mm, from the metacarpal head to beyond the tuft, and its mean half width."""
+def _finger(
+    bones: dict, digit: int, plump: float, disease: Disease, rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """Returns a digit's closed outline (n, 2) in mm, from the metacarpal head to beyond the tuft, and its mean half
+    width.
+    """
     letter = anatomy.FINGERS[digit - 1]
     base, pip, dip, tip = (plump * w * rng.normal(1.0, 0.025) for w in _DIGIT_HALF_WIDTHS[digit - 1])
     chain = [bones[f"{kind}{digit}"] for kind in ("PP", "MP", "DP") if f"{kind}{digit}" in bones]
     head, end = bones[f"MC{digit}"], chain[-1]
     swollen_mcp = disease.swelling[anatomy.SITE_INDEX[f"MCP-{letter}"]]
     swollen_pip = disease.swelling[anatomy.SITE_INDEX["IP" if digit == 1 else f"PIP-{letter}"]]
-    knots = [(head.at(0.0, 0.72 * head.length), head.angle, base), (chain[0].origin, chain[0].angle, base + 2.5 * swollen_mcp)]
+    knots = [
+        (head.at(0.0, 0.72 * head.length), head.angle, base),
+        (chain[0].origin, chain[0].angle, base + 2.5 * swollen_mcp),
+    ]
     knots.append((chain[0].at(0.0, 0.5 * chain[0].length), chain[0].angle, 0.5 * (base + pip) * 0.97))
     knots.append((chain[1].origin, 0.5 * (chain[0].angle + chain[1].angle), pip + 2.8 * swollen_pip))
     if digit == 1:
@@ -98,7 +125,10 @@ def _finger(bones: dict, digit: int, plump: float, disease: Disease, rng: np.ran
     left = [at - half * curves.lateral(angle) for at, angle, half in knots]
     right = [at + half * curves.lateral(angle) for at, angle, half in knots]
     over = end.length + plump * rng.uniform(3.2, 5.0)
-    cap = [end.at(side * tip, over - drop * tip) for side, drop in ((-0.84, 0.55), (-0.45, 0.12), (0.45, 0.12), (0.84, 0.55))]
+    cap = [
+        end.at(side * tip, over - drop * tip)
+        for side, drop in ((-0.84, 0.55), (-0.45, 0.12), (0.45, 0.12), (0.84, 0.55))
+    ]
     return curves.closed_spline(np.array([*left, *cap, *reversed(right)])), 0.5 * (pip + dip)
 
 
@@ -106,9 +136,14 @@ def _palm(bones: dict, skeleton: Skeleton, plump: float, rng: np.random.Generato
     """Returns the closed outline (n, 2) in mm of palm, wrist and forearm, the webs between the fingers included."""
     thumb, index, little = bones["MC1"], bones["MC2"], bones["MC5"]
     web = [bones[f"PP{digit}"].at(0.0, 0.26 * bones[f"PP{digit}"].length) for digit in (2, 3, 4, 5)]
-    edge = [bones["PP2"].at(-9.5 * plump, 0.1 * bones["PP2"].length), bones["PP5"].at(8.0 * plump, 0.1 * bones["PP5"].length)]
+    edge = [
+        bones["PP2"].at(-9.5 * plump, 0.1 * bones["PP2"].length),
+        bones["PP5"].at(8.0 * plump, 0.1 * bones["PP5"].length),
+    ]
     size = skeleton.size * carpus.SCALE
-    between = 0.5 * (bones["PP1"].at(4.0 * plump, 0.16 * bones["PP1"].length) + index.at(-9.0 * plump, 0.62 * index.length))
+    between = 0.5 * (
+        bones["PP1"].at(4.0 * plump, 0.16 * bones["PP1"].length) + index.at(-9.0 * plump, 0.62 * index.length)
+    )
     crotch = 0.35 * bones["PP1"].at(0.0, 0.1 * bones["PP1"].length) + 0.65 * index.at(0.0, 0.55 * index.length)
     crotch = 0.6 * crotch + 0.4 * between
     hypothenar = float(rng.uniform(9.0, 13.0)) * plump
@@ -117,13 +152,16 @@ def _palm(bones: dict, skeleton: Skeleton, plump: float, rng: np.random.Generato
     radial = float(bones["Radius"].outline[:, 0].min()) - rng.uniform(4.5, 7.5) * plump
     ulnar = float(bones["Ulna"].outline[:, 0].max()) + rng.uniform(4.5, 8.0) * plump
     trapezium, triquetrum = bones["Trapezium"].outline[:, 0].min(), bones["PisiformTriquetrum"].outline[:, 0].max()
+    beside_hamate = np.array((max(triquetrum + 7.0 * plump, ulnar - 2.0), 17.0 * size))
+    beside_trapezium = np.array((min(trapezium - 5.5 * plump, radial + 2.0), 14.0 * size))
+    forearm = [
+        (ulnar, y), (ulnar - 0.5, y + 20.0), (ulnar * wide, 88.0), (ulnar * wide * 1.04, 170.0),
+        (radial * wide * 1.04, 170.0), (radial * wide, 88.0), (radial + 0.5, y + 20.0), (radial, y),
+    ]  # fmt: skip
     outline = [
-        edge[0], *[0.5 * (a + b) for a, b in zip(web[:-1], web[1:], strict=True)], edge[1],
+        edge[0], *[0.5 * (a + b) for a, b in itertools.pairwise(web)], edge[1],
         little.at(hypothenar, 0.8 * little.length), little.at(hypothenar * 1.12, 0.35 * little.length),
-        np.array((max(triquetrum + 7.0 * plump, ulnar - 2.0), 17.0 * size)), np.array((ulnar, y)), np.array((ulnar - 0.5, y + 20.0)),
-        np.array((ulnar * wide, 88.0)), np.array((ulnar * wide * 1.04, 170.0)), np.array((radial * wide * 1.04, 170.0)),
-        np.array((radial * wide, 88.0)), np.array((radial + 0.5, y + 20.0)), np.array((radial, y)),
-        np.array((min(trapezium - 5.5 * plump, radial + 2.0), 14.0 * size)), thumb.at(-9.5 * plump, 0.12 * thumb.length),
+        beside_hamate, *np.array(forearm), beside_trapezium, thumb.at(-9.5 * plump, 0.12 * thumb.length),
         thumb.at(-11.2 * plump, 0.6 * thumb.length), thumb.at(-11.0 * plump, 0.95 * thumb.length),
         bones["PP1"].at(0.0, 0.3 * bones["PP1"].length), crotch, index.at(-9.0 * plump, 0.72 * index.length),
         index.at(-10.5 * plump, 0.95 * index.length),
@@ -131,8 +169,12 @@ def _palm(bones: dict, skeleton: Skeleton, plump: float, rng: np.random.Generato
     return curves.closed_spline(np.array(outline))
 
 
-def _muscles(bones: dict, skeleton: Skeleton, rng: np.random.Generator) -> list[tuple[np.ndarray, tuple[float, float], float, float]]:
-    """Returns thicker places as (centre, (half width, half length), direction, extra mm): thenar, hypothenar, wrist, forearm, tendons."""
+def _muscles(
+    bones: dict, skeleton: Skeleton, rng: np.random.Generator
+) -> list[tuple[np.ndarray, tuple[float, float], float, float]]:
+    """Returns thicker places as (centre, (half width, half length), direction, extra mm): thenar, hypothenar, wrist,
+    forearm, tendons.
+    """
     size, thumb, index, little = skeleton.size, bones["MC1"], bones["MC2"], bones["MC5"]
     thenar = 0.55 * thumb.at(0.0, 0.55 * thumb.length) + 0.45 * index.at(0.0, 0.35 * index.length)
     first_web = 0.5 * thumb.at(0.0, 0.8 * thumb.length) + 0.5 * index.at(0.0, 0.6 * index.length)

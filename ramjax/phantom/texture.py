@@ -15,8 +15,9 @@ _TILE = 640
 def trabeculae(oriented: bool) -> np.ndarray:
     """Returns a periodic float32 (640, 640) net of trabeculae, mean 0, standard deviation 1, at `TILE_MM`.
 
-    Trabeculae are 0.1-0.2 mm thick and about 0.7-1 mm apart (Hildebrand et al., J Bone Miner Res 1999;14:1167-74). A projection
-    sums several layers of them. `oriented`: drawn out along the rows' axis, as in shafts along the lines of load.
+    Trabeculae are 0.1-0.2 mm thick and about 0.7-1 mm apart (Hildebrand et al., J Bone Miner Res 1999;14:1167-74). A
+    projection sums several layers of them. `oriented`: drawn out along the rows' axis, as in shafts along the lines
+    of load.
     """
     rng = np.random.default_rng(20_001 + oriented)
     layers = []
@@ -41,7 +42,9 @@ def clouds() -> np.ndarray:
 
 
 def _band(rng: np.random.Generator, period: float, stretch: float, size: int = _TILE) -> np.ndarray:
-    """Returns periodic noise of unit variance around one period in pixels, `stretch` times longer along rows (axis 0)."""
+    """Returns periodic noise of unit variance around one period in pixels, `stretch` times longer along rows (axis
+    0).
+    """
     frequency = np.fft.fftfreq(size)
     radius = np.hypot(frequency[:, None] * stretch, frequency[None, :]) * period
     spectrum = np.fft.fft2(rng.standard_normal((size, size))) * np.exp(-((radius - 0.5) ** 2) / 0.08)
@@ -50,17 +53,23 @@ def _band(rng: np.random.Generator, period: float, stretch: float, size: int = _
 
 
 def cut(tile: np.ndarray, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Returns a (rows, columns) piece of a periodic tile from a random place, repeating it where the piece is larger."""
+    """Returns a (rows, columns) piece of a periodic tile from a random place, repeating it where the piece is
+    larger.
+    """
     y, x = rng.integers(0, tile.shape[0]), rng.integers(0, tile.shape[1])
     rows = (np.arange(shape[0]) + y) % tile.shape[0]
     columns = (np.arange(shape[1]) + x) % tile.shape[1]
     return tile.take(rows, axis=0).take(columns, axis=1)
 
 
-def rotated(tile: np.ndarray, shape: tuple[int, int], degrees: float, step: float, rng: np.random.Generator) -> np.ndarray:
+def rotated(
+    tile: np.ndarray, shape: tuple[int, int], degrees: float, step: float, rng: np.random.Generator
+) -> np.ndarray:
     """Returns a (rows, columns) float32 piece whose rows' axis is turned by `degrees`, `step` tile pixels a pixel."""
     radians = np.deg2rad(degrees)
     cos, sin = step * np.cos(radians), step * np.sin(radians)
     x, y = rng.uniform(0, tile.shape[1]), rng.uniform(0, tile.shape[0])
     back = np.array(((cos, sin, x), (-sin, cos, y)))
-    return cv2.warpAffine(tile, back, shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP)
+    return cv2.warpAffine(
+        tile, back, shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP
+    )

@@ -1,11 +1,12 @@
 """Bones in the beam: masks, and the path through cortex and trabeculae turned into attenuation.
 
-A bone is a body with an elliptic edge, hollow but for a trabecular core. `d` is the distance from the outline in mm. The path through the
-whole is 2 h sqrt(x (2 - x)), x = min(d / p, 1), and that through the core the same with d, h, p less the cortex's thickness. Their
-difference is cortex: bright where the beam runs along it, as on film.
+A bone is a body with an elliptic edge, hollow but for a trabecular core. `d` is the distance from the outline in mm.
+The path through the whole is 2 h sqrt(x (2 - x)), x = min(d / p, 1), and that through the core the same with d, h, p
+less the cortex's thickness. Their difference is cortex: bright where the beam runs along it, as on film.
 
-Attenuation in 1/mm at about 50-55 kV (NIST XCOM at the mean energy of about 33 keV, densities 1.92, 1.0): cortex 0.19 less what beam
-hardening and the water it displaces take off, rounded to 0.085 above soft tissue; cancellous bone about a tenth of that.
+Attenuation in 1/mm: NIST XCOM gives at about 33 keV, the mean energy of 50-55 kV, 0.19 for cortex (density 1.92) and
+0.033 for soft tissue. Beam hardening along the path makes both effectively about 0.6 of that: 0.021 for soft tissue
+and 0.085 for cortex beyond it; cancellous bone is about a sixth bone by volume.
 """
 
 import dataclasses
@@ -13,7 +14,6 @@ import dataclasses
 import cv2
 import numpy as np
 
-from ramjax import anatomy
 from ramjax.phantom import curves, texture
 from ramjax.phantom.bones import Bone
 from ramjax.phantom.cohort import Patient
@@ -48,7 +48,9 @@ class Grid:
         return points @ self.to_pixels[:, :2].T + self.to_pixels[:, 2]
 
     def box(self, pixels: np.ndarray, margin: int = 2) -> tuple[int, int, int, int]:
-        """Returns rows and columns (y0, y1, x0, x1) around pixel coordinates (n, 2), clipped to the raster; may be empty."""
+        """Returns rows and columns (y0, y1, x0, x1) around pixel coordinates (n, 2), clipped to the raster; may be
+        empty.
+        """
         low = np.floor(pixels.min(axis=0)).astype(int) - margin
         high = np.ceil(pixels.max(axis=0)).astype(int) + margin + 1
         x0, y0 = np.maximum(low, 0)
@@ -66,7 +68,12 @@ def fill(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def bone_attenuation(
-    bones: tuple[Bone, ...], lesions: tuple[Lesion, ...], patient: Patient, disease: Disease, grid: Grid, rng: np.random.Generator
+    bones: tuple[Bone, ...],
+    lesions: tuple[Lesion, ...],
+    patient: Patient,
+    disease: Disease,
+    grid: Grid,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Returns the attenuation of all bones above soft tissue, float32 (rows, columns), eroded where lesions are."""
     total = np.zeros(grid.shape, np.float32)
@@ -135,9 +142,11 @@ def _lips(pixels: np.ndarray, box: tuple, layer: np.ndarray, grid: Grid) -> np.n
     return np.where(layer > 0.0, np.float32(0.0), np.float32(1.5 * MU_CORTEX) * np.sqrt(edge * (2.0 - edge)))
 
 
-def _make(bone: Bone, patient: Patient, disease: Disease, wander: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Returns how a bone is made along its axis, float32 (256,) each: cortical thickness in mm, attenuation of the core in 1/mm and half
-    the thickness along the beam in mm; and the width of its rounded edge in mm."""
+def _make(
+    bone: Bone, patient: Patient, disease: Disease, wander: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Returns how a bone is made along its axis, float32 (256,) each: cortical thickness in mm, attenuation of the
+    core in 1/mm and half the thickness along the beam in mm; and the width of its rounded edge in mm."""
     thick = patient.cortex * patient.size * (0.7 + 0.3 * wander[0])
     dense = 2.0 * MU_TRABECULAR * patient.density * wander[1]
     loss = 1.0 - disease.osteopenia
@@ -154,10 +163,14 @@ def _make(bone: Bone, patient: Patient, disease: Disease, wander: np.ndarray) ->
         half = 0.5 * bone.depth * np.array((0.68, 0.68, 0.72, 0.85, 0.95, 0.9))
         edge = 0.5 * waist
     else:
-        # Along the beam a metacarpal is as thick as wide at its ends; phalanges are flat, towards their heads above all.
-        flat_base, flat_shaft, flat_head = {"MC": (0.9, 1.02, 0.92), "PP": (0.68, 0.8, 0.68), "MP": (0.66, 0.76, 0.62), "DP": (0.62, 0.75, 0.45)}[
-            bone.name[:2]
-        ]
+        # Along the beam a metacarpal is as thick as wide at its ends; phalanges are flat, towards their heads above
+        # all.
+        flat_base, flat_shaft, flat_head = {
+            "MC": (0.9, 1.02, 0.92),
+            "PP": (0.68, 0.8, 0.68),
+            "MP": (0.66, 0.76, 0.62),
+            "DP": (0.62, 0.75, 0.45),
+        }[bone.name[:2]]
         knots = (0.0, 0.06, 0.2, 0.38, 0.6, 0.76, 0.9, 1.0)
         shaft = 0.2 * waist
         shell = np.array((0.34, 0.32, 0.55 * shaft, 1.05 * shaft, 1.15 * shaft, 0.6 * shaft, 0.3, 0.32))
@@ -222,15 +235,17 @@ def fuse(attenuation: np.ndarray, centres: np.ndarray, widths: np.ndarray, angle
         if y1 <= y0 or x1 <= x0:
             continue
         part = attenuation[y0:y1, x0:x1]
-        weight = cv2.GaussianBlur(fill(pixels, (y0, y1, x0, x1)).astype(np.float32), (0, 0), 1.0 / grid.mm) * np.float32(0.8)
+        weight = cv2.GaussianBlur(
+            fill(pixels, (y0, y1, x0, x1)).astype(np.float32), (0, 0), 1.0 / grid.mm
+        ) * np.float32(0.8)
         part += weight * (1.04 * cv2.GaussianBlur(part, (0, 0), 1.5 / grid.mm) - part)
 
 
 def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, rng: np.random.Generator) -> np.ndarray:
     """Returns the attenuation of plates seen edge-on that no outline shows, float32 (rows, columns).
 
-    The floor of the proximal phalanges' sockets, the hook of the hamate (a ring), the tubercle of the scaphoid (a ring), the ridge of
-    the radius behind its joint surface, rims of the metacarpals' bases, and growth-plate
+    The floor of the proximal phalanges' sockets, the hook of the hamate (a ring), the tubercle of the scaphoid (a
+    ring), the ridge of the radius behind its joint surface, rims of the metacarpals' bases, and growth-plate
     scars at their heads.
     """
     canvas = np.zeros(grid.shape, np.uint8)
@@ -238,7 +253,7 @@ def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, 
 
     def draw(points: np.ndarray, strength: float, mm: float, closed: bool = False) -> None:
         pixels = np.round(grid.pixels(points) * (1 << _SHIFT)).astype(np.int32)
-        width = max(1, int(round(mm / grid.mm)))
+        width = max(1, round(mm / grid.mm))
         cv2.polylines(canvas, [pixels], closed, int(255 * min(strength, 1.0)), width, cv2.LINE_AA, _SHIFT)
 
     for digit in range(1, 6):
@@ -269,8 +284,15 @@ def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, 
         ("Trapezium", (0.3, -0.1), (3.0, 4.0), 0.35),
     ):
         bone = by_name[name]
-        centre = bone.origin + np.array(at) * 0.5 * np.array((bone.widths[0], -bone.length)) + rng.normal(0.0, 0.5, 2) * size
-        draw(centre + size * np.array(radii) * rng.uniform(0.8, 1.15, 2) * ring, strength * rng.uniform(0.6, 1.1), 0.5, closed=True)
+        centre = (
+            bone.origin + np.array(at) * 0.5 * np.array((bone.widths[0], -bone.length)) + rng.normal(0.0, 0.5, 2) * size
+        )
+        draw(
+            centre + size * np.array(radii) * rng.uniform(0.8, 1.15, 2) * ring,
+            strength * rng.uniform(0.6, 1.1),
+            0.5,
+            closed=True,
+        )
     for bone in bones:
         # A carpal bone's dorsal and palmar rims lie on two contours; the inner one is seen as a second, fainter line.
         if bone.kind == "carpal" and bone.length > 9.0 * size:
@@ -279,9 +301,13 @@ def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, 
             draw(np.roll(inner, -start, axis=0)[:span], rng.uniform(0.15, 0.55), 0.45)
     radius = by_name["Radius"].body
     top = radius[radius[:, 1] < radius[:, 1].min() + 0.62 * by_name["Radius"].widths[0]]
-    face = top[(top[:, 0] > np.percentile(top[:, 0], 25)) & (top[:, 0] < np.percentile(top[:, 0], 95)) & (top[:, 1] < np.median(top[:, 1]) + 3.0)]
+    face = top[
+        (top[:, 0] > np.percentile(top[:, 0], 25))
+        & (top[:, 0] < np.percentile(top[:, 0], 95))
+        & (top[:, 1] < np.median(top[:, 1]) + 3.0)
+    ]
     face = face[np.argsort(face[:, 0])]
     if len(face) > 3:
-        draw(face + (0.0, 1.9 * size), rng.uniform(0.4, 0.8), 0.6)
+        draw(face + np.array((0.0, 1.9 * size)), rng.uniform(0.4, 0.8), 0.6)
     plates = cv2.GaussianBlur(canvas, (0, 0), 0.25 / grid.mm) if grid.mm < 0.25 else canvas
     return plates.astype(np.float32) * np.float32(0.2 / 255.0)

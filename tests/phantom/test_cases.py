@@ -28,7 +28,8 @@ def test_a_patient_does_not_depend_on_how_many_there_are():
 
 
 @pytest.mark.parametrize(
-    "change", [{"patients": 0}, {"follow_up_fraction": 1.5}, {"seed": -1}, {"scale": 0.0}, {"scale": 2.0}, {"framing": "foot"}]
+    "change",
+    [{"patients": 0}, {"follow_up_fraction": 1.5}, {"seed": -1}, {"scale": 0.0}, {"scale": 2.0}, {"framing": "foot"}],
 )
 def test_impossible_configurations_are_named(change):
     with pytest.raises(ValueError, match=next(iter(change))):
@@ -37,7 +38,14 @@ def test_impossible_configurations_are_named(change):
 
 def test_streams_differ_in_every_argument_but_repeat():
     config = PhantomConfig(patients=2)
-    keys = [("pose", 0, 0, "L"), ("pose", 0, 0, "R"), ("pose", 0, 1, "L"), ("pose", 1, 0, "L"), ("texture", 0, 0, "L"), ("pose", 0, None, None)]
+    keys = [
+        ("pose", 0, 0, "L"),
+        ("pose", 0, 0, "R"),
+        ("pose", 0, 1, "L"),
+        ("pose", 1, 0, "L"),
+        ("texture", 0, 0, "L"),
+        ("pose", 0, None, None),
+    ]
     draws = [stream(config, *key).random() for key in keys]
     assert len(set(draws)) == len(keys)
     assert draws == [stream(config, *key).random() for key in keys]

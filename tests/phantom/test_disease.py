@@ -97,11 +97,15 @@ def test_disease_never_regresses_and_lesions_stay():
     config = PhantomConfig(patients=80, seed=3)
     progressed = 0
     for index in range(80):
-        before, after = (disease_of(config, Case(index, visit, "R"), patient_at(config, index, visit)) for visit in (0, 1))
+        before, after = (
+            disease_of(config, Case(index, visit, "R"), patient_at(config, index, visit)) for visit in (0, 1)
+        )
         assert (after.be >= before.be).all() and (after.jsn >= before.jsn).all() and (after.ratio <= before.ratio).all()
         later = {(lesion.site, lesion.slot, lesion.bone): lesion for lesion in after.lesions}
         for lesion in before.lesions:
-            if lesion.site >= 0 and any(other.site == lesion.site and other.grade == COLLAPSE_GRADE for other in after.lesions):
+            if lesion.site >= 0 and any(
+                other.site == lesion.site and other.grade == COLLAPSE_GRADE for other in after.lesions
+            ):
                 continue
             assert later[lesion.site, lesion.slot, lesion.bone].reach >= lesion.reach - 1e-9
         progressed += int(after.be.sum() > before.be.sum())

@@ -21,7 +21,13 @@ def hands():
 
 def digest(phantom):
     record = phantom.record
-    parts = (record.image, record.bones, record.erosions, np.array([joint.bbox for joint in record.joints]), phantom.truth.joint_centre_xy)
+    parts = (
+        record.image,
+        record.bones,
+        record.erosions,
+        np.array([joint.bbox for joint in record.joints]),
+        phantom.truth.joint_centre_xy,
+    )
     return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
 
 

@@ -5,10 +5,11 @@ import pytest
 
 from ramjax import anatomy
 from ramjax.phantom import PhantomConfig, curves
+from ramjax.phantom.assembly import build
 from ramjax.phantom.cohort import patient_at
 from ramjax.phantom.config import Case, stream
 from ramjax.phantom.disease import disease_of
-from ramjax.phantom.skeleton import LENGTHS, build, sample_pose
+from ramjax.phantom.skeleton import LENGTHS, sample_pose
 
 
 def body_of(config, index, visit=0):

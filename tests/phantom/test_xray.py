@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ramjax.phantom import Case, PhantomConfig, detector, lesions, skeleton, texture, xray
+from ramjax.phantom import Case, PhantomConfig, assembly, detector, lesions, skeleton, texture, xray
 from ramjax.phantom.cohort import patient_at
 from ramjax.phantom.config import stream
 from ramjax.phantom.disease import disease_of
@@ -20,7 +20,7 @@ def scene(index, side="R"):
     patient = patient_at(CONFIG, index, 0)
     disease = disease_of(CONFIG, case, patient)
     pose = skeleton.sample_pose(stream(CONFIG, "pose", index, 0, side), disease.drift, patient.severity)
-    body = skeleton.build(patient, disease, pose, stream(CONFIG, "anatomy", index))
+    body = assembly.build(patient, disease, pose, stream(CONFIG, "anatomy", index))
     placed = lesions.locate(body, disease.lesions, stream(CONFIG, "spots", index, side=side))
     picture = frame(CONFIG, case, body, pose)
     return patient, disease, body, placed, xray.Grid(picture.to_pixels, picture.shape, picture.mm)
@@ -79,7 +79,12 @@ def test_bones_outside_the_raster_do_not_matter(eroded):
 
 def test_more_attenuation_is_never_darker():
     exposure = dataclasses.replace(
-        detector.sample_exposure(np.random.default_rng(3)), noise=0.0, scatter=0.0, edge=0.0, equalise=0.0, gradient=np.zeros(2)
+        detector.sample_exposure(np.random.default_rng(3)),
+        noise=0.0,
+        scatter=0.0,
+        edge=0.0,
+        equalise=0.0,
+        gradient=np.zeros(2),
     )
     ramp = np.repeat(np.linspace(0.0, 1.5, 400, dtype=np.float32)[None], 300, axis=0)
     image = detector.develop(detector.expose(ramp.copy(), exposure, 0.3, np.random.default_rng(0)), exposure, 0.3)
