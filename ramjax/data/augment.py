@@ -18,8 +18,8 @@ from ramjax.record import Record
 
 _CARPAL_SITES = frozenset(site.name for site in anatomy.SITES if site.region == "wrist")
 
-_WRIST_MARGIN = (1.35, 2.0)
-"""Side of a wrist window over the extent of the carpal sites (about 55 mm): the 90 mm of a wrist film are 1.6."""
+_WRIST_MARGIN = (1.2, 1.7)
+"""Side of a wrist window over the extent of the carpal sites (about 65 mm): the 90 mm of a wrist film are 1.4."""
 
 _WRIST_JITTER = 0.1
 """A wrist window's centre moves by at most this share of its side."""
