@@ -96,7 +96,7 @@ def _extend(
             continue
         before, site = ray[-1], _site_before(kind, digit)
         if digit == 1:
-            angle = before.angle + pose.thumb_bend[rank > 0]
+            angle = before.angle + pose.thumb_bend[min(rank, 1)]
         elif kind == "PP":
             rest = middle + pose.spread * (_SPREAD[digit - 1] - _SPREAD[2]) + _SPREAD[2]
             angle = rest + pose.sway[0, digit - 2] + disease.drift

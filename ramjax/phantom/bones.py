@@ -118,8 +118,9 @@ def _metacarpal_head(length: float, waist: float, head: float) -> tuple[list, li
     h, w, radius = 0.5 * head, 0.5 * waist, metacarpal_radius(head)
     taper, neck = max(0.63 * h, 1.1 * w), length - 2.9 * h
     side = [
-        (w, 0.26 * (length + neck)), (1.04 * w, 0.13 * length + 0.65 * neck), (taper, neck), (0.83 * h, length - 2.0 * h),
-        (0.97 * h, length - 1.4 * h), (1.0 * h, length - 1.08 * h), (0.94 * h, length - 0.76 * h), (0.91 * h, length - 0.5 * h),
+        (w, 0.26 * (length + neck)), (1.04 * w, 0.13 * length + 0.65 * neck), (taper, neck),
+        (0.83 * h, length - 2.0 * h), (0.97 * h, length - 1.4 * h), (1.0 * h, length - 1.08 * h),
+        (0.94 * h, length - 0.76 * h), (0.91 * h, length - 0.5 * h),
     ]  # fmt: skip
     arc = [(u * h, length - float(_arc_drop(np.array(u * h), radius))) for u in (0.72, 0.38, 0.0, -0.38, -0.72)]
     return side, arc
