@@ -6,6 +6,7 @@ Whole hands at a quarter of the resolution, whole hands at native resolution and
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -63,7 +64,12 @@ def place(record: Record, canvas: CanvasConfig, rng: np.random.Generator | None 
     return Placement(affine, np.array((0, 0, height, width), float), mirrored)
 
 
-def render(record: Record, placement: Placement, canvas: CanvasConfig, vary_grey=None) -> dict[str, Any]:
+def render(
+    record: Record,
+    placement: Placement,
+    canvas: CanvasConfig,
+    vary_grey: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> dict[str, Any]:
     """Shows a record on the canvas at a placement.
 
     Args:
