@@ -4,7 +4,7 @@
 
 Inputs are PNG, BMP, JPEG, TIFF or DICOM files and folders of them, separated by commas, repeated, or listed at the end.
 For each, the output folder gets NAME.json (joints, scores, totals, bones, erosion area), NAME_overlay.png to look at,
-and a row in summary.csv. With --masks also NAME_erosions.png, labels 0 to 3, and NAME_bones.png, whose four 8-bit channels
+and a row in summary.csv. With --masks also NAME_erosions.png, labels 0-3, and NAME_bones.png, whose four channels
 are one little-endian 32-bit word with bit k set where bone k of ramjax.anatomy.BONES is, both on the radiograph's grid.
 Files that cannot be read are named at the end.
 
