@@ -41,6 +41,7 @@ def main(argv: list[str]) -> int:
         print("Stopped; start the same command again to go on.", file=sys.stderr)
         return REQUEUE_EXIT_CODE
     except Exception as error:
+        logging.disable()  # what the threads of other packages say in their last breath would bury the sentence
         print(f"Error: {_explain(error)}", file=sys.stderr)
         if values.debug:
             raise
@@ -104,7 +105,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, config_lib.ConfigError | RunError):
         return str(error)
     if is_disk_full(error):
-        return f"The disk is full ({_sentence(error)}); make room and start the same command again."
+        return "The disk is full; make room and start the same command again."
     if isinstance(error, PermissionError):
         return f"{error.filename} cannot be written or read: permission denied; name another --workdir."
     return f"{type(error).__name__}: {_sentence(error)} --debug shows where."

@@ -1,4 +1,4 @@
-"""The command line end to end, in its own processes: the debug experiment, interrupting it, and what users get wrong."""
+"""The command line end to end, in its own processes: the debug experiment, interrupting it, and mistakes of users."""
 
 import json
 import os

@@ -154,7 +154,8 @@ def logging_to(path: pathlib.Path | None) -> Iterator[None]:
     printing = [handler for handler in root.handlers if getattr(handler, "stream", None) in (sys.stdout, sys.stderr)]
     for handler in printing:
         root.removeHandler(handler)
-    level, logger_level = root.level, logger.level
+    level, logger_level, raising = root.level, logger.level, logging.raiseExceptions
+    logging.raiseExceptions = False  # a full disk stops the run where results are written, not in its log
     root.setLevel(logging.WARNING)
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what is meant
     logger.setLevel(logging.DEBUG)
@@ -168,6 +169,7 @@ def logging_to(path: pathlib.Path | None) -> Iterator[None]:
             handler.close()
         for handler in printing:
             root.addHandler(handler)
+        logging.raiseExceptions = raising
         root.setLevel(level)
         logger.setLevel(logger_level)
 
