@@ -157,7 +157,7 @@ def thumb_metacarpal(origin: np.ndarray, angle: float, length: float, widths: tu
     base, waist, head = widths
     b = 0.5 * base
     side, arc = _metacarpal_head(length, waist, head)
-    foot = [(0.5 * b, 0.1), (0.92 * b, -1.2), (1.06 * b, 0.8), (1.02 * b, 3.2), (0.86 * b, 0.19 * length)]
+    foot = [(0.55 * b, -0.2), (0.88 * b, -0.6), (1.03 * b, 1.4), (0.99 * b, 4.0), (0.82 * b, 0.2 * length)]
     local = [(0.0, 0.3), *foot, *side, *arc, *_mirror(side), *_mirror(foot)]
     outline = curves.closed_spline(curves.place(_jitter(rng, local, head), origin, angle))
     return Bone("MC1", outline, outline, "long", origin, angle, length, widths, 0.9 * head, metacarpal_radius(head))

@@ -51,7 +51,7 @@ def sample_exposure(rng: np.random.Generator) -> Exposure:
         edge=float(rng.uniform(0.0, 0.8)),
         equalise=float(rng.uniform(0.0, 0.6) if rng.random() < 0.75 else 0.0),
         low=float(rng.uniform(-0.06, 0.05)),
-        high=float(rng.uniform(0.9, 1.3) if not dim else rng.uniform(1.2, 1.7)),
+        high=float(rng.uniform(0.72, 1.2) if not dim else rng.uniform(1.2, 1.7)),
         gamma=float(np.exp(rng.normal(-0.12, 0.25))),
         knee=float(rng.uniform(0.0, 0.6)),
         fog=float(rng.uniform(0.0, 0.04) if rng.random() < 0.6 else rng.uniform(0.04, 0.2)),

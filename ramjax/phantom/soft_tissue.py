@@ -182,7 +182,7 @@ def _muscles(
         (thenar, (13.0 * size, 22.0 * size), -28.0, float(rng.uniform(7.0, 14.0))),
         (first_web, (10.0 * size, 14.0 * size), -35.0, float(rng.uniform(-1.0, 4.0))),
         (little.at(3.0, 0.3 * little.length), (10.0 * size, 24.0 * size), 12.0, float(rng.uniform(3.0, 8.0))),
-        (np.array((0.0, 24.0 * size)), (24.0 * size, 22.0 * size), 0.0, float(rng.uniform(8.0, 13.0))),
+        (np.array((0.0, 24.0 * size)), (24.0 * size, 22.0 * size), 0.0, float(rng.uniform(5.0, 11.0))),
         (np.array((0.0, 120.0)), (34.0, 62.0), 0.0, float(rng.uniform(12.0, 20.0))),
         (np.array((0.5, -22.0 * size)), (3.5 * size, 26.0 * size), 1.0, float(rng.uniform(0.5, 2.5))),
     ]

@@ -21,7 +21,7 @@ def trabeculae(oriented: bool) -> np.ndarray:
     """
     rng = np.random.default_rng(20_001 + oriented)
     layers = []
-    for period, weight in ((0.85, 1.0), (1.25, 0.9), (0.6, 0.6)):
+    for period, weight in ((0.7, 1.0), (1.05, 0.9), (0.5, 0.6)):
         noise = _band(rng, period / TILE_MM, 2.6 if oriented else 1.15)
         # Zero crossings of band-limited noise form a net of lines.
         layers.append(weight * np.exp(-((noise / 0.42) ** 2)))

@@ -5,8 +5,8 @@ The path through the whole is 2 h sqrt(x (2 - x)), x = min(d / p, 1), and that t
 less the cortex's thickness. Their difference is cortex: bright where the beam runs along it, as on film.
 
 Attenuation in 1/mm: NIST XCOM gives at about 33 keV, the mean energy of 50-55 kV, 0.19 for cortex (density 1.92) and
-0.033 for soft tissue. Beam hardening along the path makes both effectively about 0.6 of that: 0.021 for soft tissue
-and 0.085 for cortex beyond it; cancellous bone is about a sixth bone by volume.
+0.033 for soft tissue. Beam hardening along the path makes both effectively about 0.6 of that: 0.019 for soft tissue
+and 0.085 for cortex beyond it; cancellous bone is about a quarter bone by volume near the joints.
 """
 
 import dataclasses
@@ -20,9 +20,9 @@ from ramjax.phantom.cohort import Patient
 from ramjax.phantom.disease import COLLAPSE_GRADE, LABEL_50, Disease
 from ramjax.phantom.lesions import Lesion
 
-MU_SOFT = 0.021
+MU_SOFT = 0.019
 MU_CORTEX = 0.085
-MU_TRABECULAR = 0.0135
+MU_TRABECULAR = 0.023
 """1/mm; the latter two above soft tissue."""
 
 _SHIFT = 4
@@ -105,7 +105,8 @@ def _layer(
     distance *= np.float32(grid.mm)
     cortex, trabecular, thickness, edge = _make(bone, patient, disease, wander)
     along = _along(bone, box, grid)
-    shell = cv2.LUT(along, cortex) * _unevenness(shape, grid, rng)
+    shell = cv2.LUT(along, cortex)
+    shell += np.minimum(shell, np.float32(0.6)) * _unevenness(shape, grid, rng)
     spongy = cv2.LUT(along, trabecular)
     half = cv2.LUT(along, thickness)
     oriented = bone.kind != "carpal"
@@ -115,7 +116,7 @@ def _layer(
     whole = half * np.sqrt(whole * (2.0 - whole))
     core = np.clip((distance - shell) / (edge - shell), 0.0, 1.0)
     core = (half - shell) * np.sqrt(core * (2.0 - core))
-    net *= np.float32(0.16 + 0.14 * wander[1])
+    net *= np.float32(0.08 + 0.14 * wander[1])
     net += 1.0
     spongy *= core
     spongy *= net
@@ -126,11 +127,11 @@ def _layer(
 
 
 def _unevenness(shape: tuple[int, int], grid: Grid, rng: np.random.Generator) -> np.ndarray:
-    """Returns a slow factor about 1 (rows, columns), a bump about 6 mm: no cortex is equally thick all around."""
+    """Returns slow noise about 0, above -0.7 (rows, columns), a bump about 6 mm: no cortex is equally thick all around."""
     step = 0.3 / grid.mm
     small = texture.cut(texture.clouds(), (int(shape[0] / step) + 2, int(shape[1] / step) + 2), rng)
     field = cv2.resize(small, shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.maximum(np.float32(0.3) * field + np.float32(1.0), np.float32(0.3))
+    return np.maximum(np.float32(0.3) * field, np.float32(-0.7))
 
 
 def _lips(pixels: np.ndarray, box: tuple, layer: np.ndarray, grid: Grid) -> np.ndarray | float:
@@ -155,10 +156,10 @@ def _make(
         small = bone.length < 8.0 * patient.size
         parts = ((0.28 if small else 0.34) * thick**0.5, dense * loss, 0.5 * bone.depth)
         cortex, core, half = (np.full(256, value, np.float32) for value in parts)
-        return cortex, core, half, 0.45 * min(base, bone.length)
+        return cortex, core, half, 0.36 * min(base, bone.length)
     if bone.kind == "forearm":
         knots, shell = (0.0, 0.55, 0.72, 0.83, 0.93, 1.0), np.array((2.7, 2.5, 1.6, 0.7, 0.38, 0.38))
-        core = np.array((0.25, 0.3, 0.5, 0.8, 1.0, 1.0))
+        core = np.array((0.16, 0.2, 0.4, 0.68, 0.88, 0.95))
         ends = np.array((0.0, 0.0, 0.2, 0.6, 1.0, 1.0))
         half = 0.5 * bone.depth * np.array((0.68, 0.68, 0.72, 0.85, 0.95, 0.9))
         edge = 0.5 * waist
@@ -174,7 +175,7 @@ def _make(
         knots = (0.0, 0.06, 0.2, 0.38, 0.6, 0.76, 0.9, 1.0)
         shaft = 0.2 * waist
         shell = np.array((0.34, 0.32, 0.55 * shaft, 1.05 * shaft, 1.15 * shaft, 0.6 * shaft, 0.3, 0.32))
-        core = np.array((1.2, 1.15, 0.8, 0.5, 0.45, 0.75, 1.1, 1.2))
+        core = np.array((0.95, 0.9, 0.6, 0.32, 0.28, 0.52, 0.85, 0.95))
         ends = np.array((1.0, 1.0, 0.6, 0.1, 0.0, 0.5, 1.0, 1.0))
         low, middle, high = 0.5 * flat_base * base, 0.5 * flat_shaft * waist, 0.5 * flat_head * head
         half = np.array((low, low, 0.5 * (low + middle), middle, middle, 0.6 * middle + 0.4 * high, high, high))
