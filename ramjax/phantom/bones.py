@@ -105,7 +105,7 @@ def _arc_drop(u: np.ndarray, radius: float) -> np.ndarray:
 
 def metacarpal_radius(head: float) -> float:
     """Returns the radius of a metacarpal head's arc in the image plane, flatter than a circle of the head's width."""
-    return 0.62 * head
+    return 0.58 * head
 
 
 def condyle_radius(head: float) -> float:
@@ -116,10 +116,10 @@ def condyle_radius(head: float) -> float:
 def _metacarpal_head(length: float, waist: float, head: float) -> tuple[list, list]:
     """Returns the ulnar side going up and the head's arc going to the radial side, in the bone's frame."""
     h, w, radius = 0.5 * head, 0.5 * waist, metacarpal_radius(head)
-    taper, neck = max(0.63 * h, 1.1 * w), length - 2.9 * h
+    taper, neck = max(0.59 * h, 1.08 * w), length - 2.65 * h
     side = [
         (w, 0.26 * (length + neck)), (1.04 * w, 0.13 * length + 0.65 * neck), (taper, neck),
-        (0.83 * h, length - 2.0 * h), (0.97 * h, length - 1.4 * h), (1.0 * h, length - 1.08 * h),
+        (max(0.73 * h, 1.14 * w), length - 1.95 * h), (0.97 * h, length - 1.36 * h), (1.0 * h, length - 1.08 * h),
         (0.94 * h, length - 0.76 * h), (0.91 * h, length - 0.5 * h),
     ]  # fmt: skip
     arc = [(u * h, length - float(_arc_drop(np.array(u * h), radius))) for u in (0.72, 0.38, 0.0, -0.38, -0.72)]
@@ -187,10 +187,10 @@ def phalanx(
             (0.0, -1.6 * notch), (0.3 * b, -0.7 * notch), (0.58 * b, -0.25 * notch), (0.88 * b, -1.7 * notch),
             (1.0 * b, 0.035 * length), (0.96 * b, 0.1 * length), (0.76 * b, 0.22 * length),
         ]  # fmt: skip
-    neck = length - 1.55 * h
+    neck = length - 1.5 * h
     side = [
-        (1.1 * w, 0.2 * length + 0.3 * neck), (w, 0.1 * length + 0.62 * neck), (1.05 * w, 0.88 * neck),
-        (0.86 * h, neck), (1.0 * h, length - 0.95 * h), (0.99 * h, length - 0.5 * h), (0.86 * h, length - 0.16 * h),
+        (1.12 * w, 0.2 * length + 0.25 * neck), (w, 0.1 * length + 0.6 * neck), (w, 0.9 * neck),
+        (0.5 * (w + 0.95 * h), neck), (1.0 * h, length - 0.95 * h), (0.99 * h, length - 0.5 * h), (0.86 * h, length - 0.16 * h),
     ]  # fmt: skip
     top = [(0.5 * h, length), (0.0, length - 1.6 * notch), (-0.5 * h, length)]
     local = [*foot, *side, *top, *_mirror(side), *_mirror(foot[1:])]

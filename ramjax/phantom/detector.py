@@ -8,6 +8,10 @@ import numpy as np
 from ramjax.phantom import texture
 
 
+# The display curve reaches this many times white, and bends towards it with this sharpness.
+_HEADROOM, _SHOULDER = 1.8, 4.0
+
+
 @dataclasses.dataclass(frozen=True)
 class Exposure:
     """How the radiograph was taken and processed. Ranges cover dark, low-contrast films to bright, hard ones.
@@ -49,9 +53,9 @@ def sample_exposure(rng: np.random.Generator) -> Exposure:
         scatter=float(rng.uniform(0.05, 0.35)),
         noise=float(np.exp(rng.uniform(np.log(0.004), np.log(0.025)))),
         edge=float(rng.uniform(0.0, 0.8)),
-        equalise=float(rng.uniform(0.0, 0.6) if rng.random() < 0.75 else 0.0),
+        equalise=float(rng.uniform(0.1, 0.65) if rng.random() < 0.85 else 0.0),
         low=float(rng.uniform(-0.06, 0.05)),
-        high=float(rng.uniform(0.72, 1.2) if not dim else rng.uniform(1.2, 1.7)),
+        high=float(rng.uniform(0.78, 1.2) if not dim else rng.uniform(1.2, 1.7)),
         gamma=float(np.exp(rng.normal(-0.12, 0.25))),
         knee=float(rng.uniform(0.0, 0.6)),
         fog=float(rng.uniform(0.0, 0.04) if rng.random() < 0.6 else rng.uniform(0.04, 0.2)),
@@ -94,22 +98,22 @@ def develop(light: np.ndarray, exposure: Exposure, mm: float) -> np.ndarray:
     span = max(float(white - black), 0.15)
     y = np.linspace(-0.5, 0.5, small.shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-0.5, 0.5, small.shape[1], dtype=np.float32)[None, :]
-    shift += (np.float32(exposure.gradient[0] * span) * y + np.float32(exposure.gradient[1] * span) * x).astype(
-        np.float32
-    )
+    ramp = exposure.gradient[0] * y + exposure.gradient[1] * x
+    shift += (span * ramp).astype(np.float32)
     density *= 1.0 + crisp
     density += cv2.resize(shift, (columns, rows), interpolation=cv2.INTER_LINEAR)
     low = black + exposure.low * span
     high = black + exposure.high * span
     levels = 4096
     density -= np.float32(low)
-    density *= np.float32((levels - 1) / (high - low))
+    density *= np.float32((levels - 1) / (_HEADROOM * (high - low)))
     return _curve(exposure, levels)[np.clip(density, 0, levels - 1).astype(np.uint16)]
 
 
 def _curve(exposure: Exposure, levels: int) -> np.ndarray:
-    """Returns the display curve as uint8 (levels,), rising."""
-    value = np.linspace(0.0, 1.0, levels) ** exposure.gamma
+    """Returns the display curve as uint8 (levels,), rising, up to `_HEADROOM` times white under a shoulder as film has."""
+    value = np.linspace(0.0, _HEADROOM, levels) ** exposure.gamma
+    value = value / (1.0 + value**_SHOULDER) ** (1.0 / _SHOULDER)
     s_shaped = value * value * (3.0 - 2.0 * value)
     value = (1.0 - exposure.knee) * value + exposure.knee * s_shaped
     return np.round(255.0 * (exposure.fog + (exposure.top - exposure.fog) * value)).astype(np.uint8)

@@ -116,12 +116,13 @@ def _layer(
     whole = half * np.sqrt(whole * (2.0 - whole))
     core = np.clip((distance - shell) / (edge - shell), 0.0, 1.0)
     core = (half - shell) * np.sqrt(core * (2.0 - core))
-    net *= np.float32(0.08 + 0.14 * wander[1])
-    net += 1.0
+    contrast = np.float32(0.12 + 0.14 * wander[1])
     spongy *= core
-    spongy *= net
+    spongy *= 1.0 + contrast * net
     whole -= core
     whole *= np.float32(2.0 * MU_CORTEX)
+    # Cortex is porous and ridged within: it shares the grain, faintly.
+    whole *= 1.0 + np.float32(0.3) * contrast * net
     whole += spongy
     return whole
 

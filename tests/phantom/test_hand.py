@@ -73,6 +73,12 @@ def test_sizes_are_those_of_the_real_sets():
     assert "PIP-I" not in {joint.site for joint in wrist.joints}
 
 
+def test_mixed_framing_has_both_views():
+    config = PhantomConfig(patients=12, scale=0.1, framing="mixed")
+    views = [render(config, Case(index, 0, "R")).record.view for index in range(12)]
+    assert set(views) == {"hand", "wrist"}
+
+
 def test_every_channel_is_filled_and_flesh_covers_the_bones(hands):
     for phantom in hands:
         planes = unpack_bones(phantom.record.bones)
