@@ -16,7 +16,7 @@ _FAN = (-38.0, -6.0, 1.0, 8.5, 16.5)
 _SPREAD = (0.0, -8.0, -1.5, 5.0, 17.0)
 
 # Middles of the bases of metacarpals 2 to 5 in the wrist's coordinates (`carpus`).
-_BASES = {2: (-12.6, 0.6), 3: (-0.8, 0.0), 4: (8.9, 2.6), 5: (16.6, 5.0)}
+_BASES = {2: (-12.6, 0.6), 3: (-0.8, 0.0), 4: (8.9, 3.0), 5: (16.6, 6.2)}
 
 _UNSCORED_SPACE = 1.0
 """mm: joint space of the fingers' distal joints and the thumb's IP, which the score does not grade."""
@@ -70,7 +70,7 @@ def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generat
         return carpus.deviate(points, pose.wrist, disease.collapse, wrist)
 
     placed = [bone.moved(bend, pose.wrist) for bone in placed]
-    _centre_wrist_joints(joints, placed, lambda points: bend(warp(wrist * points)), bend, size)
+    _centre_wrist_joints(joints, placed, lambda points: bend(warp(wrist * points)), bend)
     return Skeleton(tuple(placed), joints, normal, space, size)
 
 
@@ -127,9 +127,7 @@ def _site_before(kind: str, digit: int) -> int | None:
     return anatomy.SITE_INDEX[f"PIP-{letter}"] if kind == "MP" else None
 
 
-def _centre_wrist_joints(
-    joints: np.ndarray, placed: list[Bone], to_hand: Callable, bend: Callable, size: float
-) -> None:
+def _centre_wrist_joints(joints: np.ndarray, placed: list[Bone], to_hand: Callable, bend: Callable) -> None:
     """Completes `joints` (22, 2): bends those of the fingers with the wrist, and finds the wrist's.
 
     `to_hand` maps points of the wrist's drawing (`carpus`) to the hand.
@@ -147,7 +145,7 @@ def _centre_wrist_joints(
         elif site.name in points:
             joints[index] = to_hand(np.array(points[site.name])).mean(axis=0)
         elif site.name == "CMC-T":
-            joints[index] = bones_by_name["MC1"].at(0.0, 2.0 * size)
+            joints[index] = bones_by_name["MC1"].at(0.0, 0.0)
         else:
             body = bones_by_name[site.bones[0]].body
             joints[index] = 0.5 * (body.min(axis=0) + body.max(axis=0))

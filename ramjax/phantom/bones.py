@@ -94,8 +94,8 @@ class PuzzleWarp:
 
 
 def _jitter(rng: np.random.Generator, points: list[tuple[float, float]], width: float) -> np.ndarray:
-    """Varies each control point by almost 1 % of the bone's width."""
-    return np.array(points) + rng.normal(0.0, 0.009 * width, (len(points), 2))
+    """Varies each control point by about half a per cent of the bone's width."""
+    return np.array(points) + rng.normal(0.0, 0.006 * width, (len(points), 2))
 
 
 def _arc_drop(u: np.ndarray, radius: float) -> np.ndarray:
@@ -190,7 +190,8 @@ def phalanx(
     neck = length - 1.5 * h
     side = [
         (1.12 * w, 0.2 * length + 0.25 * neck), (w, 0.1 * length + 0.6 * neck), (w, 0.9 * neck),
-        (0.5 * (w + 0.95 * h), neck), (1.0 * h, length - 0.95 * h), (0.99 * h, length - 0.5 * h), (0.86 * h, length - 0.16 * h),
+        (0.5 * (w + 0.95 * h), neck), (1.0 * h, length - 0.95 * h), (0.99 * h, length - 0.5 * h),
+        (0.86 * h, length - 0.16 * h),
     ]  # fmt: skip
     top = [(0.5 * h, length), (0.0, length - 1.6 * notch), (-0.5 * h, length)]
     local = [*foot, *side, *top, *_mirror(side), *_mirror(foot[1:])]

@@ -18,8 +18,8 @@ from ramjax.phantom import curves
 # Shared points. Names: the joint's site where the score has one, else the initials of its bones; 'IC' is capitate -
 # lunate.
 _CM = ((-6.4, -1.0, "CMC-M"), (-3.2, -0.5, "CMC-M"), (0.5, 0.3, "CMC-M"), (4.6, 0.9, "CMC-M"))
-_CR = ((5.8, 1.5, "CMC-R"), (8.6, 2.6, "CMC-R"), (11.6, 3.6, "CMC-R"))
-_CS = ((12.4, 4.0, "CMC-S"), (15.6, 4.9, "CMC-S"), (19.0, 6.6, "CMC-S"))
+_CR = ((5.8, 1.6, "CMC-R"), (8.6, 2.9, "CMC-R"), (11.6, 4.1, "CMC-R"))
+_CS = ((12.4, 4.5, "CMC-S"), (15.6, 5.9, "CMC-S"), (19.0, 8.0, "CMC-S"))
 _TM2 = ((-15.8, 1.0, "TM2"), (-12.4, -0.9, "TM2"), (-8.2, 1.4, "TM2"))
 _CAPITATE_HAMATE = ((5.3, 4.0, "CH"), (4.7, 8.0, "CH"), (4.1, 12.6, "CH"), (6.0, 18.2, "CH"))
 _CAPITATE_LUNATE = ((5.0, 20.7, "IC"), (2.0, 22.7, "IC"), (-1.6, 23.2, "IC"))
@@ -40,7 +40,7 @@ def _rev(points):
 # fmt: off
 OUTLINES: dict[str, tuple[tuple[float, float, str], ...]] = {
     "Capitate": (*_CM, *_CAPITATE_HAMATE, *_CAPITATE_LUNATE, *_SC, *_CAPITATE_TRAPEZOID),
-    "Hamate": (*_CR, *_CS, (20.2, 8.4, ""), *_rev(_HAMATE_TRIQUETRUM), (7.6, 20.2, "IC"), *_rev(_CAPITATE_HAMATE)),
+    "Hamate": (*_CR, *_CS, (20.0, 9.4, ""), *_rev(_HAMATE_TRIQUETRUM), (7.6, 20.2, "IC"), *_rev(_CAPITATE_HAMATE)),
     "Trapezoid": (*_TM2, *_rev(_CAPITATE_TRAPEZOID), *_STT[:2], (-15.6, 7.4, ""), (-16.8, 4.0, "")),
     "Trapezium": (
         (-17.2, -1.0, ""), (-14.0, 1.4, ""), (-12.6, 5.4, ""), *_STT[1:], (-22.6, 15.8, ""), (-25.6, 14.8, ""),
@@ -77,7 +77,7 @@ METACARPAL_BASES: dict[str, tuple[tuple[float, float, str], ...]] = {
     "MC2": ((-18.6, -6.0, ""), (-19.2, -1.2, ""), *_TM2, (-6.6, 2.0, "IC"), (-5.9, -2.2, ""), (-6.9, -6.4, "")),
     "MC3": ((-6.6, -7.6, ""), (-8.0, -2.8, ""), *_CM, (5.6, -1.2, ""), (5.4, -6.2, "")),
     "MC4": ((5.0, -4.0, ""), (4.7, 0.2, ""), *_CR, (12.8, 2.2, ""), (12.8, -3.0, "")),
-    "MC5": ((11.9, -3.0, ""), (11.4, 2.4, ""), *_CS, (22.2, 7.0, ""), (23.4, 4.0, ""), (22.2, -0.8, "")),
+    "MC5": ((11.9, -3.0, ""), (11.4, 2.4, ""), *_CS, (22.4, 8.4, ""), (23.4, 5.0, ""), (22.2, -0.8, "")),
 }
 """Bases from the radial to the ulnar side, free points overlapping the neighbours'."""
 
@@ -87,7 +87,7 @@ PISIFORM = np.array((17.6, 19.4))
 FOREARM_ENDS = {"R": ((-20.0, 29.0), (8.0, 37.0)), "U": ((10.0, 36.5), (24.8, 36.5))}
 """Points about the distal ends of radius and ulna, whose mean is the site's centre."""
 
-SADDLE = np.array((-24.4, 4.2))
+SADDLE = np.array((-24.0, 3.4))
 """Middle of the trapezium's joint with MC1."""
 
 SCALE = 1.08

@@ -7,7 +7,6 @@ import numpy as np
 
 from ramjax.phantom import texture
 
-
 # The display curve reaches this many times white, and bends towards it with this sharpness.
 _HEADROOM, _SHOULDER = 1.8, 4.0
 
@@ -111,7 +110,7 @@ def develop(light: np.ndarray, exposure: Exposure, mm: float) -> np.ndarray:
 
 
 def _curve(exposure: Exposure, levels: int) -> np.ndarray:
-    """Returns the display curve as uint8 (levels,), rising, up to `_HEADROOM` times white under a shoulder as film has."""
+    """Returns the display curve as uint8 (levels,), rising, up to `_HEADROOM` times white under a shoulder."""
     value = np.linspace(0.0, _HEADROOM, levels) ** exposure.gamma
     value = value / (1.0 + value**_SHOULDER) ** (1.0 / _SHOULDER)
     s_shaped = value * value * (3.0 - 2.0 * value)

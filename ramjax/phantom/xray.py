@@ -128,7 +128,7 @@ def _layer(
 
 
 def _unevenness(shape: tuple[int, int], grid: Grid, rng: np.random.Generator) -> np.ndarray:
-    """Returns slow noise about 0, above -0.7 (rows, columns), a bump about 6 mm: no cortex is equally thick all around."""
+    """Returns slow noise above -0.7 (rows, columns), a bump about 6 mm: no cortex is equally thick all around."""
     step = 0.3 / grid.mm
     small = texture.cut(texture.clouds(), (int(shape[0] / step) + 2, int(shape[1] / step) + 2), rng)
     field = cv2.resize(small, shape[::-1], interpolation=cv2.INTER_LINEAR)
