@@ -7,10 +7,10 @@ import numpy as np
 from ramjax.phantom.config import PhantomConfig, stream
 
 RA_FRACTION = 0.72
-"""Share of patients with simulated disease; the others score 0 at every site."""
+"""Share of patients with simulated disease; the others score 0 at every site. Chosen so that enough sites score."""
 
 FEMALE_FRACTION = 0.7
-"""Rheumatoid arthritis is two to three times as frequent in women (Scott et al., Lancet 2010;376:1094-108)."""
+"""Rheumatoid arthritis is two to three times as frequent in women (textbook value)."""
 
 
 @dataclasses.dataclass(frozen=True)

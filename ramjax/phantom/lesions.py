@@ -78,32 +78,23 @@ def _place(bone: Bone, target: int, plan: LesionPlan, shape: np.ndarray, size: f
         edge, inward, across, depth = axis[0], axis[1], 0.6 * width, 0.42 * min(width, END_WIDTH_CAP * size)
     else:
         # Small bites are wider than deep, large ones undercut.
-        across = (
-            depth * (0.62 + 0.1 * np.tanh(shape[0])) if plan.reach > 0.25 else depth * (0.85 + 0.15 * np.tanh(shape[0]))
-        )
-        across = max(across, 0.9)
-    shift = 0.0
-    if plan.pocket:
-        shift = 0.55 * depth
-        depth_axis = 0.55 * depth
-    else:
-        depth_axis = depth
-    middle = edge + shift * inward
+        wide, spread = (0.62, 0.1) if plan.reach > 0.25 else (0.85, 0.15)
+        across = max(depth * (wide + spread * np.tanh(shape[0])), 0.9)
+    # A pocket is an oval just within the margin, a bite one about it; both go exactly `depth` into the bone.
+    shift, semi = (0.55 * depth, 0.5 * depth) if plan.pocket else (0.0, depth)
     tangent = np.array((-inward[1], inward[0]))
     phase = np.linspace(0.0, 2.0 * np.pi, 40, endpoint=False)
     ripple = 1.0 + sum(0.12 * np.tanh(shape[1 + k]) * np.cos((k + 2) * phase + 3.0 * shape[6 + k]) for k in range(4))
-    outline = middle + ripple[:, None] * (
-        across * np.cos(phase)[:, None] * tangent + depth_axis * np.sin(phase)[:, None] * inward
-    )
-    return Lesion(plan, target, outline, middle + (0.0 if plan.pocket else 0.4 * depth) * inward, depth)
+    along, inwards = across * ripple * np.cos(phase), shift + semi * ripple * np.sin(phase)
+    inwards *= depth / inwards.max()
+    outline = edge + along[:, None] * tangent + inwards[:, None] * inward
+    return Lesion(plan, target, outline, edge + (0.55 if plan.pocket else 0.4) * depth * inward, depth)
 
 
 def _spot(
     bone: Bone, plan: LesionPlan, shape: np.ndarray, size: float
 ) -> tuple[np.ndarray, float, tuple[np.ndarray, np.ndarray]]:
-    """Returns a point near the margin to erode, the width of the bone's end, and the joint surface's top with its
-    inward normal.
-    """
+    """Returns a point near the margin to erode, the end's width, and the joint surface's top with its inward normal."""
     if bone.kind == "long" and plan.site != anatomy.SITE_INDEX["CMC-T"]:
         distal = curves.direction(bone.angle)
         at_head = (plan.site >= 0 and anatomy.SITES[plan.site].bones[0] == plan.bone) or bone.name.startswith("MP")

@@ -15,9 +15,8 @@ _TILE = 640
 def trabeculae(oriented: bool) -> np.ndarray:
     """Returns a periodic float32 (640, 640) net of trabeculae, mean 0, standard deviation 1, at `TILE_MM`.
 
-    Trabeculae are 0.1-0.2 mm thick and about 0.7-1 mm apart (Hildebrand et al., J Bone Miner Res 1999;14:1167-74). A
-    projection sums several layers of them. `oriented`: drawn out along the rows' axis, as in shafts along the lines
-    of load.
+    Trabeculae are 0.1-0.2 mm thick and somewhat under 1 mm apart (textbook values); a projection sums several layers of
+    them. `oriented`: drawn out along the rows' axis, as in shafts along the lines of load.
     """
     rng = np.random.default_rng(20_001 + oriented)
     layers = []

@@ -4,9 +4,9 @@ A bone is a body with an elliptic edge, hollow but for a trabecular core. `d` is
 The path through the whole is 2 h sqrt(x (2 - x)), x = min(d / p, 1), and that through the core the same with d, h, p
 less the cortex's thickness. Their difference is cortex: bright where the beam runs along it, as on film.
 
-Attenuation in 1/mm: NIST XCOM gives at about 33 keV, the mean energy of 50-55 kV, 0.19 for cortex (density 1.92) and
-0.033 for soft tissue. Beam hardening along the path makes both effectively about 0.6 of that: 0.019 for soft tissue
-and 0.085 for cortex beyond it; cancellous bone is about a quarter bone by volume near the joints.
+Attenuation in 1/mm: NIST's tables give about 0.2 for cortex and 0.035 for soft tissue near 33 keV, the mean energy at
+50-55 kV. The constants here are smaller, about 0.55 of that, as an effective value after beam hardening; within this
+order of magnitude they, and the share of cancellous bone, were chosen by eye for the look of films, not measured.
 """
 
 import dataclasses

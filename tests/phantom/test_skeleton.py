@@ -1,5 +1,6 @@
 """Bones stand where anatomy puts them, and joint spaces are as wide as said."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from ramjax.phantom.assembly import build
 from ramjax.phantom.cohort import patient_at
 from ramjax.phantom.config import Case, stream
 from ramjax.phantom.disease import disease_of
+from ramjax.phantom.lesions import locate
 from ramjax.phantom.skeleton import LENGTHS, sample_pose
 
 
@@ -91,6 +93,12 @@ def test_normal_spaces_lie_in_the_healthy_range(bodies):
     assert np.isnan(spaces[:, [not site.jsn for site in anatomy.SITES]]).all()
 
 
+def test_the_space_drawn_is_the_remaining_share_of_the_normal_one(bodies):
+    for _, disease, _, body in bodies:
+        scored = [site.jsn for site in anatomy.SITES]
+        np.testing.assert_allclose(body.space[scored], (body.normal_space * disease.ratio)[scored])
+
+
 def test_a_follow_up_keeps_the_anatomy():
     config = PhantomConfig(patients=6, seed=9)
     for index in range(6):
@@ -123,3 +131,24 @@ def test_splines_pass_through_their_points_and_offsets_point_inwards():
     for polygon in (square, square[::-1]):
         inner = polygon + curves.inward_normals(polygon)
         assert abs(curves.signed_area(inner)) < abs(curves.signed_area(polygon))
+
+
+def test_lesions_go_as_deep_as_their_grade_says(bodies):
+    graded = {1: [], 2: [], 3: []}
+    config = PhantomConfig(patients=40, seed=2)
+    for index, (_, disease, _, body) in enumerate(bodies):
+        for lesion in locate(body, disease.lesions, stream(config, "spots", index, side="R")):
+            if lesion.plan.grade not in graded or lesion.plan.site < 0:
+                continue
+            bone = body.bones[lesion.target]
+            nearest = np.hypot(*(lesion.outline[:, None] - bone.body[None]).transpose(2, 0, 1)).min(axis=1)
+            margin = bone.body.astype(np.float32)
+            inside = np.array(
+                [cv2.pointPolygonTest(margin, tuple(point), False) > 0 for point in lesion.outline.tolist()]
+            )
+            assert inside.any(), "a lesion takes some of its bone"
+            # Across a flat margin the deepest point lies `depth` from it; where it curves, other parts are nearer.
+            assert nearest[inside].max() <= lesion.depth * 1.02 + 0.1, lesion.plan
+            graded[lesion.plan.grade].append(lesion.depth)
+            assert lesion.depth <= 18.0 * body.size * (0.24, 0.48, 0.72)[lesion.plan.grade - 1] + 1e-6
+    assert all(len(found) > 3 for found in graded.values())
