@@ -69,7 +69,7 @@ def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generat
     def bend(points: np.ndarray) -> np.ndarray:
         return carpus.deviate(points, pose.wrist, disease.collapse, wrist)
 
-    placed = [bone.moved(bend, pose.wrist) for bone in placed]
+    placed = bones.moved(placed, bend, pose.wrist)
     _centre_wrist_joints(joints, placed, lambda points: bend(warp(wrist * points)), bend)
     return Skeleton(tuple(placed), joints, normal, space, size)
 

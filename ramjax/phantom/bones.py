@@ -48,18 +48,24 @@ class Bone:
         """Returns where the base of a following bone lies that points to `angle` and leaves a joint space of `gap`."""
         return self.at(0.0, self.length - self.head_radius) + (self.head_radius + gap) * curves.direction(angle)
 
-    def moved(self, move: Callable[[np.ndarray], np.ndarray], turn: float) -> "Bone":
-        """Returns the bone after a map of the plane that turns its axis by `turn` degrees (forearm bones keep
-        theirs).
-        """
-        outline = move(self.outline)
-        return dataclasses.replace(
-            self,
+
+def moved(bones: list[Bone], move: Callable[[np.ndarray], np.ndarray], turn: float) -> list[Bone]:
+    """Returns the bones after a map of the plane, (n, 2) to (n, 2), that turns their axes by `turn` degrees.
+
+    Bones of the forearm keep their axes. All points go through the map at once.
+    """
+    points = [part for bone in bones for part in (bone.outline, bone.body, bone.origin[None])]
+    parts = np.split(move(np.concatenate(points)), np.cumsum([len(part) for part in points])[:-1])
+    return [
+        dataclasses.replace(
+            bone,
             outline=outline,
-            body=outline if self.body is self.outline else move(self.body),
-            origin=move(self.origin[None])[0],
-            angle=self.angle + (0.0 if self.kind == "forearm" else turn),
+            body=outline if bone.body is bone.outline else body,
+            origin=origin[0],
+            angle=bone.angle + (0.0 if bone.kind == "forearm" else turn),
         )
+        for bone, outline, body, origin in zip(bones, parts[0::3], parts[1::3], parts[2::3], strict=True)
+    ]
 
 
 @dataclasses.dataclass(frozen=True)

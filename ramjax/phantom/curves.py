@@ -32,19 +32,29 @@ def rotate(points: np.ndarray, degrees: float | np.ndarray, centre: np.ndarray) 
     return centre + np.stack((cos * x - sin * y, sin * x + cos * y), axis=1)
 
 
+def _next(points: np.ndarray) -> np.ndarray:
+    """Returns each row's successor on a closed curve; much faster than np.roll on curves of some dozen points."""
+    return np.concatenate((points[1:], points[:1]))
+
+
+def _previous(points: np.ndarray) -> np.ndarray:
+    """Returns each row's predecessor on a closed curve."""
+    return np.concatenate((points[-1:], points[:-1]))
+
+
 def closed_spline(points: np.ndarray, steps: int = 6) -> np.ndarray:
     """Returns (n * steps, 2) points on the closed centripetal Catmull-Rom spline through (n, 2) points.
 
     Centripetal knots neither overshoot nor loop where control points are unevenly spaced.
     """
-    following = np.roll(points, -1, axis=0)
+    following = _next(points)
     chord = np.sqrt(np.maximum(np.hypot(*(following - points).T), 1e-6))[:, None]
     slope = (following - points) / chord
-    before, slope_before = np.roll(chord, 1, axis=0), np.roll(slope, 1, axis=0)
+    before, slope_before = _previous(chord), _previous(slope)
     tangent = (slope * before + slope_before * chord) / (chord + before)
     t = (np.arange(steps) / steps)[None, :, None]
     start, end = points[:, None], following[:, None]
-    m0, m1 = (chord * tangent)[:, None], (chord * np.roll(tangent, -1, axis=0))[:, None]
+    m0, m1 = (chord * tangent)[:, None], (chord * _next(tangent))[:, None]
     t2, t3 = t * t, t * t * t
     curve = (2 * t3 - 3 * t2 + 1) * start + (t3 - 2 * t2 + t) * m0 + (3 * t2 - 2 * t3) * end + (t3 - t2) * m1
     return curve.reshape(-1, 2)
@@ -52,7 +62,7 @@ def closed_spline(points: np.ndarray, steps: int = 6) -> np.ndarray:
 
 def inward_normals(points: np.ndarray) -> np.ndarray:
     """Returns the inward unit normals (n, 2) at the vertices of a closed polygon (n, 2) of either orientation."""
-    tangent = np.roll(points, -1, axis=0) - np.roll(points, 1, axis=0)
+    tangent = _next(points) - _previous(points)
     tangent /= np.maximum(np.hypot(*tangent.T), 1e-9)[:, None]
     normal = np.stack((-tangent[:, 1], tangent[:, 0]), axis=1)
     return normal if signed_area(points) > 0 else -normal
