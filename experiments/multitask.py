@@ -47,10 +47,10 @@ def _cpu() -> ConfigDict:
     )  # fmt: skip
 
     config.model = ConfigDict(
-        dict(stem_stride=4, widths=(32, 64, 96, 128), blocks=(1, 2, 2, 2), decoder_width=48, dtype="float32")
+        dict(stem_stride=4, widths=(32, 64, 96, 128), blocks=(1, 2, 2, 2), decoder_width=32, dtype="float32")
     )
     config.bones = ConfigDict(dict(weight=1.0))
-    config.erosions = ConfigDict(dict(weight=1.0, variant="labels", positive_weight=10.0))
+    config.erosions = ConfigDict(dict(weight=1.0, variant="labels", positive_weight=5.0))
     config.joints = ConfigDict(dict(weight=1.0, sigma=1.5))
     config.scores = ConfigDict(
         dict(

@@ -18,8 +18,8 @@ from ramjax.tasks.dense import DenseHead, blocks, inside_grid, upsampled_logits
 VARIANT_LABELS = {"labels": tuple(range(anatomy.NUM_EROSION_LABELS)), "svdh90": (0, 1)}
 """The released labels each variant tells apart; the others count as background."""
 
-LESION_SHARE = 0.01
-"""Share of the canvas that the lesions of an eroded hand take, about; the loss is in units of it."""
+LESION_SHARE = 0.05
+"""Share of the canvas, weighted, that the lesions of a badly eroded hand take; the cross entropy is in units of it."""
 
 PRIOR = 4.0
 """Initial logit of the background."""

@@ -1,0 +1,83 @@
+"""Every experiment builds, its steps have the promised shapes, and it can learn two hands by heart."""
+
+import functools
+import importlib
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+import experiments
+from experiments import debug, multitask
+from ramjax import config as config_lib
+from ramjax import phantom
+from ramjax.data.canvas import to_canvas
+from ramjax.training import step
+from tests.tasks.batches import random_batch
+
+NAMES = sorted(path.stem for path in pathlib.Path(experiments.__file__).parent.glob("*.py") if path.stem != "__init__")
+PRESETS = [(name, ()) for name in NAMES] + [(name, ("accelerator",)) for name in NAMES if name != "debug"]
+
+
+def get_config(name: str, *arguments: str):
+    return importlib.import_module(f"experiments.{name}").get_config(*arguments)
+
+
+@pytest.mark.parametrize(("name", "arguments"), PRESETS)
+def test_train_and_eval_steps_shape_evaluate(name, arguments):
+    config = config_lib.from_config_dict(get_config(name, *arguments))
+    canvas, size = config.data.canvas, config.data.batch_size
+    batch = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype), random_batch(1, canvas.height, canvas.width)
+    )
+    state = jax.eval_shape(lambda: step.init_state(config))
+    after, metrics = jax.eval_shape(step.make_train_step(config), state, batch)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+    assert set(metrics) == {"loss", "grad_norm", "learning_rate", *(f"loss/{task}" for task in config.tasks)}
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(after.params))
+    counts = jax.eval_shape(step.make_eval_step(config), state, batch)
+    assert {key.split("/")[0] for key in counts} == set(config.tasks)
+    assert all(leaf.shape[0] == size for leaf in jax.tree.leaves(counts))
+
+
+def test_unknown_presets_are_named():
+    with pytest.raises(ValueError, match="laptop"):
+        multitask.get_config("laptop")
+
+
+@functools.cache
+def two_hands(height: int, width: int) -> dict[str, np.ndarray]:
+    """A batch of two ill hands without augmentation."""
+    hands = phantom.PhantomConfig(patients=8, scale=0.12, seed=5)
+    records = [phantom.render(hands, case).record for case in phantom.cases(hands)]
+    records.sort(key=lambda record: sum(max(joint.be, 0) + max(joint.jsn, 0) for joint in record.joints))
+    canvas = config_lib.from_config_dict(debug.get_config()).data.canvas
+    assert (canvas.height, canvas.width) == (height, width)
+    examples = [to_canvas(record, canvas) for record in records[-2:]]
+    return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
+
+
+LEARNED = {
+    "bones": lambda metrics: metrics["bones/dsc"] > 0.75,
+    "erosions": lambda metrics: metrics["erosions/dsc"] > 0.4,
+    "joints": lambda metrics: metrics["joints/recall_50"] > 0.9,
+    "scores": lambda metrics: metrics["scores/be_qwk"] > 0.6 and metrics["scores/jsn_qwk"] > 0.6,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_overfits_two_hands(name):
+    values = get_config(name)
+    debug.shrink(values)
+    values.train.steps, values.optimizer.warmup_steps, values.optimizer.learning_rate = 300, 10, 1e-2
+    config = config_lib.from_config_dict(values)
+    batch = two_hands(config.data.canvas.height, config.data.canvas.width)
+    state = jax.jit(lambda: step.init_state(config))()
+    train_step = jax.jit(step.make_train_step(config), donate_argnums=0)
+    for _ in range(config.train.steps):
+        state, _ = train_step(state, batch)
+    metrics = step.summarize(config, [jax.device_get(jax.jit(step.make_eval_step(config))(state, batch))])
+    failed = [task for task in config.tasks if not LEARNED[task](metrics)]
+    assert not failed, {key: value for key, value in metrics.items() if "dsc_" not in key and "/n" not in key}
