@@ -35,6 +35,10 @@ def main(argv: list[str]) -> int:
     if values is None:
         return 0
     try:
+        if values.distributed:
+            import jax
+
+            jax.distributed.initialize()  # before the handlers of signals, for it brings its own
         with Preemption() as preemption:
             _run(values, preemption)
     except Preempted:
@@ -83,8 +87,6 @@ def _run(values: flags.FlagValues, preemption: Preemption) -> None:
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/ramjax/jax").expanduser()))
-    if values.distributed:
-        jax.distributed.initialize()
     workdir = pathlib.Path(values.workdir).expanduser()
     if values.config is None:
         config = run_dir.load_config(workdir)

@@ -99,6 +99,7 @@ class Checkpoints:
         return self._restore(self._latest, abstract) if state is None else state
 
     def _save(self, manager: ocp.CheckpointManager, step: int, state: PyTree, about: dict[str, Any]) -> None:
+        self.wait()  # one save at a time: two at once meet at the same barriers where there are several processes
         arrays = _by_path(state)
         _check_space(self._folder, arrays)
         about = {**about, "crc32": {path: _crc32(array) for path, array in arrays.items()}}
