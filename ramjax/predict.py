@@ -38,7 +38,7 @@ from ramjax.training.errors import RunError, is_disk_full
 
 log = logging.getLogger("ramjax.predict")
 
-SIDE_MARGIN = 0.1
+SIDE_MARGIN = 0.03
 """An estimated side is doubtful when the other side is nearly as certain as this."""
 
 MIN_FINGERS = 3

@@ -44,6 +44,10 @@ MIN_SITES = 4
 DOUBTFUL, TURN_GAIN = 0.3, 0.1
 """Below this certainty the film is tried on its sides and upside down too; a turned one must be surer by the gain."""
 
+CARPUS_TO_PALM, CARPUS_TOLERANCE = 0.25, 0.15
+"""Spread of the wrist's sites over their distance from knuckles 2 to 5 in a hand (synthetic ones vary by 2 %), and the
+logarithm of the factor by which it may be larger. Knuckles seen by mistake in a wrist film lie too near the carpus."""
+
 _MIN_SPAN = 0.05  # of the canvas height; sites closer than that say nothing of the hand's size
 _DENSE = ("bones", "erosions")
 _CARPAL = np.array([site.region == "wrist" for site in anatomy.SITES])
@@ -58,7 +62,7 @@ class Found:
       placement: where the radiograph stands on the canvas.
       canvas: the canvas it stands on.
       predictions: the network's predictions without the batch axis.
-      certainty: mean confidence over all sites, 0 to 1; NaN without a joints task.
+      certainty: see `certainties`.
       other_side: the best certainty among candidates mirrored the other way; NaN where there were none.
       quarter_turns: by which the radiograph was turned clockwise, 0 to 3.
     """
@@ -180,12 +184,32 @@ def as_record(radiograph: Radiograph) -> Record:
 
 
 def certainties(predictions: Mapping[str, np.ndarray]) -> np.ndarray:
-    """How sure the network is of each candidate, (b,): mean confidence of its sites, else of its bones' best pixels."""
+    """How sure to be of each candidate, (b,), 0 to 1.
+
+    The mean confidence of its sites times the plausibility of their layout; without a joints task, the mean of its
+    bones' best pixels.
+    """
     if "confidence" in predictions:
-        return np.asarray(predictions["confidence"]).mean(axis=1)
+        boxes, confidence = np.asarray(predictions["boxes"]), np.asarray(predictions["confidence"])
+        return confidence.mean(axis=1) * [plausibility(*one) for one in zip(boxes, confidence, strict=True)]
     if "bones" in predictions:
         return np.delete(np.asarray(predictions["bones"]).max(axis=(1, 2)), anatomy.SOFT_TISSUE, axis=1).mean(axis=1)
     return np.zeros(len(next(iter(predictions.values()))))
+
+
+def plausibility(boxes: np.ndarray, confidence: np.ndarray) -> float:
+    """1 for boxes (22, 4) laid out as in a hand, or with too few confident sites to tell; towards 0 for no hand."""
+    sure = confidence >= CONFIDENT
+    centers = (np.asarray(boxes, float)[:, :2] + np.asarray(boxes, float)[:, 2:]) / 2
+    carpal, knuckles = centers[sure & _CARPAL], centers[sure & _KNUCKLES]
+    if len(carpal) < MIN_SITES or len(knuckles) < 2:
+        return 1.0
+    spread = np.sqrt(((carpal - carpal.mean(axis=0)) ** 2).sum(axis=1).mean())
+    palm = np.linalg.norm(knuckles.mean(axis=0) - carpal.mean(axis=0))
+    if spread == 0:
+        return 1.0
+    excess = max(0.0, math.log(spread / (CARPUS_TO_PALM * max(palm, 1e-6))) - CARPUS_TOLERANCE)
+    return math.exp(-0.5 * (excess / CARPUS_TOLERANCE) ** 2)
 
 
 def _search_turned(

@@ -101,6 +101,18 @@ def test_a_canvas_of_crops_grows_to_hold_the_radiograph():
     assert geometry.linear_scale(found.placement.affine) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("palm, plausible", [(1.0, 1.0), (1.3, 1.0), (0.5, 0.0)])
+def test_knuckles_too_near_the_carpus_are_no_hand(palm, plausible):
+    points = np.random.default_rng(0).normal(0, 1, (22, 2))
+    wrist = np.array([site.region == "wrist" for site in anatomy.SITES])
+    points[wrist] -= points[wrist].mean(axis=0)
+    points[wrist] *= 25 / np.sqrt((points[wrist] ** 2).sum(axis=1).mean())
+    points[~wrist] = 0, -100 * palm
+    boxes = np.concatenate([points - 2, points + 2], axis=1)
+    assert searching.plausibility(boxes, np.ones(22)) == pytest.approx(plausible, abs=0.01)
+    assert searching.plausibility(boxes, np.where(wrist, 1, 0.1)) == 1
+
+
 def _sites(lean: float, size: float, x: float, y: float) -> np.ndarray:
     """Boxes (22, 4) of a stick hand: wrist sites below, knuckles in the middle, finger joints above, then turned."""
     rows = {"wrist": 1.0, "MCP": -0.2, "PIP": -1.0}
