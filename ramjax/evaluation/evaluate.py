@@ -40,6 +40,7 @@ def evaluate(
     summarize: Callable[[Sequence[Mapping[str, np.ndarray]]], dict[str, float]],
     label: str,
     check: Callable[[], None] = lambda: None,
+    total: int | None = None,
     quiet: bool | None = None,
 ) -> dict[str, float]:
     """Evaluates one split.
@@ -52,6 +53,7 @@ def evaluate(
       summarize: takes each batch's valid rows and returns the metrics.
       label: shown beside the progress bar.
       check: called before every batch; an exception it raises ends the evaluation.
+      total: number of batches, where it is known.
       quiet: no progress bar; None shows one on a terminal only.
 
     Returns:
@@ -61,7 +63,7 @@ def evaluate(
       RuntimeError: the valid examples are not `size`, so that some record was left out or counted twice.
     """
     rows: list[dict[str, np.ndarray]] = []
-    for batch in tqdm(batches, desc=label, unit="batch", leave=False, disable=quiet):
+    for batch in tqdm(batches, desc=label, total=total, unit="batch", leave=False, disable=quiet):
         check()
         counts, valid = jax.device_get(eval_step(state, sharding.place_batch(batch, mesh)))
         rows.append({name: value[valid] for name, value in counts.items()})

@@ -274,6 +274,7 @@ def _evaluate(config, state, source, label, mesh, eval_step, check) -> dict[str,
         summarize=functools.partial(step.summarize, config),
         label=label,
         check=check,
+        total=-(-len(source) // config.data.eval_batch_size),
         quiet=None if jax.process_index() == 0 else True,
     )
 

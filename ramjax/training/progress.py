@@ -57,13 +57,10 @@ class Progress:
             "data_wait_share": min(self._waited / seconds, 1),
         }
         left = datetime.timedelta(seconds=round((self._steps - step) * seconds / done))
-        parts = " ".join(f"{key.removeprefix('loss/')} {value:.4g}" for key, value in metrics.items() if "/" in key)
-        text = (
-            f"loss {metrics['loss']:.4g} ({parts}), {speed['examples_per_second']:.1f} examples/s, "
-            f"{speed['data_wait_share']:.0%} waiting for data"
-        )
-        self._bar.set_postfix_str(text)
-        line = f"step {step}/{self._steps}: {text}, {left} left"
+        tasks = " ".join(f"{key.removeprefix('loss/')} {value:.4g}" for key, value in metrics.items() if "/" in key)
+        pace = f"{speed['examples_per_second']:.1f} examples/s, {speed['data_wait_share']:.0%} waiting for data"
+        self._bar.set_postfix_str(f"loss {metrics['loss']:.4g}, {pace}")
+        line = f"step {step}/{self._steps}: loss {metrics['loss']:.4g} ({tasks}), {pace}, {left} left"
         log.log(logging.DEBUG if self._on_terminal else logging.INFO, line)
         self._began, self._began_at, self._waited, self._paused = time.perf_counter(), step, 0.0, 0.0
         return speed
