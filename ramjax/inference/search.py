@@ -183,15 +183,20 @@ def as_record(radiograph: Radiograph) -> Record:
     )
 
 
-def certainties(predictions: Mapping[str, np.ndarray]) -> np.ndarray:
+def certainties(predictions: Mapping[str, np.ndarray], view: str = "") -> np.ndarray:
     """How sure to be of each candidate, (b,), 0 to 1.
 
-    The mean confidence of its sites times the plausibility of their layout; without a joints task, the mean of its
-    bones' best pixels.
+    As a hand: the mean confidence of all sites times the plausibility of their layout. As a wrist: that of the wrist's
+    sites, times the confidence that there are no fingers unless `view` says so. '' takes the better of the two.
+    Without a joints task: the mean of the bones' best pixels.
     """
     if "confidence" in predictions:
         boxes, confidence = np.asarray(predictions["boxes"]), np.asarray(predictions["confidence"])
-        return confidence.mean(axis=1) * [plausibility(*one) for one in zip(boxes, confidence, strict=True)]
+        hand = confidence.mean(axis=1) * [plausibility(*one) for one in zip(boxes, confidence, strict=True)]
+        wrist = confidence[:, _CARPAL].mean(axis=1)
+        if view:
+            return hand if view == "hand" else wrist
+        return np.maximum(hand, wrist * (1 - confidence[:, ~_CARPAL].mean(axis=1)))
     if "bones" in predictions:
         return np.delete(np.asarray(predictions["bones"]).max(axis=(1, 2)), anatomy.SOFT_TISSUE, axis=1).mean(axis=1)
     return np.zeros(len(next(iter(predictions.values()))))
@@ -216,21 +221,21 @@ def _search_turned(
     radiograph: Radiograph, canvas: CanvasConfig, predict: PredictFn, side: str, view: str, quarter_turns: int
 ) -> Found:
     """The most certain candidate of a radiograph turned clockwise; the best of each side is framed anew."""
-    tried = _show(radiograph, canvas, candidates(radiograph, canvas, side, view, quarter_turns), predict)
+    tried = _show(radiograph, canvas, candidates(radiograph, canvas, side, view, quarter_turns), predict, view)
     if "confidence" in tried[0].predictions and canvas.sizing == "fit":
         framed = []
         for mirrored in {found.placement.mirrored for found in tried}:
             best = _best([found for found in tried if found.placement.mirrored == mirrored])
             boxes, confidence = best.predictions["boxes"], best.predictions["confidence"]
             framed += reframed(best.placement, boxes, confidence, canvas, view)
-        tried += _show(radiograph, canvas, framed, predict)
+        tried += _show(radiograph, canvas, framed, predict, view)
     best = _best(tried)
     others = [found.certainty for found in tried if found.placement.mirrored != best.placement.mirrored]
     return dataclasses.replace(best, other_side=max(others, default=math.nan), quarter_turns=quarter_turns)
 
 
 def _show(
-    radiograph: Radiograph, canvas: CanvasConfig, placements: Sequence[Placement], predict: PredictFn
+    radiograph: Radiograph, canvas: CanvasConfig, placements: Sequence[Placement], predict: PredictFn, view: str
 ) -> list[Found]:
     """Runs the network on every placement, `BATCH` at a time; keeps the dense maps of each batch's best only."""
     record = as_record(radiograph)
@@ -241,7 +246,7 @@ def _show(
         for row, placement in zip(images, some, strict=False):
             row[:] = canvases.render(record, placement, canvas)["image"]
         predictions = predict(images)
-        sure = certainties(predictions)[: len(some)]
+        sure = certainties(predictions, view)[: len(some)]
         for i, placement in enumerate(some):
             keys = [key for key in predictions if i == np.argmax(sure) or key not in _DENSE]
             kept = {key: np.asarray(predictions[key][i]) for key in keys}

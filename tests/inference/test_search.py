@@ -101,6 +101,15 @@ def test_a_canvas_of_crops_grows_to_hold_the_radiograph():
     assert geometry.linear_scale(found.placement.affine) == pytest.approx(1)
 
 
+def test_certainty_of_hands_wrists_and_nothing():
+    wrist = np.array([site.region == "wrist" for site in anatomy.SITES])
+    confidence = np.stack([np.full(22, 0.9), np.where(wrist, 0.8, 0.1), np.full(22, 0.0)])
+    predictions = {"boxes": np.zeros((3, 22, 4)), "confidence": confidence}
+    np.testing.assert_allclose(searching.certainties(predictions), [0.9, 0.8 * 0.9, 0])
+    np.testing.assert_allclose(searching.certainties(predictions, "wrist"), [0.9, 0.8, 0])
+    np.testing.assert_allclose(searching.certainties(predictions, "hand")[0], 0.9)
+
+
 @pytest.mark.parametrize("palm, plausible", [(1.0, 1.0), (1.3, 1.0), (0.5, 0.0)])
 def test_knuckles_too_near_the_carpus_are_no_hand(palm, plausible):
     points = np.random.default_rng(0).normal(0, 1, (22, 2))
