@@ -37,7 +37,7 @@ def _cpu() -> ConfigDict:
     data.workers = 0
     data.prefetch = 4
     data.canvas = ConfigDict(
-        dict(height=448, width=352, sizing="fit", scale=1.0, mm_per_pixel=0.6, mirror_left=True)
+        dict(height=448, width=320, sizing="fit", scale=1.0, mm_per_pixel=0.6, mirror_left=True)
     )
     data.augment = ConfigDict(
         dict(
@@ -47,11 +47,11 @@ def _cpu() -> ConfigDict:
     )  # fmt: skip
 
     config.model = ConfigDict(
-        dict(stem_stride=4, widths=(32, 64, 96, 128), blocks=(1, 2, 2, 2), decoder_width=32, dtype="float32")
+        dict(stem_stride=4, widths=(32, 64, 96, 128, 160), blocks=(0, 1, 2, 2, 2), decoder_width=32, dtype="float32")
     )
     config.bones = ConfigDict(dict(weight=1.0))
     config.erosions = ConfigDict(dict(weight=1.0, variant="labels", positive_weight=5.0))
-    config.joints = ConfigDict(dict(weight=1.0, sigma=1.5))
+    config.joints = ConfigDict(dict(weight=0.3, sigma=1.0))
     config.scores = ConfigDict(
         dict(
             weight=1.0, ordinal="thresholds", roi_size=32, roi_margin=1.0, jitter=0.1, width=32, positive_weight=1.0,
@@ -59,7 +59,7 @@ def _cpu() -> ConfigDict:
     )  # fmt: skip
     config.optimizer = ConfigDict(
         dict(
-            learning_rate=2e-3, warmup_steps=50, final_fraction=0.01, weight_decay=1e-4, clip_norm=1.0, ema_decay=0.98,
+            learning_rate=3e-3, warmup_steps=50, final_fraction=0.01, weight_decay=1e-4, clip_norm=1.0, ema_decay=0.98,
         )
     )  # fmt: skip
     config.mesh = ConfigDict(dict(data=-1))

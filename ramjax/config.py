@@ -186,7 +186,7 @@ class ScoresConfig:
     Attributes:
       weight: multiplies the loss.
       ordinal: ``thresholds`` (independent), ``coral`` (shared weights, ordered biases) or ``softmax``.
-      roi_size: side of the aligned square, in samples.
+      roi_size: side of the square sampled from the canvas, in samples; a multiple of 4.
       roi_margin: the box is enlarged by this factor before it is sampled.
       jitter: in training the annotated box moves and grows by at most this fraction of its side.
       width: channels of the head.

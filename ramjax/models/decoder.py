@@ -1,4 +1,4 @@
-"""Decoders: pyramid -> dense features at the stride of its finest level."""
+"""Decoders: pyramid -> dense features at every level's stride."""
 
 import jax
 import jax.numpy as jnp
@@ -12,22 +12,29 @@ class UNetDecoder(nnx.Module):
     """A U-shaped decoder (Ronneberger et al., arXiv 1505.04597) that adds rather than concatenates.
 
     Coarse features are projected to the finer level's width before they are enlarged, which is where the cost of an
-    upsampling lies.
+    upsampling lies. The finest level, the most expensive one, gets a single convolution, the others a residual block.
     """
 
     def __init__(self, widths: tuple[int, ...], out_features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         outs = (out_features, *widths[1:-1])
-        self.project = nnx.List(
-            [layers.conv(i, o, 1, dtype=dtype, rngs=rngs) for i, o in zip((*outs[1:], widths[-1]), outs, strict=True)]
-        )
-        self.skip = nnx.List([layers.conv(i, o, 1, dtype=dtype, rngs=rngs) for i, o in zip(widths, outs)])
+        ins = (*outs[1:], widths[-1])
+        self.project = nnx.List([layers.Pointwise(i, o, use_bias=False, dtype=dtype, rngs=rngs) for i, o in zip(ins, outs, strict=True)])
+        self.skip = nnx.List([layers.Pointwise(i, o, use_bias=False, dtype=dtype, rngs=rngs) for i, o in zip(widths, outs, strict=False)])
         self.norm = nnx.List([layers.GroupNorm(o, rngs=rngs) for o in outs])
-        self.blocks = nnx.List([layers.ResidualBlock(o, dtype=dtype, rngs=rngs) for o in outs])
+        self.refine = nnx.List(
+            [
+                layers.ResidualBlock(o, dtype=dtype, rngs=rngs)
+                if level
+                else layers.ConvNorm(o, o, 3, dtype=dtype, rngs=rngs)
+                for level, o in enumerate(outs)
+            ]
+        )
 
-    def __call__(self, pyramid: list[Float[Array, "b _ _ _"]]) -> Float[Array, "b h w c"]:
-        x = pyramid[-1]
-        for level in reversed(range(len(self.blocks))):
+    def __call__(self, pyramid: list[Float[Array, "b _ _ _"]]) -> list[Float[Array, "b _ _ _"]]:
+        """Returns dense features at the strides of the pyramid's levels, finest first, the coarsest as it came."""
+        dense = [pyramid[-1]]
+        for level in reversed(range(len(self.refine))):
             skip = self.skip[level](pyramid[level])
-            coarse = layers.upsample(self.project[level](x), *skip.shape[1:3])
-            x = self.blocks[level](jax.nn.relu(self.norm[level](skip + coarse)))
-        return x
+            coarse = layers.upsample(self.project[level](dense[0]), *skip.shape[1:3])
+            dense.insert(0, self.refine[level](jax.nn.relu(self.norm[level](skip + coarse))))
+        return dense

@@ -56,6 +56,16 @@ class GroupNorm(nnx.Module):
         return jnp.broadcast_to(grouped, (b, self.groups, c // self.groups)).reshape(b, c)
 
 
+class Pointwise(nnx.Linear):
+    """A 1x1 convolution, as a product of two matrices.
+
+    XLA's CPU backend is several times slower on the gradient of the convolution, and of a product with more dimensions.
+    """
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
+        return super().__call__(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], self.out_features)
+
+
 class ConvNorm(nnx.Module):
     """Convolution, normalisation, ReLU."""
 

@@ -36,8 +36,7 @@ class MultiTaskNetwork(nnx.Module):
           boxes: (b, 22, 4) where the sites are, in canvas pixels; None takes them from the joints head, which comes first.
           heads: the tasks wanted; None is all.
         """
-        pyramid = self.encoder(image)
-        features = Features(image=image, pyramid=pyramid, dense=self.decoder(pyramid), stride=self.stride, boxes=boxes)
+        features = Features(image=image, dense=self.decoder(self.encoder(image)), stride=self.stride, boxes=boxes)
         outputs = {}
         for name, head in self.heads.items():
             if heads is not None and name not in heads:

@@ -19,17 +19,16 @@ class DenseHead(nnx.Module):
     def __init__(self, in_features: int, stride: int, bias: tuple[float, ...], *, dtype: jnp.dtype, rngs: nnx.Rngs):
         self.block = 2 if stride > 1 else 1
         self.mix = layers.ConvNorm(in_features, in_features, 3, dtype=dtype, rngs=rngs)
-        self.logits = nnx.Conv(
+        self.logits = layers.Pointwise(
             in_features,
             len(bias) * self.block**2,
-            (1, 1),
             dtype=dtype,
             bias_init=lambda key, shape, dtype: jnp.tile(jnp.asarray(bias, dtype), self.block**2),
             rngs=rngs,
         )
 
     def __call__(self, features: Features) -> dict[str, Array]:
-        return {"logits": layers.depth_to_space(self.logits(self.mix(features.dense)), self.block).astype(jnp.float32)}
+        return {"logits": layers.depth_to_space(self.logits(self.mix(features.dense[0])), self.block).astype(jnp.float32)}
 
 
 def blocks(canvas: Array, height: int, width: int) -> list[Array]:

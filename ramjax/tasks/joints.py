@@ -12,7 +12,10 @@ from ramjax import anatomy
 from ramjax.config import JointsConfig, ModelConfig
 from ramjax.evaluation import detection, segmentation
 from ramjax.models import layers
-from ramjax.tasks.base import Batch, Features, Term
+from ramjax.tasks.base import Batch, Features, Term, dense_level, dense_width
+
+LEVEL = 1
+"""The level of the dense features that the heatmaps are on: a joint is many cells wide on the finest one."""
 
 PEAK_RADIUS = 2
 """Cells about the peak whose opinions on centre and size are averaged."""
@@ -25,10 +28,11 @@ class JointsHead(nnx.Module):
     """Dense features to a heatmap, offsets, sizes and the absence of each site."""
 
     def __init__(self, model: ModelConfig, *, rngs: nnx.Rngs):
-        dtype, width = jnp.dtype(model.dtype), model.decoder_width
+        dtype, self.level = jnp.dtype(model.dtype), dense_level(LEVEL, model)
+        width = dense_width(self.level, model)
         self.mix = layers.ConvNorm(width, width, 3, dtype=dtype, rngs=rngs)
-        self.heatmap = nnx.Conv(width, anatomy.NUM_SITES, (1, 1), dtype=dtype, rngs=rngs)
-        self.boxes = nnx.Conv(width, anatomy.NUM_SITES * 4, (1, 1), dtype=dtype, rngs=rngs)
+        self.heatmap = layers.Pointwise(width, anatomy.NUM_SITES, dtype=dtype, rngs=rngs)
+        self.boxes = layers.Pointwise(width, anatomy.NUM_SITES * 4, dtype=dtype, rngs=rngs)
         self.absence = nnx.Linear(model.widths[-1], anatomy.NUM_SITES, dtype=dtype, rngs=rngs)
 
     def __call__(self, features: Features) -> dict[str, Array]:
@@ -36,11 +40,11 @@ class JointsHead(nnx.Module):
 
         The softmax of a site's heatmap and absence together says where the site is, or that it is not there.
         """
-        x = self.mix(features.dense)
+        x = self.mix(features.dense[self.level])
         heatmap = self.heatmap(x).astype(jnp.float32)
         regression = self.boxes(x).astype(jnp.float32).reshape(*heatmap.shape, 4)
-        absence = self.absence(features.pyramid[-1].max((1, 2))).astype(jnp.float32)
-        boxes, confidence = decode(heatmap, absence, regression, features.stride)
+        absence = self.absence(features.dense[-1].max((1, 2))).astype(jnp.float32)
+        boxes, confidence = decode(heatmap, absence, regression, features.stride * 2**self.level)
         return {
             "heatmap": heatmap,
             "absence": absence,
@@ -137,8 +141,12 @@ def decode(
     center = (weight[..., None] * centers).sum((1, 2)) * stride
     sides = jnp.exp((weight[..., None] * regression[..., 2:]).sum((1, 2))) * (SIZE_UNIT * stride)
     boxes = jnp.concatenate([center - sides / 2, center + sides / 2], -1)
-    present = jax.nn.logsumexp(heatmap, axis=(1, 2))
-    return boxes, jax.nn.sigmoid(present - absence)
+    inside_y = jnp.abs(rows[:, None] + 0.5 - center[:, None, :, 0] / stride) <= sides[:, None, :, 0] / stride / 2
+    inside_x = jnp.abs(columns[:, None] + 0.5 - center[:, None, :, 1] / stride) <= sides[:, None, :, 1] / stride / 2
+    inside = inside_y[:, :, None] & inside_x[:, None]
+    here = jax.nn.logsumexp(jnp.where(inside, heatmap, -jnp.inf), axis=(1, 2))
+    anywhere = jax.nn.logsumexp(heatmap, axis=(1, 2))
+    return boxes, jnp.exp(here - jnp.logaddexp(anywhere, absence))
 
 
 def _gaussian(cells: Float[Array, "m"], center: Float[Array, "b n"], sigma: float) -> Float[Array, "b n m"]:

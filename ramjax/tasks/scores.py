@@ -14,13 +14,16 @@ from ramjax.config import ModelConfig, ScoresConfig
 from ramjax.evaluation import scoring, segmentation
 from ramjax.models import layers
 from ramjax.models.roi_align import roi_align
-from ramjax.tasks.base import Batch, Features, Term
+from ramjax.tasks.base import Batch, Features, Term, dense_level, dense_width
 
 SCALES: dict[str, tuple[int, tuple[int, ...]]] = {
     "be": (anatomy.BE_MAX, anatomy.BE_SITES),
     "jsn": (anatomy.JSN_MAX, anatomy.JSN_SITES),
 }
 """Each scale's highest score and the indices of the sites it grades."""
+
+LEVEL = 1
+"""The level of the dense features that are sampled beside the canvas."""
 
 
 class OrdinalOutput(nnx.Module):
@@ -47,24 +50,26 @@ class OrdinalOutput(nnx.Module):
 class ScoresHead(nnx.Module):
     """Boxes to ordinal logits.
 
-    A site's square is sampled from the canvas itself, where the joint space is a pixel or two wide, and from the dense features.
-    The site's embedding scales and shifts the channels; the mean of the coarsest level tells how ill the hand is as a whole.
+    A site's square is sampled from the canvas itself, where a joint space is a pixel or two wide, and, at a quarter of the
+    samples, from the dense features. The site's embedding scales and shifts the channels; the mean of the coarsest level
+    tells how ill the hand is as a whole.
     """
 
     def __init__(self, config: ScoresConfig, model: ModelConfig, *, rngs: nnx.Rngs):
-        dtype = jnp.dtype(model.dtype)
-        self.size, self.margin = config.roi_size, config.roi_margin
-        self.enter = layers.conv(4 + model.decoder_width, config.width, 3, dtype=dtype, rngs=rngs)
-        self.norm = layers.GroupNorm(config.width, rngs=rngs)
-        self.site = nnx.Embed(anatomy.NUM_SITES, 2 * config.width, rngs=rngs)
-        self.block = layers.ResidualBlock(config.width, dtype=dtype, rngs=rngs)
-        self.down = layers.ConvNorm(config.width, 2 * config.width, 3, stride=2, dtype=dtype, rngs=rngs)
-        self.deep = layers.ResidualBlock(2 * config.width, dtype=dtype, rngs=rngs)
-        self.context = nnx.Linear(model.widths[-1], 4 * config.width, rngs=rngs)
-        self.mix = nnx.Linear(4 * config.width, 4 * config.width, rngs=rngs)
-        self.place = nnx.Embed(anatomy.NUM_SITES, 4 * config.width, rngs=rngs)
+        dtype, width = jnp.dtype(model.dtype), config.width
+        self.size, self.margin, self.level = config.roi_size, config.roi_margin, dense_level(LEVEL, model)
+        self.enter = layers.conv(4, width, 3, dtype=dtype, rngs=rngs)
+        self.norm = layers.GroupNorm(width, rngs=rngs)
+        self.site = nnx.Embed(anatomy.NUM_SITES, 2 * width, rngs=rngs)
+        self.block = layers.ResidualBlock(width, dtype=dtype, rngs=rngs)
+        self.down = layers.ConvNorm(width, 2 * width, 3, stride=2, dtype=dtype, rngs=rngs)
+        self.dense = layers.Pointwise(dense_width(self.level, model), 2 * width, dtype=dtype, rngs=rngs)
+        self.deep = layers.ResidualBlock(2 * width, dtype=dtype, rngs=rngs)
+        self.context = nnx.Linear(model.widths[-1], 4 * width, rngs=rngs)
+        self.mix = nnx.Linear(4 * width, 4 * width, rngs=rngs)
+        self.place = nnx.Embed(anatomy.NUM_SITES, 4 * width, rngs=rngs)
         self.outputs = nnx.Dict(
-            {name: OrdinalOutput(4 * config.width, top, config.ordinal, rngs=rngs) for name, (top, _) in SCALES.items()}
+            {name: OrdinalOutput(4 * width, top, config.ordinal, rngs=rngs) for name, (top, _) in SCALES.items()}
         )
 
     def __call__(self, features: Features) -> dict[str, Array]:
@@ -73,15 +78,15 @@ class ScoresHead(nnx.Module):
             raise ValueError("The scores head needs boxes: annotated ones, or those of the joints task; add 'joints' to tasks.")
         boxes = enlarge(features.boxes, self.margin)
         b, n, _ = boxes.shape
-        image = roi_align(features.image, boxes, self.size).astype(features.dense.dtype)
-        image = layers.space_to_depth(image.reshape(b * n, self.size, self.size, 1), 2)
-        dense = roi_align(features.dense, boxes / features.stride, self.size // 2)
-        x = jnp.concatenate([image - image.mean((1, 2, 3), keepdims=True), dense.reshape(b * n, *dense.shape[2:])], -1)
-        x = self.norm(self.enter(x))
+        image = roi_align(features.image, boxes, self.size).reshape(b * n, self.size, self.size, 1)
+        image = image - image.mean((1, 2), keepdims=True)
+        x = self.norm(self.enter(layers.space_to_depth(image, 2).astype(features.dense[0].dtype)))
         scale, shift = jnp.split(jnp.tile(self.site.embedding[...], (b, 1))[:, None, None].astype(x.dtype), 2, -1)
-        x = self.deep(self.down(self.block(jax.nn.relu(x * (1 + scale) + shift))))
+        x = self.down(self.block(jax.nn.relu(x * (1 + scale) + shift)))
+        dense = roi_align(features.dense[self.level], boxes / (features.stride * 2**self.level), self.size // 4)
+        x = self.deep(x + self.dense(dense.reshape(b * n, *dense.shape[2:])))
         x = jnp.concatenate([x.mean((1, 2)), x.max((1, 2))], -1).astype(jnp.float32).reshape(b, n, -1)
-        context = self.context(features.pyramid[-1].mean((1, 2)).astype(jnp.float32))
+        context = self.context(features.dense[-1].mean((1, 2)).astype(jnp.float32))
         x = jax.nn.relu(self.mix(x) + self.place.embedding[...] + context[:, None])
         return {name: output(x) for name, output in self.outputs.items()}
 
