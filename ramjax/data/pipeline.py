@@ -27,6 +27,7 @@ A batch is a dict of numpy arrays with a leading axis B, on a canvas of H x W pi
 import dataclasses
 import hashlib
 import json
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -170,4 +171,5 @@ def _closed_at_end(batches: grain.DatasetIterator) -> Iterator[Batch]:
 
 
 def _start_worker(index: int, count: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends the workers.
     cv2.setNumThreads(1)  # The processes are the parallelism.

@@ -5,17 +5,20 @@ import dataclasses
 import fcntl
 import importlib
 import io
+import logging
+import multiprocessing
 import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
-from absl import logging
 
 from ramjax.config import DataConfig
 from ramjax.data import features
 from ramjax.record import Record
+
+log = logging.getLogger(__name__)
 
 FILE_FORMAT = "array_record"
 """Random access, and readable without TensorFlow."""
@@ -51,6 +54,7 @@ def open_source(data: DataConfig, split: str) -> Source:
     Raises:
       ValueError: the data set, its config or its split is unknown.
       OSError: the data set cannot be written to `data.data_dir`.
+      RuntimeError: the data set is absent and this is a worker process, such as one that a script without a main guard starts.
     """
     builder = _prepare(data)
     try:
@@ -83,6 +87,11 @@ def _prepare(data: DataConfig) -> tfds.core.DatasetBuilder:
     builder = make_builder(data)
     done = builder.data_path / "dataset_info.json"  # TFDS writes a data set beside its place, then renames it.
     if not done.exists():
+        if multiprocessing.parent_process() is not None:  # It would wait for its own parent's lock.
+            raise RuntimeError(
+                f"Data set {builder.info.full_name} is not prepared, and a worker process cannot do it; put what opens "
+                "it in your script under `if __name__ == '__main__':`."
+            )
         try:
             with _locked(builder.data_path.parent):
                 if not done.exists():
@@ -93,14 +102,14 @@ def _prepare(data: DataConfig) -> tfds.core.DatasetBuilder:
                 "make room there or name another folder in data.data_dir."
             ) from error
         builder = make_builder(data)  # One made before another run prepared the data set does not know its splits.
-    logging.info("Data set %s is in %s.", builder.info.full_name, builder.data_path)
+    log.info("Data set %s is in %s.", builder.info.full_name, builder.data_path)
     return builder
 
 
 def _prepare_now(builder: tfds.core.DatasetBuilder) -> None:
     for leftover in builder.data_path.parent.glob(f"incomplete.*_{builder.version}"):
         shutil.rmtree(leftover)  # Of a run that was killed.
-    logging.info("Preparing data set %s in %s (once).", builder.info.full_name, builder.data_path)
+    log.info("Preparing data set %s in %s (once).", builder.info.full_name, builder.data_path)
     tfds.disable_progress_bar()  # TFDS speaks of downloading and knows no totals; the builder shows its own progress.
     try:
         with contextlib.redirect_stdout(io.StringIO()):
