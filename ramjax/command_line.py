@@ -1,0 +1,57 @@
+"""What the command lines share: help, the place of compiled programs, and errors as one sentence each."""
+
+import os
+import pathlib
+import re
+
+from absl import flags
+
+from ramjax.config import ConfigError
+from ramjax.training.errors import RunError, is_disk_full
+
+NOTE = "Research use only, not a medical device."
+"""Stands in every output that could be taken for a finding."""
+
+
+def wants_help(argv: list[str]) -> bool:
+    """Whether a command line (program name first) asks for help."""
+    return bool({"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(argv[1:]))
+
+
+def help_text(about: str, values: flags.FlagValues) -> str:
+    """What --help prints: a module's docstring and its flags."""
+    return f"{about.strip()}\n\nFlags:\n{values.get_help()}"
+
+
+def keep_compiled_programs() -> None:
+    """Lets JAX keep compiled programs in ~/.cache/ramjax/jax, unless JAX_COMPILATION_CACHE_DIR names another folder."""
+    import jax  # takes a second, which a wrong flag should not
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/ramjax/jax").expanduser()))
+
+
+def explain(error: BaseException) -> str:
+    """A failed run as one sentence for people: what is wrong, where, and the remedy."""
+    if isinstance(error, ConfigError | RunError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is None:  # whoever raised it composed a sentence
+        return sentence(error)
+    where = getattr(error, "filename", None)
+    if is_disk_full(error):
+        of = f" of {where}" if where else ""
+        return f"The disk{of} is full; make room and start the same command again."
+    if isinstance(error, PermissionError) and where:
+        return f"{where} cannot be written or read: permission denied; allow it, or name another folder."
+    return f"{type(error).__name__}: {sentence(error)} --debug shows where."
+
+
+def sentence(error: BaseException) -> str:
+    """The error's message on one line, with a full stop."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if "Traceback (most recent call last)" in text:  # ml_collections quotes the traceback of a config file
+        text = text.strip().splitlines()[-1]
+    if known := re.search(r'Did you mean "(.*?)" instead of "(.*?)"', text):
+        text = f"unknown config key {known[2]!r}, did you mean {known[1]!r}?"
+    text = " ".join(text.split()) or type(error).__name__
+    return text if text.endswith((".", "?", "!")) else f"{text}."

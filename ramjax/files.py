@@ -1,0 +1,55 @@
+"""Files that are whole or absent, whatever happens meanwhile: written beside, synced to the disk, then renamed."""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+
+def write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
+    """Writes several files, replacing what was there only when all new ones are complete.
+
+    Raises:
+      OSError: a file cannot be written, which it names; none has changed (unless renaming itself fails).
+    """
+    beside = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
+    path = None
+    try:
+        for path, content in contents.items():
+            with beside[path].open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # or a power cut could leave the new name with nothing in it
+        for path, temporary in beside.items():
+            temporary.replace(path)
+    except OSError as error:  # of its own it names the file beside, or none
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        for temporary in beside.values():
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | pathlib.Path, content: bytes) -> None:
+    """As `write_whole`, for one file."""
+    write_whole({pathlib.Path(path): content})
+
+
+def write_text(path: str | pathlib.Path, text: str) -> None:
+    """As `write_bytes`, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | pathlib.Path, values: Any) -> None:
+    """As `write_text`; NaN and infinities, which JSON lacks, become null."""
+    write_text(path, json.dumps(finite_or_none(values), indent=2) + "\n")
+
+
+def finite_or_none(values: Any) -> Any:
+    """`values` (nested dicts, lists, numbers) with every number that is not finite replaced by None."""
+    if isinstance(values, dict):
+        return {key: finite_or_none(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [finite_or_none(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
