@@ -2,8 +2,8 @@
 
 Everything that names a bone, a site or a label takes the name from here. An unknown name is an error that names it.
 
-Sources: the channel order and the overlap pairs are those of the RAM-H1200 release (arXiv 2605.05616); sites and scales are the
-Sharp/van der Heijde score of the hand (van der Heijde D. J Rheumatol 1999;26:743-5 and 2000;27:261-3).
+Sources: the channel order and the overlap pairs are those of the RAM-H1200 release (arXiv 2605.05616); sites and scales
+are the Sharp/van der Heijde score of the hand (van der Heijde D. J Rheumatol 1999;26:743-5 and 2000;27:261-3).
 """
 
 import dataclasses
@@ -85,6 +85,7 @@ SITE_NAMES: tuple[str, ...] = tuple(site.name for site in SITES)
 SITE_INDEX: dict[str, int] = {name: index for index, name in enumerate(SITE_NAMES)}
 BE_SITES: tuple[int, ...] = tuple(i for i, site in enumerate(SITES) if site.be)
 JSN_SITES: tuple[int, ...] = tuple(i for i, site in enumerate(SITES) if site.jsn)
+WRIST_SITES: tuple[int, ...] = tuple(i for i, site in enumerate(SITES) if site.region == "wrist")
 
 OVERLAP_PAIRS: tuple[tuple[str, str], ...] = (
     ("Radius", "Scaphoid"), ("Radius", "Lunate"), ("Scaphoid", "Trapezium"), ("Capitate", "Scaphoid"),
@@ -104,9 +105,7 @@ BONE_ALIASES: dict[str, str] = {
     "Pisiform&Triquetrum": "PisiformTriquetrum",
     "Trapzium": "Trapezium",
     "Trapzoid": "Trapezoid",
-    **{
-        f"metacarpal{n}": f"MC{d}" for d, n in enumerate(("1st", "2nd", "3rd", "4th", "5th"), 1)
-    },
+    **{f"metacarpal{n}": f"MC{d}" for d, n in enumerate(("1st", "2nd", "3rd", "4th", "5th"), 1)},
 }
 """Released spellings that differ from `BONES`."""
 

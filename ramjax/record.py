@@ -1,15 +1,19 @@
 """The record: one radiograph and all that is known about it, as every builder yields it and every pipeline reads it.
 
-`Record` is the decoded form, plain numpy. On disk a record is the example that `encode` makes (see `ramjax.data.features`).
+`Record` is the decoded form, plain numpy. On disk a record is an example of `ramjax.data.features`.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
 from ramjax import anatomy
 
 UNKNOWN_SCORE = -1
+
+LABEL_FLAGS: tuple[str, ...] = ("has_bones", "has_erosions", "has_joints", "has_be", "has_jsn")
+"""The attributes of `Record`, and keys of examples and batches, that say what was annotated at all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Record:
       bones_known: bool (30,): the channels annotated here; an unknown bone is not an absent bone.
       erosions: uint8 (H, W): labels 0-3 of `anatomy.EROSION_LABELS`.
       joints: the annotated joint regions.
-      has_bones, has_erosions, has_joints, has_be, has_jsn: what was annotated at all; never inferred from an empty mask.
+      has_bones, has_erosions, has_joints, has_be, has_jsn: what was annotated at all; not told by an empty mask.
       id: unique within the data set.
       dataset: name of the data set, e.g. ``ram_phantom``.
       patient: key of the patient, unique across centres; '' unknown.
@@ -70,10 +74,25 @@ class Record:
     center: str = ""
     side: str = ""
     sex: str = ""
-    age: float = float("nan")
+    age: float = math.nan
     is_ra: int = -1
     view: str = "hand"
-    pixel_spacing_mm: float = float("nan")
+    pixel_spacing_mm: float = math.nan
+
+    @classmethod
+    def unlabelled(cls, image: np.ndarray, pixel_spacing_mm: float = math.nan) -> "Record":
+        """A record that knows nothing but its image, uint8 (H, W), and perhaps its spacing."""
+        return cls(
+            image=image,
+            bones=np.zeros((*image.shape, 4), np.uint8),
+            bones_known=np.zeros(anatomy.NUM_BONES, bool),
+            erosions=np.zeros(image.shape, np.uint8),
+            joints=(),
+            id="",
+            dataset="",
+            **dict.fromkeys(LABEL_FLAGS, False),
+            pixel_spacing_mm=pixel_spacing_mm,
+        )
 
 
 def pack_bones(planes: np.ndarray) -> np.ndarray:

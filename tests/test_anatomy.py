@@ -12,14 +12,21 @@ def test_counts_and_totals_of_the_score():
 
 
 def test_every_name_refers_to_a_bone():
-    used = {bone for site in anatomy.SITES for bone in site.bones} | {bone for pair in anatomy.OVERLAP_PAIRS for bone in pair}
+    used = {bone for site in anatomy.SITES for bone in site.bones} | {
+        bone for pair in anatomy.OVERLAP_PAIRS for bone in pair
+    }
     assert used | set(anatomy.WRIST_BONES) <= set(anatomy.BONES)
     assert len(anatomy.WRIST_BONES) == 14 and len(anatomy.OVERLAP_PAIRS) == 14
 
 
 @pytest.mark.parametrize(
     ("released", "name"),
-    [("Pisifrom_Triquetrum", "PisiformTriquetrum"), ("Tri", "PisiformTriquetrum"), ("metacarpal3rd", "MC3"), ("Ulna", "Ulna")],
+    [
+        ("Pisifrom_Triquetrum", "PisiformTriquetrum"),
+        ("Tri", "PisiformTriquetrum"),
+        ("metacarpal3rd", "MC3"),
+        ("Ulna", "Ulna"),
+    ],
 )
 def test_released_bone_spellings(released, name):
     assert anatomy.canonical_bone(released) == name
@@ -32,3 +39,9 @@ def test_released_site_spellings_and_unknown_names():
         anatomy.canonical_bone("Femur")
     with pytest.raises(ValueError, match="MCP-X"):
         anatomy.canonical_site("MCP-X")
+
+
+def test_wrist_sites_are_the_other_bones_and_joints_than_of_fingers():
+    fingers = [name for name in anatomy.SITE_NAMES if name.startswith(("MCP", "PIP")) or name == "IP"]
+    wrist = [anatomy.SITE_NAMES[i] for i in anatomy.WRIST_SITES]
+    assert len(wrist) == 12 and sorted(wrist + fingers) == sorted(anatomy.SITE_NAMES)

@@ -16,8 +16,6 @@ from ramjax.data import geometry
 from ramjax.data.geometry import Placement
 from ramjax.record import Record
 
-_CARPAL_SITES = frozenset(site.name for site in anatomy.SITES if site.region == "wrist")
-
 _WRIST_MARGIN = (1.2, 1.7)
 """Side of a wrist window over the extent of the carpal sites (about 65 mm): the 90 mm of a wrist film are 1.4."""
 
@@ -93,7 +91,8 @@ def _compress_range(image: np.ndarray, share: float) -> None:
 
 def _show_wrist_only(placement: Placement, record: Record, canvas: CanvasConfig, rng: np.random.Generator) -> Placement:
     """Narrows the window to a square about the carpus; half the time that square is also magnified and moved."""
-    boxes = np.array([joint.bbox for joint in record.joints if joint.site in _CARPAL_SITES], float)
+    carpal = [joint for joint in record.joints if anatomy.SITE_INDEX[joint.site] in anatomy.WRIST_SITES]
+    boxes = np.array([joint.bbox for joint in carpal], float)
     if not len(boxes):
         return placement
     height, width = record.image.shape

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from ramjax import anatomy
-from ramjax.record import Joint, Record
+from ramjax.record import LABEL_FLAGS, Joint, Record
 
 _MASK_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 """Level 1 writes several times faster than the default and reads as fast, for files about a tenth larger."""
@@ -20,7 +20,6 @@ _MASK_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 _GREY_PNG = (*_MASK_PNG, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 """Noise has no matches worth searching for: this is a third faster, and smaller."""
 
-_FLAGS = ("has_bones", "has_erosions", "has_joints", "has_be", "has_jsn")
 _TEXTS = ("id", "dataset", "patient", "visit", "center", "side", "sex", "view")
 
 
@@ -48,7 +47,7 @@ def features() -> tfds.features.FeaturesDict:
                     "jsn": tfds.features.Scalar(np.int32, doc="Joint space narrowing 0-4, -1 unknown."),
                 }
             ),
-            **{name: tfds.features.Scalar(np.bool_) for name in _FLAGS},
+            **{name: tfds.features.Scalar(np.bool_) for name in LABEL_FLAGS},
             **{name: tfds.features.Text() for name in _TEXTS},
             "age": tfds.features.Scalar(np.float32, doc="Years, NaN unknown."),
             "is_ra": tfds.features.Scalar(np.int32, doc="1 rheumatoid arthritis, 0 not, -1 unknown."),
@@ -86,7 +85,7 @@ def encode(record: Record) -> dict[str, Any]:
             }
             for joint in record.joints
         ],
-        **{name: bool(getattr(record, name)) for name in _FLAGS},
+        **{name: bool(getattr(record, name)) for name in LABEL_FLAGS},
         **{name: str(getattr(record, name)) for name in _TEXTS},
         "age": float(record.age),
         "is_ra": int(record.is_ra),
@@ -115,7 +114,7 @@ def decode(example: dict[str, Any]) -> Record:
             Joint(tuple(map(float, bbox)), anatomy.SITE_NAMES[int(site)], int(be), int(jsn))
             for bbox, site, be, jsn in zip(joints["bbox"], joints["site"], joints["be"], joints["jsn"], strict=True)
         ),
-        **{name: bool(example[name]) for name in _FLAGS},
+        **{name: bool(example[name]) for name in LABEL_FLAGS},
         **texts,
         age=_to_float(example["age"]),
         is_ra=int(example["is_ra"]),

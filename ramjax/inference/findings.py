@@ -158,7 +158,7 @@ def from_predictions(
 
 def is_finger(site: str) -> bool:
     """Whether a site belongs to a finger or the thumb, not to the wrist."""
-    return anatomy.SITES[anatomy.SITE_INDEX[site]].region != "wrist"
+    return anatomy.SITE_INDEX[site] not in anatomy.WRIST_SITES
 
 
 def to_native(

@@ -50,7 +50,7 @@ logarithm of the factor by which it may be larger. Knuckles seen by mistake in a
 
 _MIN_SPAN = 0.05  # of the canvas height; sites closer than that say nothing of the hand's size
 _DENSE = ("bones", "erosions")
-_CARPAL = np.array([site.region == "wrist" for site in anatomy.SITES])
+_CARPAL = np.isin(np.arange(anatomy.NUM_SITES), anatomy.WRIST_SITES)
 _KNUCKLES = np.array([site.region == "MCP" and site.name != "MCP-T" for site in anatomy.SITES])
 
 
@@ -169,18 +169,7 @@ def reframed(
 
 def as_record(radiograph: Radiograph) -> Record:
     """The radiograph as a record that knows nothing but its image and spacing."""
-    shape = radiograph.pixels.shape
-    return Record(
-        image=radiograph.pixels,
-        bones=np.zeros((*shape, 4), np.uint8),
-        bones_known=np.zeros(anatomy.NUM_BONES, bool),
-        erosions=np.zeros(shape, np.uint8),
-        joints=(),
-        id="",
-        dataset="",
-        **{f"has_{name}": False for name in ("bones", "erosions", "joints", "be", "jsn")},
-        pixel_spacing_mm=radiograph.pixel_spacing_mm,
-    )
+    return Record.unlabelled(radiograph.pixels, radiograph.pixel_spacing_mm)
 
 
 def certainties(predictions: Mapping[str, np.ndarray], view: str = "") -> np.ndarray:
