@@ -17,14 +17,12 @@ from ramjax.config import AugmentConfig, CanvasConfig
 from ramjax.data import augment as augmentation
 from ramjax.data import geometry
 from ramjax.data.geometry import Placement
-from ramjax.record import UNKNOWN_SCORE, Record
+from ramjax.record import LABEL_FLAGS, UNKNOWN_SCORE, Record
 
 _BORDER_TOLERANCE = 0.01
 """Pixels by which a box may leave the canvas before its joint counts as cut: above rounding, below anything visible."""
 
 _BLACK_PERCENTILE, _WHITE_PERCENTILE = 1.0, 99.5
-
-_FLAGS = ("has_bones", "has_erosions", "has_joints", "has_be", "has_jsn")
 
 
 def to_canvas(
@@ -96,7 +94,7 @@ def render(
         "bones_known": np.asarray(record.bones_known, bool) & record.has_bones,
         "erosions": np.where(shown, erosions, 0).astype(np.uint8),
         **_joints(record, placement, canvas),
-        **{name: np.bool_(getattr(record, name)) for name in _FLAGS},
+        **{name: np.bool_(getattr(record, name)) for name in LABEL_FLAGS},
         "valid": np.bool_(True),
         "index": np.int32(-1),
         "affine": placement.affine.astype(np.float32),
@@ -108,17 +106,7 @@ def render(
 
 def empty(canvas: CanvasConfig) -> dict[str, Any]:
     """An example of padding only, with nothing annotated and `valid` False: what fills up the last batch."""
-    blank = np.zeros((canvas.height, canvas.width), np.uint8)
-    record = Record(
-        image=blank,
-        bones=np.zeros((*blank.shape, 4), np.uint8),
-        bones_known=np.zeros(anatomy.NUM_BONES, bool),
-        erosions=blank,
-        joints=(),
-        id="",
-        dataset="",
-        **dict.fromkeys(_FLAGS, False),
-    )
+    record = Record.unlabelled(np.zeros((canvas.height, canvas.width), np.uint8))
     example = render(record, dataclasses.replace(place(record, canvas), window=np.zeros(4)), canvas)
     return {**example, "valid": np.bool_(False)}
 
@@ -142,7 +130,10 @@ def _normalise(image: np.ndarray, shown: np.ndarray) -> np.ndarray:
 
 
 def _joints(record: Record, placement: Placement, canvas: CanvasConfig) -> dict[str, np.ndarray]:
-    """Boxes, presence and scores by site; a joint that is not wholly on the canvas and in the window is left out."""
+    """Boxes, presence and scores by site.
+
+    A joint that is cut by the border of the canvas or the window loses its label: neither present nor known to be absent.
+    """
     boxes = np.zeros((anatomy.NUM_SITES, 4), np.float32)
     present = np.zeros(anatomy.NUM_SITES, bool)
     be, jsn = (np.full(anatomy.NUM_SITES, UNKNOWN_SCORE, np.int32) for _ in range(2))
@@ -156,7 +147,11 @@ def _joints(record: Record, placement: Placement, canvas: CanvasConfig) -> dict[
             boxes[site], present[site] = box, True
             be[site] = joint.be if record.has_be else UNKNOWN_SCORE
             jsn[site] = joint.jsn if record.has_jsn else UNKNOWN_SCORE
-    return {"boxes": boxes, "present": present, "be": be, "jsn": jsn}
+    known = np.full(anatomy.NUM_SITES, record.has_joints)
+    for joint, box, native_box, keep in zip(record.joints, moved, native, whole, strict=True):
+        partly = _touches(native_box, placement.window) and _touches(box, (0, 0, canvas.height, canvas.width))
+        known[anatomy.SITE_INDEX[joint.site]] &= bool(keep or not partly)
+    return {"boxes": boxes, "present": present, "joints_known": known, "be": be, "jsn": jsn}
 
 
 def _inside(boxes: np.ndarray, frame: Any) -> np.ndarray:
@@ -164,3 +159,7 @@ def _inside(boxes: np.ndarray, frame: Any) -> np.ndarray:
     lower = boxes[:, :2] >= np.array((ymin, xmin)) - _BORDER_TOLERANCE
     upper = boxes[:, 2:] <= np.array((ymax, xmax)) + _BORDER_TOLERANCE
     return lower.all(axis=1) & upper.all(axis=1)
+
+
+def _touches(box: np.ndarray, frame: Any) -> bool:
+    return box[0] < frame[2] and box[2] > frame[0] and box[1] < frame[3] and box[3] > frame[1]

@@ -14,6 +14,7 @@ A batch is a dict of numpy arrays with a leading axis B, on a canvas of H x W pi
 | erosions | uint8 (B, H, W) | labels 0..3 |
 | boxes | float32 (B, 22, 4) | ymin, xmin, ymax, xmax in canvas pixels; 0 where absent |
 | present | bool (B, 22) | this site is annotated and wholly on the canvas |
+| joints_known | bool (B, 22) | whether the site is present is known; False where the border cuts it |
 | be, jsn | int32 (B, 22) | score, -1 unknown |
 | has_bones, has_erosions, has_joints, has_be, has_jsn | bool (B,) | what was annotated at all |
 | valid | bool (B,) | False for examples that only fill up the last batch |

@@ -35,7 +35,7 @@ class Bones:
 
     def head(self, model: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
         bias = (PRIOR,) * anatomy.NUM_BONES
-        return DenseHead(model.decoder_width, model.stem_stride, bias, dtype=jnp.dtype(model.dtype), rngs=rngs)
+        return DenseHead(model, bias, rngs=rngs)
 
     def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
         """Binary cross entropy a pixel and soft Dice (Milletari et al., arXiv 1606.04797) a bone, over the known channels."""
@@ -67,15 +67,21 @@ class Bones:
         }
 
     def summarize(self, counts: dict[str, np.ndarray]) -> dict[str, float]:
-        """Mean Dice over the known, non-empty channels of each image, then over images; and the worst bone's mean."""
+        """Mean Dice over the known, non-empty bones of each image, then over images; and the worst bone's mean.
+
+        SoftTissue, a channel but no bone, is left out of ``dsc`` and is in ``dsc_30_channels``; sesamoids count in both, but
+        not as the worst bone.
+        """
         dice = segmentation.dice(counts["intersection"], counts["predicted"], counts["annotated"])
         dice = np.where(counts["known"] & (counts["annotated"] > 0), dice, np.nan)
-        images, n_images = segmentation.mean_of_finite(segmentation.mean_of_finite(dice, axis=1)[0])
         bones, n_bones = segmentation.mean_of_finite(dice, axis=0)
+        metrics = {}
+        for name, channels in (("dsc", np.delete(dice, anatomy.SOFT_TISSUE, axis=1)), ("dsc_30_channels", dice)):
+            value, n = segmentation.mean_of_finite(segmentation.mean_of_finite(channels, axis=1)[0])
+            metrics[name], metrics[f"{name}/n"] = float(value), int(n)
         judged = np.isfinite(bones)
         judged[[anatomy.SESAMOID, anatomy.SOFT_TISSUE]] = False
         worst = np.argmin(np.where(judged, bones, np.inf))
-        metrics = {"dsc": float(images), "dsc/n": int(n_images)}
         metrics["dsc_worst_bone"] = float(bones[worst]) if judged.any() else float("nan")
         metrics["dsc_worst_bone/n"] = int(n_bones[worst]) if judged.any() else 0
         for name, value, n in zip(anatomy.BONES, bones, n_bones, strict=True):

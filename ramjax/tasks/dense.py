@@ -6,29 +6,42 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from ramjax.config import ModelConfig
 from ramjax.models import layers
-from ramjax.tasks.base import Features
+from ramjax.tasks.base import Features, dense_level, dense_width
 
 
 class DenseHead(nnx.Module):
     """Dense features to logits at half their stride (at their stride where that is 1), by sub-pixel upsampling.
 
-    `bias` holds one initial logit a channel.
+    Two levels add up: the finest one knows where an edge runs, the next one, with more channels and a wider view, which bone
+    it belongs to. `bias` holds one initial logit a channel.
     """
 
-    def __init__(self, in_features: int, stride: int, bias: tuple[float, ...], *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.block = 2 if stride > 1 else 1
-        self.mix = layers.ConvNorm(in_features, in_features, 3, dtype=dtype, rngs=rngs)
-        self.logits = layers.Pointwise(
-            in_features,
+    def __init__(self, model: ModelConfig, bias: tuple[float, ...], *, rngs: nnx.Rngs):
+        dtype = jnp.dtype(model.dtype)
+        self.block, self.level = min(model.stem_stride, 2), dense_level(1, model)
+        self.mix = layers.ConvNorm(model.decoder_width, model.decoder_width, 3, dtype=dtype, rngs=rngs)
+        self.fine = layers.Pointwise(
+            model.decoder_width,
             len(bias) * self.block**2,
             dtype=dtype,
             bias_init=lambda key, shape, dtype: jnp.tile(jnp.asarray(bias, dtype), self.block**2),
             rngs=rngs,
         )
+        self.coarse = layers.Pointwise(
+            dense_width(self.level, model),
+            len(bias) * (self.block * 2**self.level) ** 2,
+            use_bias=False,
+            dtype=dtype,
+            rngs=rngs,
+        )
 
     def __call__(self, features: Features) -> dict[str, Array]:
-        return {"logits": layers.depth_to_space(self.logits(self.mix(features.dense[0])), self.block).astype(jnp.float32)}
+        """Returns ``logits``, float32 (b, h, w, channels)."""
+        fine = layers.depth_to_space(self.fine(self.mix(features.dense[0])), self.block)
+        coarse = layers.depth_to_space(self.coarse(features.dense[self.level]), self.block * 2**self.level)
+        return {"logits": (fine + coarse).astype(jnp.float32)}
 
 
 def blocks(canvas: Array, height: int, width: int) -> list[Array]:

@@ -20,8 +20,11 @@ LEVEL = 1
 PEAK_RADIUS = 2
 """Cells about the peak whose opinions on centre and size are averaged."""
 
-SIZE_UNIT = 10.0
-"""Box sides are learned as the logarithm of their ratio to this many cells, about the side of a finger joint's box."""
+USUAL_SIDE = 0.1
+"""Box sides are learned as the logarithm of their ratio to this share of the canvas height, about that of a finger joint."""
+
+FOUND = 0.5
+"""A site at least this confident counts as found where it is not."""
 
 
 class JointsHead(nnx.Module):
@@ -70,7 +73,7 @@ class Joints:
 
     def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
         """Cross entropy of the place (or of the absence), and the absolute error of offset and size near it."""
-        known = (batch["has_joints"] & batch["valid"])[:, None]
+        known = batch["joints_known"] & (batch["has_joints"] & batch["valid"])[:, None]
         present = batch["present"] & known
         heatmap = outputs["heatmap"]
         b, h, w, n = heatmap.shape
@@ -89,11 +92,11 @@ class Joints:
         peak = peak.transpose(0, 2, 3, 1)
         offset_y = center[:, None, None, :, 0] - rows[:, None, None]
         offset_x = center[:, None, None, :, 1] - columns[None, :, None]
-        sides = jnp.log(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 1e-3) / SIZE_UNIT)[:, None, None]
+        sides = jnp.log(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 1e-3) / (USUAL_SIDE * h))[:, None, None]
         regression = outputs["regression"]
         error = jnp.abs(regression[..., 0] - offset_y) + jnp.abs(regression[..., 1] - offset_x)
-        error += SIZE_UNIT / 2 * (jnp.abs(regression[..., 2:] - sides)).sum(-1)
-        return [Term(place.sum(), known.sum() * float(n)), Term((error * peak).sum(), present.sum())]
+        error += USUAL_SIDE * h / 2 * jnp.abs(regression[..., 2:] - sides).sum(-1)  # in cells, as the offset
+        return [Term(place.sum(), known.sum()), Term((error * peak).sum(), present.sum())]
 
     def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:
         return {"boxes": outputs["boxes"], "confidence": outputs["confidence"]}
@@ -104,17 +107,24 @@ class Joints:
             "confidence": outputs["confidence"],
             "annotated": batch["boxes"],
             "present": batch["present"] & batch["has_joints"][:, None],
+            "absent": batch["joints_known"] & ~batch["present"] & batch["has_joints"][:, None],
             "pixel_spacing_mm": batch["pixel_spacing_mm"],
         }
 
     def summarize(self, counts: dict[str, np.ndarray]) -> dict[str, float]:
-        """Recall at IoU 0.5 and the distance of the centres, over the sites that are there."""
+        """Recall at IoU 0.5, mean IoU and the distance of the centres, over the sites that are there, however confident.
+
+        ``false_finds`` is the share of the sites that are not there which are found all the same, with confidence `FOUND`.
+        """
         present = counts["present"]
         iou = detection.box_iou(counts["predicted"], counts["annotated"])
         distance = detection.center_distance(counts["predicted"], counts["annotated"])
         distance_mm = np.where(present, distance * counts["pixel_spacing_mm"][:, None], np.nan)
         recall, n = segmentation.mean_of_finite(np.where(present, iou >= 0.5, np.nan))
         error, n_error = segmentation.mean_of_finite(distance_mm)
+        false_finds, n_absent = segmentation.mean_of_finite(
+            np.where(counts["absent"], counts["confidence"] >= FOUND, np.nan)
+        )
         mean_iou, _ = segmentation.mean_of_finite(np.where(present, iou, np.nan))
         return {
             "recall_50": float(recall),
@@ -123,6 +133,8 @@ class Joints:
             "center_error_mm/n": int(n_error),
             "iou": float(mean_iou),
             "iou/n": int(n),
+            "false_finds": float(false_finds),
+            "false_finds/n": int(n_absent),
         }
 
 
@@ -139,7 +151,7 @@ def decode(
     weight = jax.nn.softmax(jnp.where(near, heatmap, -jnp.inf), axis=(1, 2))
     centers = regression[..., :2] + jnp.stack(jnp.meshgrid(rows + 0.5, columns + 0.5, indexing="ij"), -1)[:, :, None]
     center = (weight[..., None] * centers).sum((1, 2)) * stride
-    sides = jnp.exp((weight[..., None] * regression[..., 2:]).sum((1, 2))) * (SIZE_UNIT * stride)
+    sides = jnp.exp((weight[..., None] * regression[..., 2:]).sum((1, 2))) * (USUAL_SIDE * h * stride)
     boxes = jnp.concatenate([center - sides / 2, center + sides / 2], -1)
     inside_y = jnp.abs(rows[:, None] + 0.5 - center[:, None, :, 0] / stride) <= sides[:, None, :, 0] / stride / 2
     inside_x = jnp.abs(columns[:, None] + 0.5 - center[:, None, :, 1] / stride) <= sides[:, None, :, 1] / stride / 2

@@ -19,6 +19,7 @@ def random_batch(batch: int = 2, height: int = 64, width: int = 48, seed: int = 
         "erosions": (rng.random((batch, height, width)) < 0.1).astype(np.uint8) * rng.integers(1, 4, (batch, height, width)).astype(np.uint8),
         "boxes": np.concatenate([corners, corners + 12], -1).astype(np.float32),
         "present": np.ones((batch, n), bool),
+        "joints_known": np.ones((batch, n), bool),
         "be": np.where(np.isin(graded, anatomy.BE_SITES), rng.integers(0, 6, (batch, n)), -1).astype(np.int32),
         "jsn": np.where(np.isin(graded, anatomy.JSN_SITES), rng.integers(0, 5, (batch, n)), -1).astype(np.int32),
         **{f"has_{name}": np.ones(batch, bool) for name in ("bones", "erosions", "joints", "be", "jsn")},

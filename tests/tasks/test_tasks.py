@@ -143,7 +143,7 @@ def test_heatmap_of_a_box_decodes_to_the_box():
     regression = np.zeros((1, h, w, 2, 4), np.float32)
     regression[0, ..., 0] = center[0, :, 0] - rows[:, None, None]
     regression[0, ..., 1] = center[0, :, 1] - columns[None, :, None]
-    regression[0, ..., 2:] = np.log((boxes[0, :, 2:] - boxes[0, :, :2]) / stride / joints.SIZE_UNIT)
+    regression[0, ..., 2:] = np.log((boxes[0, :, 2:] - boxes[0, :, :2]) / stride / (joints.USUAL_SIDE * h))
     absence = jnp.array([[-20.0, 20.0]])
     found, confidence = joints.decode(jnp.asarray(-distance[None]), absence, jnp.asarray(regression), stride)
     np.testing.assert_allclose(found, boxes, atol=1e-3)
@@ -159,6 +159,7 @@ def test_joint_metrics_by_hand():
         "present": np.array([[True, True], [True, False]]),
         "pixel_spacing_mm": np.array([0.5, 0.5]),
         "confidence": np.ones((2, 2)),
+        "absent": np.zeros((2, 2), bool),
     }
     metrics = task_named("joints").summarize(counts)
     assert metrics["recall_50"] == pytest.approx(2 / 3) and metrics["recall_50/n"] == 3
