@@ -70,7 +70,7 @@ def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generat
         return carpus.deviate(points, pose.wrist, disease.collapse, wrist)
 
     placed = bones.moved(placed, bend, pose.wrist)
-    _centre_wrist_joints(joints, placed, lambda points: bend(warp(wrist * points)), bend)
+    _center_wrist_joints(joints, placed, lambda points: bend(warp(wrist * points)), bend)
     return Skeleton(tuple(placed), joints, normal, space, size)
 
 
@@ -127,7 +127,7 @@ def _site_before(kind: str, digit: int) -> int | None:
     return anatomy.SITE_INDEX[f"PIP-{letter}"] if kind == "MP" else None
 
 
-def _centre_wrist_joints(joints: np.ndarray, placed: list[Bone], to_hand: Callable, bend: Callable) -> None:
+def _center_wrist_joints(joints: np.ndarray, placed: list[Bone], to_hand: Callable, bend: Callable) -> None:
     """Completes `joints` (22, 2): bends those of the fingers with the wrist, and finds the wrist's.
 
     `to_hand` maps points of the wrist's drawing (`carpus`) to the hand.

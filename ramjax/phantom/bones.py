@@ -255,9 +255,9 @@ def carpal(name: str, points: np.ndarray, body_points: np.ndarray, size: float, 
     return Bone(channel, outline, body, "carpal", 0.5 * (low + high), 0.0, float(height), (float(width),) * 3, depth)
 
 
-def oval(name: str, centre: np.ndarray, radii: tuple[float, float], angle: float, rng: np.random.Generator) -> Bone:
+def oval(name: str, center: np.ndarray, radii: tuple[float, float], angle: float, rng: np.random.Generator) -> Bone:
     """Returns an egg-shaped bone: pisiform or sesamoid."""
     phase = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
     local = np.stack((radii[0] * np.cos(phase), radii[1] * np.sin(phase)), axis=1)
-    outline = curves.place(curves.wobble(local, rng, 0.03 * radii[0]), centre, angle)
-    return Bone(name, outline, outline, "carpal", centre, angle, 2.0 * radii[1], (2.0 * radii[0],) * 3, 1.7 * radii[0])
+    outline = curves.place(curves.wobble(local, rng, 0.03 * radii[0]), center, angle)
+    return Bone(name, outline, outline, "carpal", center, angle, 2.0 * radii[1], (2.0 * radii[0],) * 3, 1.7 * radii[0])

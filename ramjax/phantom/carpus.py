@@ -92,7 +92,7 @@ SADDLE = np.array((-24.0, 3.4))
 SCALE = 1.08
 """Brings the drawing to the carpal height of the metacarpals of `skeleton.LENGTHS`."""
 
-_ROTATION_CENTRE = np.array((0.5, 19.0))
+_ROTATION_CENTER = np.array((0.5, 19.0))
 _DEVIATION_FROM, _DEVIATION_TO = 36.0, 12.0
 
 
@@ -182,7 +182,7 @@ def deviate(points: np.ndarray, degrees: float, collapse: float, size: float) ->
     y = points[:, 1] / size
     share = np.clip((_DEVIATION_FROM - y) / (_DEVIATION_FROM - _DEVIATION_TO), 0.0, 1.0)
     share = share * share * (3.0 - 2.0 * share)
-    turned = curves.rotate(points, degrees * share, size * _ROTATION_CENTRE)
+    turned = curves.rotate(points, degrees * share, size * _ROTATION_CENTER)
     turned[:, 1] += collapse * size * np.clip(34.0 - y, 0.0, 34.0)
     turned[:, 0] += 0.6 * collapse * size * np.clip(34.0 - y, 0.0, 34.0)
     return turned

@@ -24,12 +24,12 @@ def place(local: np.ndarray, origin: np.ndarray, angle: float) -> np.ndarray:
     return origin + local[..., :1] * lateral(angle) + local[..., 1:] * direction(angle)
 
 
-def rotate(points: np.ndarray, degrees: float | np.ndarray, centre: np.ndarray) -> np.ndarray:
+def rotate(points: np.ndarray, degrees: float | np.ndarray, center: np.ndarray) -> np.ndarray:
     """Rotates (n, 2) points about a centre, from distal to the ulnar side, by one angle or by one a point (n,)."""
     radians = np.deg2rad(degrees)
-    x, y = (points - centre).T
+    x, y = (points - center).T
     cos, sin = np.cos(radians), np.sin(radians)
-    return centre + np.stack((cos * x - sin * y, sin * x + cos * y), axis=1)
+    return center + np.stack((cos * x - sin * y, sin * x + cos * y), axis=1)
 
 
 def _next(points: np.ndarray) -> np.ndarray:

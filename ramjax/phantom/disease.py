@@ -45,7 +45,7 @@ RATIO_KNOTS = (
 LABEL_90, LABEL_50, LABEL_OUTSIDE = 1, 2, 3
 
 # How often a site is affected relative to the others: MCP 2, 3 and the wrist lead, IP and thumb trail. The
-# order follows docs/anatomy.md (early erosions); the numbers are chosen, not measured.
+# order is that of early erosions in clinical experience; the numbers are chosen, not measured.
 _EROSION_PRONE = {
     "MCP-T": 0.8, "MCP-I": 1.25, "MCP-M": 1.2, "MCP-R": 0.85, "MCP-S": 1.0,
     "PIP-I": 0.85, "PIP-M": 1.0, "PIP-R": 0.9, "PIP-S": 0.8,

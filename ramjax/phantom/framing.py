@@ -26,14 +26,18 @@ class Frame:
       view: ``hand`` or ``wrist``.
       shape: (rows, columns).
       mm: side of a pixel.
-      to_pixels: float (2, 3), affine map from hand coordinates in mm to pixel coordinates (x, y), pixel centres at
-        whole numbers.
+      to_pixels: float (2, 3), affine map from hand coordinates in mm to the drawing's pixel coordinates (x, y), with
+        pixel centres at whole numbers as OpenCV draws. What leaves this package is continuous: see `locate`.
     """
 
     view: str
     shape: tuple[int, int]
     mm: float
     to_pixels: np.ndarray
+
+    def locate(self, points: np.ndarray) -> np.ndarray:
+        """Maps (n, 2) points in mm to continuous pixel coordinates (x, y): pixel i covers [i, i + 1)."""
+        return points @ self.to_pixels[:, :2].T + self.to_pixels[:, 2] + 0.5
 
     def resampled(self, rows: int, columns: int) -> np.ndarray:
         """Returns the affine map (2, 3) to a raster of other size over the same picture."""

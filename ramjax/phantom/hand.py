@@ -38,11 +38,14 @@ _BOX = {
 _BONE_BOXES = {"Tm": "Trapezium", "S": "Scaphoid", "L": "Lunate"}
 _BONE_MARGIN = 3.0
 
+_CUT = 0.1
+"""A box that the picture's border shortens by more than this share of its area no longer tells where its joint is."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ErosionTruth:
     """A lesion as it appears: `site` index in `anatomy.SITES` or -1, bone name, label 1-3, grade, area in the
-    picture, centre in pixels (x, y).
+    picture, centre (x, y) in continuous pixel coordinates (pixel i covers [i, i + 1)).
     """
 
     site: int
@@ -51,7 +54,7 @@ class ErosionTruth:
     grade: int
     area_mm2: float
     depth_mm: float
-    centre_xy: tuple[float, float]
+    center_xy: tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Truth:
       erosions: every lesion.
       be, jsn: int (22,), scores whether or not the site is in the picture; -1 where not scored.
       dislocated, subluxed: bool (22,).
-      joint_centre_xy: float (22, 2), pixel coordinates, whether or not they are in the picture.
+      joint_center_xy: float (22, 2), continuous pixel coordinates (pixel i covers [i, i + 1)), whether or not they are
+        in the picture.
       severity: of the patient's disease, 0 none.
       disease: the disease in full.
       patient: the patient's traits.
@@ -80,7 +84,7 @@ class Truth:
     jsn: np.ndarray
     dislocated: np.ndarray
     subluxed: np.ndarray
-    joint_centre_xy: np.ndarray
+    joint_center_xy: np.ndarray
     severity: float
     disease: Disease
     patient: Patient
@@ -116,7 +120,7 @@ def render(config: PhantomConfig, case: Case) -> Phantom:
     labels, found = _erosions(placed, bone_masks, body, picture)
     image = _image(config, case, body, placed, patient, disease, picture, flesh)
 
-    centres = body.joints @ picture.to_pixels[:, :2].T + picture.to_pixels[:, 2]
+    centers = picture.locate(body.joints)
     area = np.zeros(anatomy.NUM_SITES)
     for lesion in found:
         if lesion.site >= 0:
@@ -127,7 +131,7 @@ def render(config: PhantomConfig, case: Case) -> Phantom:
         bones=words.astype("<u4", copy=False).view(np.uint8).reshape(*picture.shape, 4),
         bones_known=np.ones(anatomy.NUM_BONES, bool),
         erosions=labels,
-        joints=_joints(body, disease, picture, centres),
+        joints=_joints(body, disease, picture, centers),
         id=f"{key}_V{case.visit}_{case.side}",
         dataset="ram_phantom",
         patient=key,
@@ -149,7 +153,7 @@ def render(config: PhantomConfig, case: Case) -> Phantom:
         jsn=disease.jsn,
         dislocated=disease.dislocated,
         subluxed=disease.subluxed,
-        joint_centre_xy=centres,
+        joint_center_xy=centers,
         severity=patient.severity,
         disease=disease,
         patient=patient,
@@ -205,7 +209,7 @@ def _erosions(
             hole = xray.fill(pixels, (y0, y1, x0, x1)) & mask[y0 - box[0] : y1 - box[0], x0 - box[2] : x1 - box[2]]
             labels[y0:y1, x0:x1][hole > 0] = lesion.plan.label
             area = float(np.count_nonzero(hole)) * picture.mm**2
-        x, y = grid.pixels(lesion.middle[None])[0]
+        x, y = picture.locate(lesion.middle[None])[0]
         plan = lesion.plan
         found.append(
             ErosionTruth(plan.site, plan.bone, plan.label, plan.grade, area, lesion.depth, (float(x), float(y)))
@@ -253,22 +257,23 @@ def _ankylosed(body: Skeleton, disease: Disease) -> tuple[np.ndarray, np.ndarray
     return body.joints[fused], np.array(widths), np.array([bone.angle for bone in distal])
 
 
-def _joints(body: Skeleton, disease: Disease, picture: Frame, centres: np.ndarray) -> tuple[Joint, ...]:
-    """Returns the joints whose centre lies in the picture, their boxes cut at its border."""
+def _joints(body: Skeleton, disease: Disease, picture: Frame, centers: np.ndarray) -> tuple[Joint, ...]:
+    """Returns the joints in the picture. Boxes end at its border; a joint that loses more than `_CUT` there has none."""
     rows, columns = picture.shape
     joints = []
     for index, site in enumerate(anatomy.SITES):
-        x, y = centres[index] + 0.5
+        x, y = centers[index]
         if site.name in _BONE_BOXES:
-            pixels = body.bone(_BONE_BOXES[site.name]).body @ picture.to_pixels[:, :2].T + picture.to_pixels[:, 2] + 0.5
+            pixels = picture.locate(body.bone(_BONE_BOXES[site.name]).body)
             margin = _BONE_MARGIN * body.size / picture.mm
             (x0, y0), (x1, y1) = pixels.min(axis=0) - margin, pixels.max(axis=0) + margin
         else:
             side = _BOX.get(site.name) or _BOX.get(site.region) or _BOX[site.name.split("-")[0]]
             tall, wide = np.broadcast_to(side, 2) * body.size / picture.mm
             x0, y0, x1, y1 = x - 0.5 * wide, y - 0.5 * tall, x + 0.5 * wide, y + 0.5 * tall
-        if not (0.0 < x < columns and 0.0 < y < rows):
+        whole = np.array((y0 / rows, x0 / columns, y1 / rows, x1 / columns))
+        box = np.clip(whole, 0.0, 1.0)
+        if np.prod(box[2:] - box[:2]) < (1.0 - _CUT) * np.prod(whole[2:] - whole[:2]):
             continue
-        box = np.clip((y0 / rows, x0 / columns, y1 / rows, x1 / columns), 0.0, 1.0)
         joints.append(Joint(tuple(float(v) for v in box), site.name, int(disease.be[index]), int(disease.jsn[index])))
     return tuple(joints)

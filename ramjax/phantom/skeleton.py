@@ -1,8 +1,8 @@
 """The hand's proportions, its pose, and its bones once in place (`assembly` puts them there).
 
 Lengths are means of adults by Buryanov and Kotiuk (Int J Morphol 2010;28:755-8); widths are textbook values
-(docs/anatomy.md: metacarpal shafts 8-9 mm and heads 14-16 mm wide, middle phalanx shafts 7-8 mm), the others in
-proportion to them as on posteroanterior films.
+(metacarpal shafts 8-9 mm and heads 14-16 mm wide, middle phalanx shafts 7-8 mm), the others in proportion to them as on
+posteroanterior films.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ WIDTHS = {
 """Base, waist and head widths in mm, digits 1 to 5; the bases of metacarpals 2 to 5 are drawn by `carpus`."""
 
 NORMAL_SPACE = {"MCP": 1.75, "PIP": 1.1, "CMC": 1.5, "SC": 1.7, "STT": 1.6, "SR": 2.0}
-"""Joint space widths of a healthy young man in mm (docs/anatomy.md)."""
+"""Joint space widths of a healthy young man in mm: chosen near what healthy posteroanterior films show."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -67,8 +67,8 @@ def render(
     silhouette = cv2.GaussianBlur(silhouette, (0, 0), 1.2 / mm)
     inside = (silhouette > 0.5).astype(np.float32)
     rows, columns = np.indices(shape, dtype=np.float32)
-    for centre, radii, angle, gain in _muscles(bones, skeleton, rng):
-        x, y = to_grid @ np.append(centre, 1.0)
+    for center, radii, angle, gain in _muscles(bones, skeleton, rng):
+        x, y = to_grid @ np.append(center, 1.0)
         turned = to_grid[:, :2] @ curves.direction(angle)
         along = turned / np.hypot(*turned)
         across = np.array((-along[1], along[0]))

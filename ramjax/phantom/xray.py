@@ -225,14 +225,14 @@ def _erode(layer: np.ndarray, lesion: Lesion, box: tuple, grid: Grid, rng: np.ra
     part *= (1.0 - np.minimum(plan.loss * gone, 1.0)) * (1.0 + rim * halo)
 
 
-def fuse(attenuation: np.ndarray, centres: np.ndarray, widths: np.ndarray, angles: np.ndarray, grid: Grid) -> None:
+def fuse(attenuation: np.ndarray, centers: np.ndarray, widths: np.ndarray, angles: np.ndarray, grid: Grid) -> None:
     """Bridges ankylosed joints in place: plates and gap give way to continuous bone.
 
-    `centres` (n, 2) and `widths` (n,) in mm, `angles` (n,) the joint's axis in degrees.
+    `centers` (n, 2) and `widths` (n,) in mm, `angles` (n,) the joint's axis in degrees.
     """
-    for centre, width, angle in zip(centres, widths, angles, strict=True):
+    for center, width, angle in zip(centers, widths, angles, strict=True):
         local = np.array(((-0.55, -0.34), (0.55, -0.34), (0.55, 0.34), (-0.55, 0.34))) * width
-        pixels = grid.pixels(curves.place(local, centre, angle))
+        pixels = grid.pixels(curves.place(local, center, angle))
         y0, y1, x0, x1 = grid.box(pixels, margin=int(2.0 / grid.mm) + 1)
         if y1 <= y0 or x1 <= x0:
             continue
@@ -286,11 +286,11 @@ def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, 
         ("Trapezium", (0.3, -0.1), (3.0, 4.0), 0.35),
     ):
         bone = by_name[name]
-        centre = (
+        center = (
             bone.origin + np.array(at) * 0.5 * np.array((bone.widths[0], -bone.length)) + rng.normal(0.0, 0.5, 2) * size
         )
         draw(
-            centre + size * np.array(radii) * rng.uniform(0.8, 1.15, 2) * ring,
+            center + size * np.array(radii) * rng.uniform(0.8, 1.15, 2) * ring,
             strength * rng.uniform(0.6, 1.1),
             0.5,
             closed=True,

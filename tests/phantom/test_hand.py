@@ -1,5 +1,6 @@
 """Rendered hands: image, masks, boxes and truth agree with each other."""
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -8,7 +9,11 @@ import numpy as np
 import pytest
 
 from ramjax import anatomy
-from ramjax.phantom import Case, PhantomConfig, render
+from ramjax.phantom import Case, PhantomConfig, assembly, hand, render, skeleton
+from ramjax.phantom.cohort import patient_at
+from ramjax.phantom.config import stream
+from ramjax.phantom.disease import disease_of
+from ramjax.phantom.framing import frame
 from ramjax.record import unpack_bones
 
 CONFIG = PhantomConfig(patients=40, seed=1, scale=0.25, follow_up_fraction=0.3)
@@ -26,7 +31,7 @@ def digest(phantom):
         record.bones,
         record.erosions,
         np.array([joint.bbox for joint in record.joints]),
-        phantom.truth.joint_centre_xy,
+        phantom.truth.joint_center_xy,
     )
     return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
 
@@ -98,7 +103,7 @@ def test_annotated_pairs_overlap(hands):
     assert (overlap / len(hands) > 0.3).all(), dict(zip(anatomy.OVERLAP_PAIRS, overlap, strict=True))
 
 
-def test_joint_centres_lie_between_their_bones(hands):
+def test_joint_centers_lie_between_their_bones(hands):
     for phantom in hands:
         planes, truth = unpack_bones(phantom.record.bones), phantom.truth
         for index, site in enumerate(anatomy.SITES):
@@ -106,7 +111,7 @@ def test_joint_centres_lie_between_their_bones(hands):
                 continue
             for name in site.bones:
                 y, x = np.nonzero(planes[..., anatomy.BONE_INDEX[name]])
-                nearest = np.hypot(x - truth.joint_centre_xy[index, 0], y - truth.joint_centre_xy[index, 1]).min()
+                nearest = np.hypot(*(np.stack((x, y), axis=1) + 0.5 - truth.joint_center_xy[index]).T).min()
                 assert nearest * phantom.record.pixel_spacing_mm < 4.0, (site.name, name)
 
 
@@ -118,7 +123,7 @@ def test_boxes_are_within_the_picture_and_around_their_joint(hands):
         for joint in phantom.record.joints:
             top, left, bottom, right = joint.bbox
             assert 0.0 <= top < bottom <= 1.0 and 0.0 <= left < right <= 1.0
-            x, y = phantom.truth.joint_centre_xy[anatomy.SITE_INDEX[joint.site]] + 0.5
+            x, y = phantom.truth.joint_center_xy[anatomy.SITE_INDEX[joint.site]]
             assert left * columns <= x <= right * columns and top * rows <= y <= bottom * rows
             side = (bottom - top) * rows * phantom.record.pixel_spacing_mm
             assert 4.0 < side < 40.0
@@ -126,11 +131,39 @@ def test_boxes_are_within_the_picture_and_around_their_joint(hands):
             assert joint.jsn == phantom.truth.jsn[anatomy.SITE_INDEX[joint.site]]
 
 
+@pytest.mark.parametrize(("inside_mm", "kept"), [(20.0, True), (12.0, True), (9.0, False), (1.0, False), (-5.0, False)])
+def test_a_joint_that_the_border_cuts_has_no_box(inside_mm, kept):
+    """MCP boxes are 26 mm wide for a body of size 1: a tenth may be cut, and the box then ends at the border."""
+    case = Case(4, 0, "R")
+    patient, disease = patient_at(CONFIG, 4, 0), disease_of(CONFIG, case, patient_at(CONFIG, 4, 0))
+    pose = skeleton.sample_pose(stream(CONFIG, "pose", 4, 0, "R"), disease.drift, patient.severity)
+    body = assembly.build(patient, disease, pose, stream(CONFIG, "anatomy", 4))
+    picture = frame(CONFIG, case, body, pose)
+    x, _ = picture.locate(body.joints)[anatomy.SITE_INDEX["MCP-I"]]
+    shift = np.array(((0.0, 0.0, inside_mm * body.size / picture.mm - x), (0.0, 0.0, 0.0)))
+    picture = dataclasses.replace(picture, to_pixels=picture.to_pixels + shift)
+    found = {joint.site: joint for joint in hand._joints(body, disease, picture, picture.locate(body.joints))}
+    assert ("MCP-I" in found) == kept
+    if kept:
+        _, left, _, right = np.array(found["MCP-I"].bbox) * picture.shape[1] * picture.mm / body.size
+        assert (left, right) == pytest.approx((max(inside_mm - 13.0, 0.0), inside_mm + 13.0))
+
+
+def test_coordinates_are_continuous():
+    """At a quarter of the scale they are a quarter: only coordinates that start at a pixel's corner scale so."""
+    case, full, small = Case(4, 0, "R"), *(PhantomConfig(patients=6, seed=1, scale=scale) for scale in (1.0, 0.25))
+    full, small = render(full, case), render(small, case)
+    np.testing.assert_allclose(small.truth.joint_center_xy * 4, full.truth.joint_center_xy, atol=0.1)
+    assert full.truth.erosions
+    for before, after in zip(full.truth.erosions, small.truth.erosions, strict=True):
+        np.testing.assert_allclose(np.array(after.center_xy) * 4, before.center_xy, atol=0.1)
+
+
 def test_the_left_hand_is_the_mirror_of_the_right(hands):
     for phantom in hands:
-        thumb, small = (phantom.truth.joint_centre_xy[anatomy.SITE_INDEX[name], 0] for name in ("MCP-T", "MCP-S"))
+        thumb, small = (phantom.truth.joint_center_xy[anatomy.SITE_INDEX[name], 0] for name in ("MCP-T", "MCP-S"))
         assert (thumb < small) == (phantom.record.side == "R")
-        middle, radius = (phantom.truth.joint_centre_xy[anatomy.SITE_INDEX[name], 1] for name in ("PIP-M", "R"))
+        middle, radius = (phantom.truth.joint_center_xy[anatomy.SITE_INDEX[name], 1] for name in ("PIP-M", "R"))
         assert middle < radius
 
 
@@ -175,4 +208,4 @@ def test_a_follow_up_is_named_and_worse():
     assert (before.record.visit, after.record.visit) == ("V0", "V1")
     assert before.record.patient == after.record.patient and before.record.id != after.record.id
     assert after.record.age > before.record.age and after.truth.severity >= before.truth.severity
-    assert not np.array_equal(before.truth.joint_centre_xy, after.truth.joint_centre_xy), "the hand lies anew"
+    assert not np.array_equal(before.truth.joint_center_xy, after.truth.joint_center_xy), "the hand lies anew"
