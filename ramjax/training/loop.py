@@ -18,11 +18,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from ramjax import files
+from ramjax.command_line import NOTE
 from ramjax.config import Config
 from ramjax.data import pipeline
 from ramjax.evaluation import evaluate as evaluation
 from ramjax.evaluation import pictures
-from ramjax.training import files, run_dir, sharding, step
+from ramjax.training import run_dir, sharding, step
 from ramjax.training.checkpoints import Checkpoints
 from ramjax.training.errors import RunError
 from ramjax.training.preemption import Preempted, Preemption
@@ -31,7 +33,6 @@ from ramjax.training.state import abstract_state, restore_best
 from ramjax.training.writers import Writer
 
 Mode = Literal["train", "eval", "train_and_eval"]
-NOTE = "Research use only, not a medical device."
 PICTURES = 6
 
 log = logging.getLogger(__name__)

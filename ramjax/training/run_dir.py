@@ -22,7 +22,7 @@ import jax
 from tqdm import tqdm
 
 from ramjax import config as config_lib
-from ramjax.training import files
+from ramjax import files
 from ramjax.training.errors import RunError
 
 PACKAGES = (

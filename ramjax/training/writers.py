@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import jax
 import tensorboardX
 
-from ramjax.training import files
+from ramjax import files
 
 
 class Writer:
