@@ -9,6 +9,7 @@ import logging
 import pathlib
 import shutil
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -82,21 +83,17 @@ class Checkpoints:
     def restore_latest(self, abstract: PyTree) -> PyTree | None:
         """The newest whole checkpoint as the tree `abstract` (ShapeDtypeStructs with shardings), None if none was made.
 
-        A damaged one is reported, set aside under ``damaged/`` (unless read only), and the one before is taken.
+        Where none of the latest is whole, the best on validation is taken, which is a state like the others. Damaged
+        ones are reported, and set aside under ``damaged/`` (unless read only) once a whole one was found.
 
         Raises:
-          RunError: there are checkpoints and none is whole.
+          RunError: there are, or were, checkpoints and none is whole, or they hold another network.
         """
-        return self._restore(self._latest, abstract)
+        return self._restore([self._latest, self._best], abstract)
 
     def restore_best(self, abstract: PyTree) -> PyTree | None:
-        """As `restore_latest`, for the best on validation; takes a latest one where it is damaged or missing."""
-        try:
-            state = self._restore(self._best, abstract)
-        except RunError as error:
-            log.warning("%s Using the latest checkpoint instead.", error)
-            state = None
-        return self._restore(self._latest, abstract) if state is None else state
+        """As `restore_latest`, but the best on validation first."""
+        return self._restore([self._best, self._latest], abstract)
 
     def _save(self, manager: ocp.CheckpointManager, step: int, state: PyTree, about: dict[str, Any]) -> None:
         self.wait()  # one save at a time: two at once meet at the same barriers where there are several processes
@@ -109,20 +106,32 @@ class Checkpoints:
         except Exception as error:
             raise _save_error(manager, error) from error
 
-    def _restore(self, manager: ocp.CheckpointManager, abstract: PyTree) -> PyTree | None:
-        steps = sorted(manager.all_steps(), reverse=True)
-        for step in steps:
-            try:
-                return _read(manager, step, abstract)
-            except Exception as error:
-                log.warning("Checkpoint %s/%d is damaged (%s).", manager.directory, step, _first(error))
-                self._set_aside(manager, step)
-        if steps:
+    def _restore(self, managers: Sequence[ocp.CheckpointManager], abstract: PyTree) -> PyTree | None:
+        damaged = []
+        for manager in managers:
+            for step in sorted(manager.all_steps(), reverse=True):
+                try:
+                    state = _read(manager, step, abstract)
+                except RunError:
+                    raise
+                except Exception as error:  # what Orbax raises depends on which of its files is damaged, and how
+                    log.warning("Checkpoint %s/%d is damaged (%s).", manager.directory, step, _first(error))
+                    damaged.append((manager, step))
+                    continue
+                for where in damaged:
+                    self._set_aside(*where)
+                return state
+        if self._has_remains():
             raise RunError(
-                f"None of the {len(steps)} checkpoints in {manager.directory} is whole; restore the folder from a "
-                "copy, or delete the workdir to start afresh."
+                f"None of the checkpoints in {self._folder} is whole; restore the folder from a copy, or delete the "
+                "workdir to start afresh."
             )
         return None
+
+    def _has_remains(self) -> bool:
+        """Whether something was saved, were it only a step's folder that lost its files."""
+        steps = (path for name in ("latest", "best", "damaged") for path in (self._folder / name).glob("*"))
+        return any(path.name.rsplit("-")[-1].isdigit() for path in steps)
 
     def _set_aside(self, manager: ocp.CheckpointManager, step: int) -> None:
         """Moves a damaged checkpoint away, so that its step can be saved anew; nothing is deleted."""
@@ -154,6 +163,17 @@ def _manager(folder: pathlib.Path, keep: int, read_only: bool) -> ocp.Checkpoint
 
 
 def _read(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTree:
+    """One checkpoint; RunError where it holds another tree than `abstract`, any other exception where it is damaged."""
+    folder = pathlib.Path(manager.directory) / str(step)
+    stored = ocp.StandardCheckpointHandler().metadata(folder / "state").tree
+    there = {path: (tuple(array.shape), str(array.dtype)) for path, array in stored.items()}
+    here = {path: (tuple(array.shape), str(array.dtype)) for path, array in _by_path(abstract).items()}
+    different = sorted(path for path in there.keys() | here.keys() if there.get(path) != here.get(path))
+    if different:
+        raise RunError(
+            f"{folder} was made by another version of the network, which differs in {different[0]}; use another "
+            "--workdir, or the version that made it."
+        )
     items = ocp.args.Composite(state=ocp.args.StandardRestore(_by_path(abstract)), about=ocp.args.JsonRestore())
     restored = manager.restore(step, args=items)
     for path, array in restored.state.items():

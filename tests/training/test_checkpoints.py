@@ -119,11 +119,61 @@ def test_a_damaged_newest_is_set_aside_and_the_one_before_is_taken(folder, abstr
     assert_same(checkpoints.restore_latest(abstract), make_state(4))
 
 
-def test_none_whole_is_one_sentence(folder, abstract):
+def contents(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def damage_all(folder, damage):
+    for path in [folder / "latest" / "3", folder / "latest" / "4", folder / "best" / "2"]:
+        damage(path)
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate, empty])
+def test_none_whole_is_one_sentence_at_every_start_and_moves_nothing(folder, abstract, damage):
+    damage_all(folder, damage)
+    before = contents(folder)
+    for read_only in (False, False, True):
+        for restore in (Checkpoints.restore_latest, Checkpoints.restore_best):
+            checkpoints = Checkpoints(folder, keep=2, read_only=read_only)
+            with pytest.raises(RunError, match=r"^None of the checkpoints in .* is whole; restore .*\.$"):
+                restore(checkpoints, abstract)
+            checkpoints.close()
+    assert contents(folder) == before
+
+
+def test_none_left_but_those_set_aside_is_no_fresh_start(folder, abstract):
+    flip_a_bit(folder / "latest" / "4")
+    Checkpoints(folder, keep=2).restore_latest(abstract)
+    for path in (folder / "latest" / "3", folder / "best" / "2"):
+        shutil.rmtree(path)
+    with pytest.raises(RunError, match="None of the checkpoints"):
+        Checkpoints(folder, keep=2).restore_latest(abstract)
+
+
+def test_where_no_latest_is_whole_the_best_is_gone_on_from(folder, abstract):
     for step in ("3", "4"):
         flip_a_bit(folder / "latest" / step)
-    with pytest.raises(RunError, match=r"^None of the 2 checkpoints in .*latest is whole; restore .*\.$"):
-        Checkpoints(folder, keep=2).restore_latest(abstract)
+    assert_same(Checkpoints(folder, keep=2).restore_latest(abstract), make_state(2))
+    assert steps_in(folder / "damaged") == {"latest-3", "latest-4"}
+    assert steps_in(folder / "best") == {"2"}
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        (lambda params: {**params, "more": params["layer"]["0"]}, "params/more"),
+        (lambda params: {"layer": {"kernel": params["layer"]["kernel"]}}, "params/layer/0"),
+        (lambda params: {"layer": {**params["layer"], "0": params["layer"]["kernel"]}}, "params/layer/0"),
+    ],
+    ids=["more", "fewer", "another shape"],
+)
+def test_another_network_is_no_damage(folder, abstract, change, path):
+    before = contents(folder)
+    other = abstract.replace(params=change(abstract.params))
+    for _ in range(2):
+        with pytest.raises(RunError, match=rf"4 was made by another version of the network, .* {path}; use another"):
+            Checkpoints(folder, keep=2).restore_latest(other)
+    assert contents(folder) == before
 
 
 def test_a_damaged_best_gives_way_to_the_latest(folder, abstract):
@@ -134,14 +184,11 @@ def test_a_damaged_best_gives_way_to_the_latest(folder, abstract):
 def test_reading_changes_nothing(folder, abstract):
     flip_a_bit(folder / "latest" / "4")
 
-    def contents():
-        return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
-
-    before = contents()
+    before = contents(folder)
     checkpoints = Checkpoints(folder, read_only=True)
     assert_same(checkpoints.restore_latest(abstract), make_state(3))
     checkpoints.close()
-    assert contents() == before
+    assert contents(folder) == before
 
 
 def test_a_full_disk_is_one_sentence_and_spares_what_is_there(folder, abstract, monkeypatch):
