@@ -1,5 +1,6 @@
 """Puts all 29 bones in their places: the wrist, then each digit bone by bone along its ray."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -17,6 +18,10 @@ _SPREAD = (0.0, -8.0, -1.5, 5.0, 17.0)
 
 # Middles of the bases of metacarpals 2 to 5 in the wrist's coordinates (`carpus`).
 _BASES = {2: (-12.6, 0.6), 3: (-0.8, 0.0), 4: (8.9, 3.0), 5: (16.6, 6.2)}
+
+_END_ON, _END_ON_SPAN, _LONGEST_PATH = 45.0, 40.0, 3.0
+"""Degrees of bending from which a bone slides over the one before, and over which it does so in full; and how many
+times longer the beam's path through it becomes at most."""
 
 _UNSCORED_SPACE = 1.0
 """mm: joint space of the fingers' distal joints and the thumb's IP, which the score does not grade."""
@@ -43,7 +48,7 @@ def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generat
     warp = bones.PuzzleWarp.draw(rng, wrist)
 
     def shaped(name: str, points: tuple) -> tuple[np.ndarray, np.ndarray]:
-        lips = carpus.lips(name, rng)
+        lips = carpus.lips(name, patient.severity, rng)
         return tuple(warp(carpus.withdrawn(points, joint_widths, wrist, beyond)) for beyond in (lips, None))
 
     placed = [bones.carpal(name, *shaped(name, points), wrist, rng) for name, points in carpus.OUTLINES.items()]
@@ -51,7 +56,7 @@ def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generat
     radii = (5.4 * size, 6.8 * size)
     placed.append(bones.oval("PisiformTriquetrum", pisiform, radii, rng.normal(-10.0, 12.0), rng))
 
-    joints = np.zeros((anatomy.NUM_SITES, 2))
+    joints, hidden = np.zeros((anatomy.NUM_SITES, 2)), np.zeros(anatomy.NUM_SITES, bool)
     for digit in range(1, 6):
         widths = {kind: tuple(size * patient.stoutness * w for w in WIDTHS[kind][digit - 1]) for kind in WIDTHS}
         lengths = {kind: LENGTHS[kind][digit - 1] * size * variation[kind][digit - 1] for kind in LENGTHS}
@@ -62,7 +67,7 @@ def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generat
             origin = warp(wrist * np.array((_BASES[digit],)))[0]
             base = shaped(f"MC{digit}", carpus.METACARPAL_BASES[f"MC{digit}"])
             ray = [bones.metacarpal(f"MC{digit}", base, origin, fan[digit - 1], lengths["MC"], widths["MC"], rng)]
-        _extend(ray, digit, lengths, widths, pose, fan[2], disease, space, joints, size, rng)
+        _extend(ray, digit, lengths, widths, pose, fan[2], disease, space, joints, hidden, size, rng)
         placed += ray
     placed += _sesamoids({bone.name: bone for bone in placed}, size, rng)
 
@@ -71,7 +76,7 @@ def build(patient: Patient, disease: Disease, pose: Pose, rng: np.random.Generat
 
     placed = bones.moved(placed, bend, pose.wrist)
     _center_wrist_joints(joints, placed, lambda points: bend(warp(wrist * points)), bend)
-    return Skeleton(tuple(placed), joints, normal, space, size)
+    return Skeleton(tuple(placed), joints, normal, space, hidden, size)
 
 
 def _extend(
@@ -84,10 +89,12 @@ def _extend(
     disease: Disease,
     space: np.ndarray,
     joints: np.ndarray,
+    hidden: np.ndarray,
     size: float,
     rng: np.random.Generator,
 ) -> None:
-    """Adds the phalanges to a ray that begins with its metacarpal, and the centres of its joints to `joints` (22, 2).
+    """Adds the phalanges to a ray that begins with its metacarpal, and the centres of its joints to `joints` (22, 2);
+    marks in `hidden` (22,) those that its bending covers.
 
     `middle` is the direction of MC3, from which the fingers spread.
     """
@@ -104,6 +111,11 @@ def _extend(
             angle = before.angle + pose.sway[rank, digit - 2]
         gap = _UNSCORED_SPACE * size if site is None or np.isnan(space[site]) else space[site]
         origin = before.socket(angle, gap if gap > 0.0 else _ANKYLOSED)
+        flexion = pose.flexion[rank, digit - 1]
+        bent = flexion - (pose.flexion[rank - 1, digit - 1] if rank else 0.0)
+        thick = 0.7 * widths[kind][0]
+        slid = _end_on(bent)
+        origin = origin - slid * (before.head_radius + 0.5 * thick) * curves.direction(angle)
         if site is not None:
             aside, over = 0.0, 0.0
             if disease.subluxed[site]:
@@ -111,10 +123,21 @@ def _extend(
                 over = _OVERRIDING * disease.dislocated[site]
             base = widths[kind][0]
             origin = origin + base * (aside * curves.lateral(angle) - over * curves.direction(angle))
+            hidden[site] = slid > 0.0
             joints[site] = 0.5 * (before.socket(angle, 0.0) + origin)
-        seen = lengths[kind] * float(np.cos(np.deg2rad(pose.flexion[rank, digit - 1])))
+        cos, sin = np.cos(np.deg2rad(flexion)), np.sin(np.deg2rad(flexion))
+        seen = float(np.hypot(lengths[kind] * cos, thick * sin))
+        base, waist, head = widths[kind]
+        round_end = waist + _end_on(flexion) * (0.85 * base - waist)  # its ends cover a shaft seen end-on
         make = bones.distal_phalanx if kind == "DP" else bones.phalanx
-        ray.append(make(f"{kind}{digit}", origin, angle, seen, widths[kind], rng))
+        bone = make(f"{kind}{digit}", origin, angle, seen, (base, round_end, max(head, round_end)), rng)
+        path = float(min(1.0 / max(cos, 1e-3), lengths[kind] / thick, _LONGEST_PATH))
+        ray.append(dataclasses.replace(bone, path=path))
+
+
+def _end_on(degrees: float) -> float:
+    """Returns how far a bone bent so much is seen end-on, 0 to 1."""
+    return float(np.clip((degrees - _END_ON) / _END_ON_SPAN, 0.0, 1.0))
 
 
 def _site_before(kind: str, digit: int) -> int | None:

@@ -27,6 +27,7 @@ class Bone:
       widths: of base, waist and head, in the image plane.
       depth: thickness along the beam at the thick end.
       head_radius: radius of the arc on which the next bone turns; 0 where none follows.
+      path: how many times longer the beam's path through it is than through a bone that lies flat.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Bone:
     widths: tuple[float, float, float]
     depth: float
     head_radius: float = 0.0
+    path: float = 1.0
 
     def at(self, u: float, v: float) -> np.ndarray:
         """Returns the point (2,) at (u, v) of the bone's frame."""
@@ -178,6 +180,7 @@ def phalanx(
     base, waist, head = widths
     b, w, h = 0.5 * base, 0.5 * waist, 0.5 * head
     notch = 0.052 * h
+    tall = min(h, 0.36 * length)  # seen end-on, a bone is shorter than its head is broad
     if name.startswith("PP"):
         cup = [(u * b, -0.75 * float(_arc_drop(np.array(u * b), 0.78 * base))) for u in (0.0, 0.35, 0.68)]
         rim = cup[-1][1]
@@ -193,11 +196,11 @@ def phalanx(
             (0.0, -1.6 * notch), (0.3 * b, -0.7 * notch), (0.58 * b, -0.25 * notch), (0.88 * b, -1.7 * notch),
             (1.0 * b, 0.035 * length), (0.96 * b, 0.1 * length), (0.76 * b, 0.22 * length),
         ]  # fmt: skip
-    neck = length - 1.5 * h
+    neck = length - 1.5 * tall
     side = [
         (1.12 * w, 0.2 * length + 0.25 * neck), (w, 0.1 * length + 0.6 * neck), (w, 0.9 * neck),
-        (0.5 * (w + 0.95 * h), neck), (1.0 * h, length - 0.95 * h), (0.99 * h, length - 0.5 * h),
-        (0.86 * h, length - 0.16 * h),
+        (0.5 * (w + 0.95 * h), neck), (1.0 * h, length - 0.95 * tall), (0.99 * h, length - 0.5 * tall),
+        (0.86 * h, length - 0.16 * tall),
     ]  # fmt: skip
     top = [(0.5 * h, length), (0.0, length - 1.6 * notch), (-0.5 * h, length)]
     local = [*foot, *side, *top, *_mirror(side), *_mirror(foot[1:])]

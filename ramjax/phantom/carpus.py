@@ -117,10 +117,14 @@ def widths(normal: dict[str, float], ratio: dict[str, float], rng: np.random.Gen
     """Returns the width in mm of every joint named in the control points, from the scored joints' normal widths and
     remaining ratios.
 
-    Joints that are not scored follow their neighbours: the carpus narrows as a whole.
+    Joints that are not scored follow their neighbours: the carpus narrows as a whole, and unevenly.
     """
     carpal = float(np.mean([ratio[site] for site in ("SC", "STT", "CMC-M", "CMC-R")]))
-    width = {name: normal["SC"] * rng.uniform(*limits) * (0.25 + 0.75 * carpal) for name, limits in _UNSCORED.items()}
+    lost = 0.9 * (1.0 - carpal)
+    width = {
+        name: normal["SC"] * rng.uniform(low - lost, high) * (0.25 + 0.75 * carpal)
+        for name, (low, high) in _UNSCORED.items()
+    }
     width["RL"] = normal["SR"] * (0.3 + 0.7 * 0.5 * (carpal + ratio["SR"]))
     for site in ("CMC-M", "CMC-R", "CMC-S", "SC", "SR", "STT"):
         width[site] = normal[site] * ratio[site] if ratio[site] > 0.0 else _FUSED
@@ -145,9 +149,15 @@ neighbour's while the joint space shows through. These are the overlaps that RAM
 (`anatomy.OVERLAP_PAIRS`)."""
 
 
-def lips(name: str, rng: np.random.Generator) -> dict[str, float]:
-    """Draws how far a bone's lips reach beyond its joints in mm; about a quarter of them do not."""
-    return {joint: float(max(rng.uniform(-0.3, 1.0), 0.0) * most) for joint, most in LIPS.get(name, {}).items()}
+def lips(name: str, severity: float, rng: np.random.Generator) -> dict[str, float]:
+    """Draws how far a bone's lips reach beyond its joints in mm; about a quarter of them do not.
+
+    In disease they reach further: bones tilt, and osteophytes grow.
+    """
+    further = 1.0 + 0.6 * min(severity, 1.5)
+    return {
+        joint: float(max(rng.uniform(-0.3, 1.0), 0.0) * most * further) for joint, most in LIPS.get(name, {}).items()
+    }
 
 
 def withdrawn(

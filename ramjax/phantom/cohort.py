@@ -51,8 +51,8 @@ def patient_at(config: PhantomConfig, patient: int, visit: int) -> Patient:
     if visit:
         age += interval
         severity += progression * diseased
-    # The metacarpal index (cortex to width of the second metacarpal's shaft) falls from about 0.6 in young adults to 0.4
-    # in old age, a textbook value; women lose more.
+    # The metacarpal index (cortex to width of the second metacarpal's shaft) falls from about 0.6 in young adults to
+    # 0.4 in old age, a textbook value; women lose more.
     loss = (0.0035 if sex == "M" else 0.006) * max(age - 35.0, 0.0) + 0.12 * min(severity, 2.0)
     cortex = float(np.clip((1.0 if sex == "M" else 0.94) + stock_cortex - loss, 0.45, 1.15))
     density = float(np.clip(1.0 + stock_density - 1.1 * loss, 0.45, 1.25))

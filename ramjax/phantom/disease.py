@@ -159,7 +159,7 @@ def disease_of(config: PhantomConfig, case: Case, patient: Patient) -> Disease:
     subluxed = dislocated | (finger & (jsn == 3) & (tendency < 0.3))
     extent = min(patient.severity, 2.0)
     swelling = np.clip(0.18 * np.maximum(be_burden, jsn_burden) + 0.12 * extent, 0.0, 1.0) * (extent > 0)
-    drift = float(np.clip(hand.gamma(1.5, 9.0) * (extent - 0.45), 0.0, 32.0))
+    drift = float(np.clip(hand.gamma(1.5, 12.0) * (extent - 0.45), 0.0, 40.0))
     return Disease(
         be=be,
         jsn=jsn,

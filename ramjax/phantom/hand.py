@@ -238,6 +238,7 @@ def _image(
     thickness *= soft_tissue.skin(silhouette)
     thickness *= np.float32(xray.MU_SOFT)
     attenuation += thickness
+    xray.cloud(attenuation, body.bones, _wrist_loss(disease), grid, texture_rng)
     xray.fuse(attenuation, *_ankylosed(body, disease), grid)
     metal = artefacts.metal(body, grid, case.side, rng)
     if metal is not None:
@@ -249,6 +250,12 @@ def _image(
     return artefacts.overlay(detector.develop(light, exposure, picture.mm), picture.mm, rng)
 
 
+def _wrist_loss(disease: Disease) -> float:
+    """Returns the mean share of joint space that the wrist has lost, 0 to 1."""
+    wrist = [site.jsn and site.region == "wrist" for site in anatomy.SITES]
+    return 1.0 - float(disease.ratio[wrist].mean())
+
+
 def _ankylosed(body: Skeleton, disease: Disease) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns centres (n, 2) and widths (n,) in mm and axes (n,) in degrees of the fused joints."""
     fused = np.flatnonzero((disease.jsn == anatomy.JSN_MAX) & ~disease.dislocated)
@@ -258,7 +265,7 @@ def _ankylosed(body: Skeleton, disease: Disease) -> tuple[np.ndarray, np.ndarray
 
 
 def _joints(body: Skeleton, disease: Disease, picture: Frame, centers: np.ndarray) -> tuple[Joint, ...]:
-    """Returns the joints in the picture. Boxes end at its border; a joint that loses more than `_CUT` there has none."""
+    """Returns the joints whose boxes lie in the picture, but for `_CUT` of their area, which its border cuts off."""
     rows, columns = picture.shape
     joints = []
     for index, site in enumerate(anatomy.SITES):

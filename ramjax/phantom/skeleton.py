@@ -47,7 +47,8 @@ class Pose:
       wrist: deviation of the wrist, -12 to 12.
       turn: rotation of the whole hand in the image, -15 to 15.
       sway: small deviations of PP, MP, DP of digits 2-5 from their line (3, 4).
-      flexion: angle of PP, MP, DP of digits 1-5 out of the image plane (3, 5); a bone appears shorter by its cosine.
+      flexion: angle of PP, MP, DP of digits 1-5 out of the image plane (3, 5), below 42 but for contractures, which
+        go to 88 (end-on); a bone appears shorter by its cosine.
     """
 
     spread: float
@@ -67,15 +68,33 @@ def sample_pose(rng: np.random.Generator, drift: float, extent: float) -> Pose:
     curl = np.abs(rng.normal(0.0, 6.0 + 5.0 * extent))
     flexion = np.abs(rng.normal(0.6 * curl, 6.0, (3, 5))) * np.array((0.5, 1.0, 1.0))[:, None]
     bend = np.array((rng.normal(10.0, 9.0), rng.normal(-2.0, 8.0)))
+    thumb = float(np.clip(rng.normal(-38.0, 9.0), -64.0, -17.0))
+    wrist, turn = rng.normal(-0.2 * drift, 4.5), rng.normal(0.0, 6.0)
+    astray = 3.0 + 4.0 * float(np.clip(extent - 0.6, 0.0, 1.0))
     return Pose(
         spread=spread,
-        thumb=float(np.clip(rng.normal(-38.0, 9.0), -64.0, -17.0)),
+        thumb=thumb,
         thumb_bend=bend,
-        wrist=float(np.clip(rng.normal(-0.2 * drift, 4.5), -12.0, 12.0)),
-        turn=float(np.clip(rng.normal(0.0, 6.0), -15.0, 15.0)),
-        sway=rng.normal(0.0, (3.0,), (3, 4)) * np.array((1.0, 0.8, 1.1))[:, None],
-        flexion=np.minimum(flexion, 42.0),
+        wrist=float(np.clip(wrist, -12.0, 12.0)),
+        turn=float(np.clip(turn, -15.0, 15.0)),
+        sway=rng.normal(0.0, astray, (3, 4)) * np.array((1.0, 0.8, 1.1))[:, None],
+        flexion=_contracted(np.minimum(flexion, 42.0), extent, rng),
     )
+
+
+def _contracted(flexion: np.ndarray, extent: float, rng: np.random.Generator) -> np.ndarray:
+    """Bends fingers of severe hands for good: in flexion or boutonniere at the PIP joint, or as a swan's neck at the
+    DIP joint.
+    """
+    hand, much = rng.random(), rng.random((3, 5))
+    chosen, swan = rng.random(5) < 0.4, rng.random(5) < 0.35
+    chosen[0] = False
+    if hand > np.clip(0.5 * (extent - 0.6), 0.0, 0.6):
+        return flexion
+    middle = 38.0 + 50.0 * much[1]
+    buttonhole = np.stack((5.0 + 30.0 * much[0], middle, np.maximum(middle - 75.0 * much[2], 0.0)))
+    neck = np.stack((10.0 + 25.0 * much[0], 12.0 * much[1], 30.0 + 40.0 * much[2]))
+    return np.where(chosen, np.where(swan, neck, buttonhole), flexion)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +106,7 @@ class Skeleton:
       joints: float (22, 2), centre of every site.
       normal_space: float (22,), the patient's healthy joint space in mm; NaN where narrowing is not scored.
       space: float (22,), the joint space drawn, 0 where fused or dislocated.
+      hidden: bool (22,), joints of contracted fingers whose bones overlap along the beam: no space shows.
       size: body size the lengths were scaled by.
     """
 
@@ -94,6 +114,7 @@ class Skeleton:
     joints: np.ndarray
     normal_space: np.ndarray
     space: np.ndarray
+    hidden: np.ndarray
     size: float
 
     def bone(self, name: str) -> Bone:

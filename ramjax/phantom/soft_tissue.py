@@ -21,6 +21,12 @@ _DIGIT_HALF_WIDTHS = (
     (9.2, 7.8, 7.0, 6.2),
 )
 
+_END_ON_PATH = 1.6
+"""A middle phalanx with this `Bone.path` stands far enough out of the image plane that flesh is seen end-on."""
+
+_FOLD = 3.0
+"""mm that the strongest fold of the skin adds to the flesh."""
+
 FLATNESS = 0.82
 """Thickness of a finger along the beam relative to its width."""
 
@@ -51,6 +57,7 @@ def render(
     domes = [(0.95 * width, 2.0 * FLATNESS * width) for _, width in outlines]
     outlines = [outline for outline, _ in outlines]
     outlines.append(_palm(bones, skeleton, plump, rng))
+    balls = [ball for digit in range(2, 6) if (ball := _ball(bones, digit, plump))]
     domes.append((15.0 * plump, float(rng.uniform(23.0, 30.0)) * plump))
     thickness = np.zeros(shape, np.float32)
     # The silhouette is drawn finer and averaged: its edge must not step with the coarse grid.
@@ -62,6 +69,11 @@ def render(
         part = np.zeros(shape, np.uint8)
         _fill(part, outline, to_grid)
         np.maximum(thickness, _dome(part, mm, reach, height), out=thickness)
+        _fill(cover, outline, to_fine, 255)
+    for outline, reach, height in balls:
+        part = np.zeros(shape, np.uint8)
+        _fill(part, outline, to_grid)
+        thickness += _dome(part, mm, reach, height)
         _fill(cover, outline, to_fine, 255)
     silhouette = cv2.resize(cover, shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
     silhouette = cv2.GaussianBlur(silhouette, (0, 0), 1.2 / mm)
@@ -77,7 +89,8 @@ def render(
             (dx * across[0] + dy * across[1]) * (mm / radii[0])
         ) ** 2
         thickness += gain * np.exp(-0.9 * far.astype(np.float32)) * inside
-    return cv2.GaussianBlur(thickness, (0, 0), 0.8 / mm), silhouette
+    thickness += _folds(bones, skeleton, to_grid, shape, mm, rng) * inside
+    return cv2.GaussianBlur(thickness, (0, 0), 0.6 / mm), silhouette
 
 
 def skin(silhouette: np.ndarray) -> np.ndarray:
@@ -130,6 +143,43 @@ def _finger(
         for side, drop in ((-0.84, 0.55), (-0.45, 0.12), (0.45, 0.12), (0.84, 0.55))
     ]
     return curves.closed_spline(np.array([*left, *cap, *reversed(right)])), 0.5 * (pip + dip)
+
+
+def _ball(bones: dict, digit: int, plump: float) -> tuple[np.ndarray, float, float] | None:
+    """Returns outline (n, 2), reach and height in mm of the flesh that a finger seen end-on adds; None for others."""
+    bone, width = bones[f"MP{digit}"], plump * _DIGIT_HALF_WIDTHS[digit - 1][1]
+    if bone.path < _END_ON_PATH:
+        return None
+    phase = np.linspace(0.0, 2.0 * np.pi, 32, endpoint=False)
+    local = np.stack((1.08 * width * np.cos(phase), width * np.sin(phase) + 0.5 * bone.length), axis=1)
+    return curves.place(local, bone.origin, bone.angle), 0.7 * width, 8.0 * (bone.path - 1.0)
+
+
+def _folds(
+    bones: dict, skeleton: Skeleton, to_grid: np.ndarray, shape: tuple[int, int], mm: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Returns what folds of the skin add in mm, float32 (rows, columns): in some hands, across the wrist, along the
+    thenar, and over the bases of the fingers.
+    """
+    canvas, size = np.zeros(shape, np.uint8), skeleton.size
+    thumb, index = bones["MC1"], bones["MC2"]
+    y, bow = rng.uniform(24.0, 44.0) * size, rng.normal(0.0, 3.0, 2)
+    folds = [np.array(((-27.0, y), (-10.0, y + bow[0]), (8.0, y + bow[1]), (28.0, y + rng.normal(0.0, 3.0))))]
+    folds.append(
+        np.array((
+            thumb.at(9.0, 1.05 * thumb.length), thumb.at(rng.uniform(10.0, 16.0), 0.75 * thumb.length),
+            index.at(-6.0, 0.45 * index.length), index.at(rng.uniform(-4.0, 6.0), 0.15 * index.length),
+        ))
+    )  # fmt: skip
+    for digit in range(2, 6):
+        bone, v, sag = bones[f"PP{digit}"], rng.uniform(0.3, 0.55), rng.normal(0.0, 1.5)
+        folds.append(np.array([bone.at(u, v * bone.length + sag * (1.0 - (u / 9.0) ** 2)) for u in (-9.0, -3, 3, 9.0)]))
+    for fold in folds:
+        if rng.random() < 0.22:
+            curve = curves.closed_spline(np.concatenate((fold, fold[-2:0:-1])), 8)[: 8 * (len(fold) - 1)]
+            points = np.round((curve @ to_grid[:, :2].T + to_grid[:, 2]) * 16).astype(np.int32)
+            cv2.polylines(canvas, [points], False, int(rng.uniform(60, 255)), max(round(1.0 / mm), 1), cv2.LINE_AA, 4)
+    return canvas.astype(np.float32) * np.float32(_FOLD / 255.0)
 
 
 def _palm(bones: dict, skeleton: Skeleton, plump: float, rng: np.random.Generator) -> np.ndarray:

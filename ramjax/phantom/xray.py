@@ -124,6 +124,7 @@ def _layer(
     # Cortex is porous and ridged within: it shares the grain, faintly.
     whole *= 1.0 + np.float32(0.3) * contrast * net
     whole += spongy
+    whole *= np.float32(bone.path)
     return whole
 
 
@@ -241,6 +242,28 @@ def fuse(attenuation: np.ndarray, centers: np.ndarray, widths: np.ndarray, angle
             fill(pixels, (y0, y1, x0, x1)).astype(np.float32), (0, 0), 1.0 / grid.mm
         ) * np.float32(0.8)
         part += weight * (1.04 * cv2.GaussianBlur(part, (0, 0), 1.5 / grid.mm) - part)
+
+
+def cloud(attenuation: np.ndarray, bones: tuple[Bone, ...], lost: float, grid: Grid, rng: np.random.Generator) -> None:
+    """Clouds a diseased carpus in place: bones that tilt over each other and fuse blur into one uneven, denser mass.
+
+    `lost` is the wrist's mean share of joint space that is gone, 0 to 1.
+    """
+    outlines = [grid.pixels(bone.outline) for bone in bones if bone.kind == "carpal" and bone.name != "Sesamoid"]
+    box = grid.box(np.concatenate(outlines), margin=int(3.0 / grid.mm) + 1)
+    y0, y1, x0, x1 = box
+    if lost <= 0.0 or y1 <= y0 or x1 <= x0:
+        return
+    mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    for outline in outlines:
+        mask |= fill(outline, box)
+    weight = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0 / grid.mm)
+    step = 0.5 / grid.mm
+    small = texture.cut(texture.clouds(), (int(mask.shape[0] / step) + 2, int(mask.shape[1] / step) + 2), rng)
+    uneven = cv2.resize(small, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    weight *= np.clip(np.float32(lost) * (0.55 + 0.35 * uneven), 0.0, 0.85)
+    part = attenuation[y0:y1, x0:x1]
+    part += weight * (np.float32(1.12) * cv2.GaussianBlur(part, (0, 0), 1.2 / grid.mm) - part)
 
 
 def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, rng: np.random.Generator) -> np.ndarray:
