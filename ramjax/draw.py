@@ -6,6 +6,7 @@ Images are uint8 RGB (H, W, 3). Coordinates are continuous, in input pixels; `sc
 import colorsys
 import dataclasses
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ramjax import anatomy
+from ramjax.command_line import NOTE
 from ramjax.inference.findings import Findings, Region
-from ramjax.inference.report import NOTE, describe_not_judged
+from ramjax.inference.report import describe_not_judged
 
 Colour = tuple[int, int, int]
 
@@ -115,14 +117,14 @@ def sheet(pixels: np.ndarray, findings: Findings, report: dict[str, Any], title:
     for label in labels:
         draw_box(found, label.box, scale, label.colour, thickness)
     found = _with_margin_labels(found, labels, scale, unit)
-    panel = _panel(findings, report, height, unit)
+    parts = [original, found, _panel(findings, report, height, unit)]
     gap = round(unit)
     header = round(4.6 * unit)
-    parts = [original, found, panel]
-    whole = np.full((header + height + gap, sum(p.shape[1] for p in parts) + gap * 4, 3), _GROUND, np.uint8)
+    tallest = max(part.shape[0] for part in parts)
+    whole = np.full((header + tallest + gap, sum(p.shape[1] for p in parts) + gap * 4, 3), _GROUND, np.uint8)
     left = gap
     for part in parts:
-        top = header + (height - part.shape[0]) // 2
+        top = header + (tallest - part.shape[0]) // 2
         whole[top : top + part.shape[0], left : left + part.shape[1]] = part
         left += part.shape[1] + gap
     return _with_header(whole, report, title, unit, gap)
@@ -191,11 +193,19 @@ def _spread(wanted: Sequence[float], line: float, height: float) -> list[float]:
 
 
 def _panel(findings: Findings, report: dict[str, Any], height: int, unit: float) -> np.ndarray:
-    """The scores site by site, erosion areas, the colours of the bones, and what was not judged."""
+    """The scores site by site, erosion areas, the colours of the bones, and what was not judged.
+
+    It is `height` high, or as high as its text needs.
+    """
     width = round(25 * unit)
-    image = Image.new("RGB", (width, height), _PANEL)
-    draw = ImageDraw.Draw(image)
     small, normal = font(0.95 * unit), font(1.1 * unit)
+    lines = [
+        line
+        for text in (*describe_not_judged(findings.not_judged), *report["notes"])
+        for line in _wrap(text, small, width - 2 * unit)
+    ]
+    image = Image.new("RGB", (width, height + math.ceil(1.2 * unit * len(lines))), _PANEL)
+    draw = ImageDraw.Draw(image)
     columns = [unit, 9.5 * unit, 14.5 * unit, 19.5 * unit]
     y = 1.2 * unit
     for x, head in zip(columns, ("Site", "BE", "JSN", "Confidence"), strict=True):
@@ -218,18 +228,11 @@ def _panel(findings: Findings, report: dict[str, Any], height: int, unit: float)
         draw.text((columns[3], y), f"{joint.confidence:.2f}" if joint else "not found", _DIM, small, anchor="lm")
     y = _erosion_lines(draw, report, y + 1.9 * unit, unit)
     y = _bone_legend(draw, findings.bones, y + 0.9 * unit, width, unit)
-    lines = [
-        line
-        for text in (*describe_not_judged(findings.not_judged), *report["notes"])
-        for line in _wrap(text, small, width - 2 * unit)
-    ]
     y += 0.9 * unit
     for line in lines:
-        if y > height - unit:
-            break
         draw.text((unit, y), line, _DIM, small, anchor="lm")
         y += 1.2 * unit
-    return np.asarray(image)
+    return np.asarray(image)[: max(height, math.ceil(y))]
 
 
 def _erosion_lines(draw: ImageDraw.ImageDraw, report: dict[str, Any], y: float, unit: float) -> float:

@@ -3,31 +3,34 @@
     python -m ramjax.predict --workdir=runs/multitask --input=hand.png,more_hands --output=predictions
 
 Inputs are PNG, BMP, JPEG, TIFF or DICOM files and folders of them, separated by commas, repeated, or listed at the end.
-For each, the output folder gets NAME.json (joints, scores, totals, bones, erosion area), NAME_overlay.png to look at,
-and a row in summary.csv. With --masks also NAME_erosions.png, labels 0-3, and NAME_bones.png, whose four channels
-are one little-endian 32-bit word with bit k set where bone k of ramjax.anatomy.BONES is, both on the radiograph's grid.
-Files that cannot be read are named at the end.
+For each, the output folder gets NAME.json (joints, scores, totals, bones, erosion area; its keys are listed in
+ramjax/inference/report.py), NAME_overlay.png to look at, and a row in summary.csv. With --masks also NAME_erosions.png,
+labels 0-3, and NAME_bones.png, whose four channels are one little-endian 32-bit word with bit k set where bone k of
+ramjax.anatomy.BONES is, both on the radiograph's grid.
+Files that fail are named at the end; the others are done all the same.
+
+The results name the file and folder they come from: keep names of patients and other identifiers out of paths. Nothing
+that identifies the patient is read from DICOM.
 
 Exit codes: 0 done, 1 an error or a file that failed, 2 wrong usage, 130 interrupted.
 
-Research use only. Not a medical device; not for diagnosis.
+Research use only, not a medical device.
 """
 
+import contextlib
 import dataclasses
 import logging
 import math
-import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
 from absl import flags
 from tqdm import tqdm
 
-from ramjax import draw
-from ramjax.config import ConfigError
+from ramjax import command_line, draw
+from ramjax.files import write_whole
 from ramjax.inference import files, report
 from ramjax.inference.findings import Findings, from_predictions, is_finger, packed_bones
 from ramjax.inference.model import Model, load
@@ -52,7 +55,7 @@ _DOUBTFUL_SIDE = "The side is doubtful: the other one is nearly as certain; stat
 class Options:
     """What the user states about all radiographs; '' and None leave it to the file or to an estimate.
 
-    `masks` asks for the masks as images beside the report.
+    `masks` asks for the masks as images beside the report; `debug` lets an unforeseen error in a file end the run.
     """
 
     side: str = ""
@@ -60,6 +63,7 @@ class Options:
     spacing_mm: float | None = None
     min_confidence: float = CONFIDENT
     masks: bool = False
+    debug: bool = False
 
 
 def main(argv: list[str]) -> int:
@@ -77,20 +81,22 @@ def main(argv: list[str]) -> int:
         spacing_mm=values.spacing_mm,
         min_confidence=values.min_confidence,
         masks=values.masks,
+        debug=values.debug,
     )
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/ramjax/jax").expanduser()))
     try:
+        command_line.keep_compiled_programs()
         with run_dir.logging_to(None):
             failures = predict_all(
                 values.input, pathlib.Path(values.output).expanduser(), load(values.workdir), options
             )
-    except (RunError, ConfigError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("Interrupted; the results written so far are complete.", file=sys.stderr)
         return 130
+    except Exception as error:
+        print(f"Error: {command_line.explain(error)}", file=sys.stderr)
+        if values.debug:
+            raise
+        return 1
     return 1 if failures else 0
 
 
@@ -106,8 +112,9 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
     flags.DEFINE_float("spacing_mm", None, "Side of a pixel in mm, over what the file says.", 1e-3, 10.0, **define)
     flags.DEFINE_float("min_confidence", CONFIDENT, "Sites found less surely are not judged.", 0.0, 1.0, **define)
     flags.DEFINE_bool("masks", False, "Write the masks of bones and erosions too.", **define)
-    if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(argv[1:]):
-        print(f"{__doc__}\nFlags:\n{values.get_help()}")
+    flags.DEFINE_bool("debug", False, "Stop at the first unforeseen error and show its traceback.", **define)
+    if command_line.wants_help(argv):
+        print(command_line.help_text(__doc__, values))
         return None
     positional = values(argv)[1:]
     values.input = [path for value in values.input for path in files.split_commas(value)] + positional
@@ -130,26 +137,30 @@ def predict_all(
     paths = files.find_files(inputs, output)
     if not paths:
         raise RunError(f"No radiographs in {', '.join(map(str, inputs))}; PNG, BMP, JPEG, TIFF and DICOM are read.")
-    rows, failures = [], []
-    try:
+    with _writing_to(output):
         output.mkdir(parents=True, exist_ok=True)
         names = files.choose_names(paths, output)
-        try:
-            for path, name in zip(tqdm(paths, desc="Predicting", unit="image", disable=None), names, strict=True):
-                try:
-                    rows.append(_predict_file(path, name, output, model, options))
-                except ImageError as error:
-                    failures.append(str(error))
-                    rows.append({"name": name, "input": str(path), "error": str(error)})
-        finally:
+    rows, failures = [], []
+    try:
+        for path, name in zip(tqdm(paths, desc="Predicting", unit="image", disable=None), names, strict=True):
+            try:
+                contents, row = _predict_file(path, name, model, options)
+            except Exception as error:
+                if options.debug and not isinstance(error, ImageError):
+                    raise
+                failures.append(_describe(error, path))
+                rows.append({"name": name, "input": str(path), "error": failures[-1]})
+            else:
+                with _writing_to(output):
+                    write_whole({output / (name + suffix): content for suffix, content in contents.items()})
+                rows.append(row)
+    finally:
+        with _writing_to(output):
             _write_summary(output / "summary.csv", rows)
-    except OSError as error:
-        remedy = "the disk is full; make room" if is_disk_full(error) else f"{error.strerror}; name another folder"
-        raise RunError(f"--output={output} cannot be written: {remedy} and start again.") from error
     for sentence in failures:
         log.warning("%s", sentence)
     done = len(paths) - len(failures)
-    log.info("%d of %d radiographs predicted. %s\nResults: %s", done, len(paths), report.NOTE, output)
+    log.info("%d of %d radiographs predicted. %s\nResults: %s", done, len(paths), command_line.NOTE, output)
     return failures
 
 
@@ -191,10 +202,20 @@ def predict_one(radiograph: Radiograph, model: Model, options: Options) -> tuple
     return findings, report.to_json(findings, shape, radiograph.pixel_spacing_mm, about)
 
 
+@contextlib.contextmanager
+def _writing_to(output: pathlib.Path) -> Iterator[None]:
+    """Turns errors of the file system into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        remedy = "the disk is full; make room" if is_disk_full(error) else f"{error.strerror}; name another folder"
+        raise RunError(f"--output={output} cannot be written: {remedy} and start again.") from error
+
+
 def _predict_file(
-    path: pathlib.Path, name: str, output: pathlib.Path, model: Model, options: Options
-) -> dict[str, Any]:
-    """Predicts a file, writes its report and picture, and returns its row of the summary."""
+    path: pathlib.Path, name: str, model: Model, options: Options
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Predicts a file; returns the contents of its results by what follows its name, and its row of the summary."""
     radiograph = read_radiograph(path)
     findings, values = predict_one(radiograph, model, options)
     values["input"] = str(path)
@@ -204,16 +225,20 @@ def _predict_file(
     if options.masks and findings.erosions is not None:
         contents[files.EROSIONS] = draw.encode_png(findings.erosions)
     contents[files.REPORT] = report.to_text(values).encode()
-    files.write_whole({output / (name + suffix): content for suffix, content in contents.items()})
-    return report.summary_row(name, values)
+    return contents, report.summary_row(name, values)
+
+
+def _describe(error: Exception, path: pathlib.Path) -> str:
+    return str(error) if isinstance(error, ImageError) else f"{path} cannot be predicted: {command_line.explain(error)}"
 
 
 def _write_summary(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
     """Adds the rows to those there are, in the place of those of the same name."""
-    there = report.summary_rows(path.read_text(encoding="utf-8")) if path.exists() else []
+    # A spreadsheet may have saved it since, with a mark in front or in another encoding.
+    there = report.summary_rows(path.read_text(encoding="utf-8-sig", errors="replace")) if path.exists() else []
     merged = {row["name"]: row for row in [*there, *rows]}
     if rows:
-        files.write_whole({path: report.summary_text(list(merged.values())).encode()})
+        write_whole({path: report.summary_text(list(merged.values())).encode()})
 
 
 def _side(found: Found, model: Model, known: str, options: Options) -> tuple[str, str]:

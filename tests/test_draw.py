@@ -51,6 +51,19 @@ def test_a_sheet_shows_the_radiograph_untouched_and_the_findings_beside_it():
     assert (np.ptp(right, axis=-1) > 100).sum() > 5000
 
 
+def test_a_sheet_grows_until_every_note_has_its_place():
+    pixels = np.random.default_rng(0).integers(0, 255, (120, 90), np.uint8)
+    sheets = []
+    for notes in ([], ["A note that is said."], ["A note that is said."] * 40):
+        findings = _findings()
+        report = reports.to_json(findings, (120, 90), 0.5, {**ABOUT, "notes": notes})
+        sheets.append(draw.sheet(pixels, findings, report, "hand"))
+    assert sheets[0].shape == sheets[1].shape and not np.array_equal(sheets[0], sheets[1])
+    assert sheets[2].shape[0] > sheets[0].shape[0] + 200
+    lowest = sheets[2][-80:, -480:-30]
+    assert (lowest.max(axis=-1) > 120).any()  # the last note, where a sheet without it would have ended
+
+
 def test_every_task_may_be_missing():
     pixels = np.random.default_rng(0).integers(0, 255, (120, 90), np.uint8)
     missing = tuple(NotJudged("task", task, "the model was not trained on it") for task in ("bones", "joints"))

@@ -1,9 +1,12 @@
 """The command: files in, report, picture and summary out, with a fake network and once with a real one."""
 
 import csv
+import dataclasses
 import json
 import math
+import os
 import pathlib
+import re
 
 import cv2
 import jax
@@ -14,15 +17,18 @@ from PIL import Image
 
 from ramjax import anatomy, predict
 from ramjax import config as config_lib
+from ramjax.inference import report as reports
+from ramjax.inference.model import load
 from ramjax.io.images import read_radiograph
 from ramjax.io.radiograph import Radiograph
 from ramjax.record import unpack_bones
 from ramjax.training.checkpoints import Checkpoints
+from ramjax.training.errors import RunError
 from ramjax.training.step import init_state
 from tests.inference import fakes
 from tests.io import dicom_files
 
-RADIOGRAPHS = pathlib.Path(__file__).parents[2] / "shared" / "data" / "radiographs"
+RADIOGRAPHS = os.environ.get("RAMJAX_RADIOGRAPHS", "")
 OPTIONS = predict.Options(view="hand")
 
 
@@ -71,6 +77,29 @@ def test_report(film):
     assert {entry["kind"] for entry in report["not_judged"]} == {"bone"}
     assert report["model"] == {"workdir": "fake", "step": 7}
     json.dumps(report, allow_nan=False)
+
+
+def test_the_report_has_the_keys_that_are_documented(film):
+    documented = set()
+    for row in re.findall(r"^\| ([\w.\[\], ]+) \|", reports.__doc__, re.MULTILINE):
+        documented |= set(row.split(", ")) - {"key"}
+    _, report = predict.predict_one(Radiograph(film, pixel_spacing_mm=0.5, notes=("A note.",)), fakes.model(), OPTIONS)
+    assert _keys(report) == documented
+
+
+def _keys(values, prefix: str = "") -> set[str]:
+    """Paths of all keys; a dictionary is named itself only where it may be null instead."""
+    keys = set()
+    for key, value in values.items():
+        entries = value if isinstance(value, list) and value and isinstance(value[0], dict | str) else [value]
+        name = f"{prefix}{key}[]" if entries is value else prefix + key
+        for entry in entries:
+            if not isinstance(entry, dict):
+                keys |= {name} if entry is not None else set()
+            else:
+                nullable = key in ("be", "jsn", "erosions")
+                keys |= _keys(entry, f"{name}.") | ({name} if nullable else set())
+    return keys
 
 
 def test_unknown_spacing_leaves_areas_in_pixels(film):
@@ -153,6 +182,38 @@ def test_folder_goes_on_past_bad_files(tmp_path, film, caplog):
     assert "Secret" not in text and "SECRET" not in text and "1901" not in text
 
 
+@pytest.mark.parametrize("error", [cv2.error("OpenCV(5) error:\n(-215) failed"), MemoryError(), OSError(5, "I/O")])
+def test_folder_goes_on_past_what_nobody_foresaw(tmp_path, film, monkeypatch, caplog, error):
+    for name in ("a.png", "b.png", "c.png"):
+        _write(tmp_path / "in" / name, film)
+    sheet = predict.draw.sheet
+
+    def failing(pixels, findings, values, title):
+        if title == "b":
+            raise error
+        return sheet(pixels, findings, values, title)
+
+    monkeypatch.setattr(predict.draw, "sheet", failing)
+    inputs, output = [tmp_path / "in"], tmp_path / "out"
+    [failure] = predict.predict_all(inputs, output, fakes.model(), OPTIONS)
+    assert "b.png cannot be predicted" in failure and "\n" not in failure and "--debug" in failure
+    assert {path.stem for path in output.glob("*.json")} == {"a", "c"}
+    assert [bool(row["error"]) for row in _rows(output)] == [False, True, False]
+    with pytest.raises(type(error)):
+        predict.predict_all(inputs, output, fakes.model(), predict.Options(view="hand", debug=True))
+
+
+def test_a_summary_saved_by_a_spreadsheet_is_gone_on_with(tmp_path, film):
+    predict.predict_all([_write(tmp_path / "a.png", film)], tmp_path / "out", fakes.model(), OPTIONS)
+    summary = tmp_path / "out" / "summary.csv"
+    summary.write_text(summary.read_text().replace("a.png", "\xe4.png"), encoding="cp1252")
+    predict.predict_all([_write(tmp_path / "b.png", film)], tmp_path / "out", fakes.model(), OPTIONS)
+    assert [row["name"] for row in _rows(tmp_path / "out")] == ["a", "b"]
+    summary.write_text(summary.read_text(), encoding="utf-8-sig")
+    predict.predict_all([_write(tmp_path / "c.png", film)], tmp_path / "out", fakes.model(), OPTIONS)
+    assert [row["name"] for row in _rows(tmp_path / "out")] == ["a", "b", "c"]
+
+
 def test_same_stems_are_all_kept(tmp_path, film):
     left = np.ascontiguousarray(film[:, ::-1])
     _write(tmp_path / "in" / "one" / "hand.png", film)
@@ -223,6 +284,7 @@ def test_help(capsys):
     assert predict.main(["predict", "--help"]) == 0
     shown = capsys.readouterr().out
     assert "--workdir" in shown and "--spacing_mm" in shown and "Research use only" in shown
+    assert "keep names of patients" in shown
 
 
 def test_inputs_from_everywhere():
@@ -249,9 +311,11 @@ def test_no_run_and_no_radiographs(tmp_path, film, run, capsys):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> pathlib.Path:
     """The run directory of a network with random weights."""
-    workdir = tmp_path_factory.mktemp("runs") / "untrained"
+    return _save_run(tmp_path_factory.mktemp("runs") / "untrained", fakes.config())
+
+
+def _save_run(workdir: pathlib.Path, config: config_lib.Config) -> pathlib.Path:
     workdir.mkdir()
-    config = fakes.config()
     (workdir / "config.json").write_text(json.dumps(config_lib.to_dict(config)))
     checkpoints = Checkpoints(workdir / "checkpoints")
     rng = np.random.default_rng(0)
@@ -260,6 +324,41 @@ def run(tmp_path_factory) -> pathlib.Path:
     checkpoints.wait()
     checkpoints.close()
     return workdir
+
+
+@pytest.mark.parametrize("task", ["bones", "erosions", "joints"])
+def test_a_run_of_one_task_answers_that_one(tmp_path, film, task):
+    config = dataclasses.replace(fakes.config(), tasks=(task,))
+    model = load(_save_run(tmp_path / task, config))
+    findings, report = predict.predict_one(Radiograph(film), model, predict.Options(min_confidence=0.0))
+    untrained = {entry["name"] for entry in report["not_judged"] if entry["kind"] == "task"}
+    assert untrained == {"bones", "erosions", "joints", "scores"} - {task}
+    answered = {"bones": bool(findings.bones), "erosions": findings.erosions is not None, "joints": findings.joints}
+    assert answered[task] or task == "bones"  # random weights may show no bone
+    assert not any(answer for name, answer in answered.items() if name != task)
+    assert report["totals"]["be"] is None
+    assert predict.draw.sheet(film, findings, report, title=task).ndim == 3
+
+
+def test_a_run_of_scores_alone_is_refused(tmp_path, film, capsys):
+    workdir = _save_run(tmp_path / "scores", dataclasses.replace(fakes.config(), tasks=("scores",)))
+    with pytest.raises(RunError, match="only scores and cannot find joints"):
+        load(workdir)
+    path = _write(tmp_path / "a.png", film)
+    assert predict.main(["predict", f"--workdir={workdir}", f"--input={path}", f"--output={tmp_path / 'out'}"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("Error: ") and shown.count("\n") == 1 and "include joints" in shown
+
+
+def test_what_nobody_foresaw_is_one_sentence(tmp_path, film, monkeypatch, capsys):
+    path = _write(tmp_path / "a.png", film)
+    monkeypatch.setattr(predict, "load", lambda workdir: {}["two\nlines"])
+    argv = ["predict", f"--workdir={tmp_path}", f"--input={path}", f"--output={tmp_path / 'out'}"]
+    assert predict.main(argv) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("Error: KeyError") and shown.count("\n") == 1
+    with pytest.raises(KeyError):
+        predict.main([*argv, "--debug"])
 
 
 def test_end_to_end_with_a_real_network(tmp_path, film, run, capsys):
@@ -279,9 +378,9 @@ def test_end_to_end_with_a_real_network(tmp_path, film, run, capsys):
     assert cv2.imread(str(output / "hand_overlay.png")) is not None
 
 
-@pytest.mark.skipif(not RADIOGRAPHS.is_dir(), reason="no real radiographs beside the repository")
+@pytest.mark.skipif(not RADIOGRAPHS, reason="RAMJAX_RADIOGRAPHS names no folder of real radiographs")
 def test_real_radiographs_end_to_end(tmp_path, run):
-    inputs = [RADIOGRAPHS / "hand_ra_lowres.jpg", *sorted((RADIOGRAPHS / "ram_w600").glob("0*_L.bmp"))[:2]]
+    inputs = predict.files.find_files([RADIOGRAPHS], tmp_path)[:3]
     argv = ["predict", f"--workdir={run}", f"--output={tmp_path}", *map(str, inputs)]
     assert predict.main(argv) == 0
     assert len(list(tmp_path.glob("*_overlay.png"))) == len(inputs) == len(_rows(tmp_path))

@@ -1,15 +1,14 @@
 """A picture grid of test hands: what was annotated beside what the network sees."""
 
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ramjax import anatomy, draw
+from ramjax import anatomy, draw, files
+from ramjax.command_line import NOTE
 from ramjax.inference.findings import Findings, Grade, JointFinding, Region, from_predictions
-from ramjax.inference.report import NOTE
 from ramjax.inference.search import CONFIDENT
 from ramjax.record import Record
 
@@ -37,14 +36,8 @@ def save_test_grid(
       examples: the same on their canvases, without the batch axis.
       predictions: of the network, without the batch axis.
     """
-    path = pathlib.Path(path)
     pairs = [_pair(*hand) for hand in zip(source_records, examples, predictions, strict=True)]
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(draw.encode_png(_arrange(pairs)))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    files.write_bytes(path, draw.encode_png(_arrange(pairs)))
 
 
 def annotated(example: Mapping[str, np.ndarray]) -> Findings:
@@ -88,7 +81,8 @@ def _pair(record: Record, example: Mapping[str, np.ndarray], predictions: Mappin
     pixels = np.rint(np.clip(np.asarray(example["image"])[..., 0], 0, 1) * 255).astype(np.uint8)
     colours = {site: _agreement(truths.get(site), founds.get(site)) for site in anatomy.SITE_NAMES}
     left = _panel(pixels, truth, dict.fromkeys(anatomy.SITE_NAMES, _UNKNOWN))
-    missed = [joint for site, joint in truths.items() if founds and site not in founds]
+    seeks = "confidence" in predictions  # without a joints task nothing is missed
+    missed = [joint for site, joint in truths.items() if seeks and site not in founds]
     right = _panel(pixels, found, colours, missed)
     pair = np.full((PANEL_HEIGHT + 74, left.shape[1] + right.shape[1] + 6, 3), _GROUND, np.uint8)
     pair[34 : 34 + PANEL_HEIGHT, : left.shape[1]] = left

@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from ramjax import anatomy
+from ramjax import anatomy, command_line
 
 
 class PointsError(ValueError):
@@ -43,10 +43,13 @@ class Comparison:
 
 
 def compare(prediction: dict[str, Any], points: dict[str, Any]) -> Comparison:
-    """Compares a report of `ramjax.predict` with a points file, both decoded."""
-    spacing = points.get("pixel_spacing_mm") or prediction.get("pixel_spacing_mm")
-    placed = {anatomy.canonical_site(name): point for name, point in points["sites_xy"].items()}
-    boxes = {joint["site"]: joint["bbox"] for joint in prediction["joints"]}
+    """Compares a report of `ramjax.predict` with a points file, both decoded.
+
+    Raises:
+      ValueError: a site is unknown, or a point, a box or the spacing is malformed; the message names it.
+    """
+    spacing = _spacing(points) or _spacing(prediction)
+    placed, boxes = _points(points["sites_xy"]), _boxes(prediction["joints"])
     distances = {}
     for site in anatomy.SITE_NAMES:
         if site in placed and site in boxes:
@@ -72,8 +75,8 @@ def main(argv: list[str]) -> int:
     values = flags.FlagValues()
     flags.DEFINE_string("prediction", None, "JSON that ramjax.predict wrote.", flag_values=values)
     flags.DEFINE_string("points", None, "JSON with sites_xy.", flag_values=values)
-    if {"--help", "-help", "-h"} & set(argv[1:]):
-        print(f"{__doc__}\nFlags:\n{values.get_help()}")
+    if command_line.wants_help(argv):
+        print(command_line.help_text(__doc__, values))
         return 0
     try:
         values(argv)
@@ -88,6 +91,39 @@ def main(argv: list[str]) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _points(sites_xy: Any) -> dict[str, list[float]]:
+    if not isinstance(sites_xy, dict):
+        raise PointsError(f"sites_xy is {sites_xy!r}; expected names of joint sites, each with its [x, y].")
+    return {
+        anatomy.canonical_site(name): _numbers(point, f"The point of {name}", ("x", "y"))
+        for name, point in sites_xy.items()
+    }
+
+
+def _boxes(joints: Any) -> dict[str, list[float]]:
+    if not isinstance(joints, list) or not all(isinstance(joint, dict) and "site" in joint for joint in joints):
+        raise PointsError("joints of the prediction is no list of sites; name a report as ramjax.predict wrote it.")
+    sides = ("ymin", "xmin", "ymax", "xmax")
+    return {joint["site"]: _numbers(joint.get("bbox"), f"The bbox of {joint['site']}", sides) for joint in joints}
+
+
+def _numbers(value: Any, what: str, names: tuple[str, ...]) -> list[float]:
+    if not isinstance(value, list) or len(value) != len(names) or not all(map(_is_number, value)):
+        raise PointsError(f"{what} is {value!r}; expected [{', '.join(names)}], numbers in pixels of the radiograph.")
+    return value
+
+
+def _spacing(values: dict[str, Any]) -> float | None:
+    spacing = values.get("pixel_spacing_mm")
+    if spacing is not None and not (_is_number(spacing) and spacing > 0):
+        raise PointsError(f"pixel_spacing_mm is {spacing!r}; expected the side of a pixel in mm, or null.")
+    return spacing
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _read(path: str, key: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Which files to predict, what to call their results, and writing these whole or not at all."""
+"""Which files to predict, and what to call their results."""
 
 import collections
+import itertools
 import json
 import os
 import pathlib
@@ -35,30 +36,14 @@ def choose_names(files: Sequence[pathlib.Path], output: pathlib.Path) -> list[st
     Names differ in more than case. Results in `output` that belong to another file keep theirs.
     """
     stems = collections.Counter(path.stem.casefold() for path in files)
-    names: list[str] = []
+    numbers: dict[str, Iterator[int]] = collections.defaultdict(lambda: itertools.count(2))
+    taken: dict[str, str] = {}
     for path in files:
-        taken = {name.casefold() for name in names}
-        names.append(
-            next(
-                name
-                for name in _possible_names(path, folders=1 if stems[path.stem.casefold()] > 1 else 0)
-                if name.casefold() not in taken and not _belongs_to_another(output / (name + REPORT), path)
-            )
-        )
-    return names
-
-
-def write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
-    """Writes all files beside their places, then renames them; when writing fails, none of them has changed."""
-    beside = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
-    try:
-        for path, content in contents.items():
-            beside[path].write_bytes(content)
-        for path, temporary in beside.items():
-            temporary.replace(path)
-    finally:
-        for temporary in beside.values():
-            temporary.unlink(missing_ok=True)
+        for name in _possible_names(path, folders=1 if stems[path.stem.casefold()] > 1 else 0, numbers=numbers):
+            if name.casefold() not in taken and not _belongs_to_another(output / (name + REPORT), path):
+                taken[name.casefold()] = name
+                break
+    return list(taken.values())
 
 
 def _walk(folder: pathlib.Path, output: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -68,14 +53,13 @@ def _walk(folder: pathlib.Path, output: pathlib.Path) -> Iterator[pathlib.Path]:
             yield path
 
 
-def _possible_names(path: pathlib.Path, folders: int) -> Iterator[str]:
+def _possible_names(path: pathlib.Path, folders: int, numbers: Mapping[str, Iterator[int]]) -> Iterator[str]:
     parents = [part for part in path.resolve().parent.parts if part not in (os.sep, path.anchor)]
     for depth in range(folders, min(len(parents), folders + 3) + 1):
         yield "__".join([*parents[len(parents) - depth :], path.stem])
-    number = 2
-    while True:
-        yield f"{path.stem}_{path.suffix.removeprefix('.') or 'file'}_{number}"
-        number += 1
+    numbered = f"{path.stem}_{path.suffix.removeprefix('.') or 'file'}"
+    for number in numbers[numbered.casefold()]:
+        yield f"{numbered}_{number}"
 
 
 def _belongs_to_another(report: pathlib.Path, path: pathlib.Path) -> bool:

@@ -8,6 +8,7 @@ import jax
 from ramjax.config import Config, MeshConfig
 from ramjax.inference.search import PredictFn
 from ramjax.training import run_dir, sharding
+from ramjax.training.errors import RunError
 from ramjax.training.state import restore_best
 from ramjax.training.step import make_predict_step
 
@@ -33,10 +34,14 @@ def load(workdir: str | pathlib.Path) -> Model:
     """Loads the checkpoint of a run that was best on validation, or the latest, on one device.
 
     Raises:
-      RunError: `workdir` is no run, or holds no whole checkpoint.
+      RunError: `workdir` is no run, holds no whole checkpoint, or has only scores, which need joints to stand at.
     """
     workdir = pathlib.Path(workdir).expanduser()
     config = run_dir.load_config(workdir)
+    if set(config.tasks) == {"scores"}:
+        raise RunError(
+            f"{workdir} has only scores and cannot find joints; predict with a run whose tasks include joints."
+        )
     mesh = sharding.make_mesh(dataclasses.replace(config, mesh=MeshConfig(data=1)))
     state, _ = restore_best(workdir, config, mesh)
     forward = jax.jit(make_predict_step(config))

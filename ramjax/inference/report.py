@@ -1,4 +1,47 @@
-"""Findings as JSON for one radiograph and as a CSV row among many."""
+"""Findings as JSON for one radiograph and as a CSV row among many.
+
+The JSON always has these keys; ``a[].b`` is the key b of each entry of the list a. Pixels are the radiograph's as it
+was read, continuous: pixel i covers [i, i + 1). What was not judged is null or absent from its list, never 0.
+
+| key | meaning |
+|---|---|
+| note | that this is research |
+| input | the file, as it was named |
+| model.workdir | name of the run's folder |
+| model.step | optimiser steps the network has seen |
+| side | ``L`` or ``R``; '' unknown |
+| side_source | ``argument``, ``file``, ``estimated`` or ``unknown`` |
+| view | ``hand`` or ``wrist``; '' unknown |
+| view_source | as `side_source` |
+| certainty | how sure the network is to see a hand or wrist in this placement, 0 to 1; null unknown |
+| certainty_other_side | the same as the other hand; null where that was not tried |
+| placement.canvas | height and width of the network's input |
+| placement.affine | 2 x 3, pixels (x, y, 1) of the radiograph to those of the network's input |
+| placement.mirrored | whether that mirrors it |
+| notes[] | sentences for people: what was decided on the way, and doubts |
+| height, width | of the radiograph in pixels |
+| pixel_spacing_mm | side of a pixel; null unknown |
+| totals.be, totals.jsn | sum of the scores of the sites that were judged; null without any |
+| totals.be_sites, totals.jsn_sites | how many these are, of 16 and 15 |
+| joints[].site | of `anatomy.SITE_NAMES`, each at most once |
+| joints[].bbox | ymin, xmin, ymax, xmax in pixels |
+| joints[].confidence | that the site is there, 0 to 1 |
+| joints[].be | bone erosion; null where the site has no such score or scores were not trained |
+| joints[].be.score | 0 to 5 |
+| joints[].be.probabilities | of the scores 0 to 5 |
+| joints[].jsn | joint space narrowing; null as `be` |
+| joints[].jsn.score | 0 to 4 |
+| joints[].jsn.probabilities | of the scores 0 to 4 |
+| bones[].name | of `anatomy.BONES`, those found |
+| bones[].area_px, bones[].area_mm2 | of its mask; mm2 null without pixel spacing |
+| erosions | null where erosions were not trained |
+| erosions.area_px, erosions.area_mm2 | of all labels together; mm2 null without pixel spacing |
+| erosions.labels[].name | of `anatomy.EROSION_LABELS`, without the background |
+| erosions.labels[].area_px, erosions.labels[].area_mm2 | of this label; mm2 null without pixel spacing |
+| not_judged[].kind | ``task``, ``site`` or ``bone`` |
+| not_judged[].name | of the task, site or bone |
+| not_judged[].reason | why, one clause |
+"""
 
 import csv
 import io
@@ -10,9 +53,8 @@ from typing import Any
 import numpy as np
 
 from ramjax import anatomy
+from ramjax.command_line import NOTE
 from ramjax.inference.findings import Findings, Grade, NotJudged
-
-NOTE = "Research use only. Not a medical device; not for diagnosis."
 
 SUMMARY_COLUMNS: tuple[str, ...] = (
     "name", "input", "error", "side", "side_source", "view", "pixel_spacing_mm", "be_total", "be_sites", "jsn_total",
@@ -23,13 +65,13 @@ SUMMARY_COLUMNS: tuple[str, ...] = (
 
 
 def to_json(findings: Findings, shape: tuple[int, int], spacing: float, about: dict[str, Any]) -> dict[str, Any]:
-    """Returns the report as nested plain values.
+    """Returns the report as nested plain values (see the module for its keys).
 
     Args:
       findings: of one radiograph.
       shape: its (H, W).
       spacing: side of its pixels in mm; NaN unknown, and then every area in mm2 is null.
-      about: what else is known (input, side, view, model), put first.
+      about: the keys ``input`` to ``notes``, put first.
     """
     be, be_sites = findings.total("be")
     jsn, jsn_sites = findings.total("jsn")

@@ -87,6 +87,18 @@ def test_agreement_has_its_colour(error, colour):
     assert pictures._agreement(*joints) == colour
 
 
+@pytest.mark.parametrize("seen", [0.0, 1.0])
+def test_all_sites_are_missed_where_none_is_found(tmp_path, seen):
+    example = _example(_record())
+    predictions = {key: _perfect(example)[key] for key in ("boxes", "confidence")}
+    predictions["confidence"] = predictions["confidence"] * seen
+    pictures.save_test_grid(tmp_path / "grid.png", [_record()], [example], [predictions])
+    panel = cv2.imread(str(tmp_path / "grid.png"))[90 : pictures.PANEL_HEIGHT + 80, :, ::-1]
+    right = panel[:, panel.shape[1] // 2 :].astype(int)
+    red = np.abs(right - pictures._FAR).max(axis=-1) < 40
+    assert red.any() == (seen == 0)
+
+
 @pytest.mark.parametrize(
     "keys", [("bones",), ("erosions",), ("boxes", "confidence"), ("be", "jsn"), ("boxes", "confidence", "be", "jsn")]
 )

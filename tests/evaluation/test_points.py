@@ -47,6 +47,29 @@ def test_bad_points_file(tmp_path, capsys, content, words):
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "name, changes, words",
+    [
+        ("q", {"sites_xy": [1, 2]}, "sites_xy is [1, 2]"),
+        ("q", {"sites_xy": {"MCP-I": [1, 2, 3]}}, "The point of MCP-I is [1, 2, 3]; expected [x, y]"),
+        ("q", {"sites_xy": {"MCP-I": 5}}, "The point of MCP-I is 5"),
+        ("q", {"sites_xy": {"MCP-I": ["a", 2]}}, "The point of MCP-I"),
+        ("q", {"sites_xy": {"elbow": [1, 2]}}, "'elbow'"),
+        ("q", {"pixel_spacing_mm": "0.1"}, "pixel_spacing_mm is '0.1'"),
+        ("p", {"joints": {"MCP-I": 1}}, "joints of the prediction"),
+        ("p", {"joints": [{"site": "MCP-I"}]}, "The bbox of MCP-I is None; expected [ymin, xmin, ymax, xmax]"),
+        ("p", {"joints": [{"site": "MCP-I", "bbox": [1, 2, 3, None]}]}, "The bbox of MCP-I"),
+    ],
+)
+def test_malformed_values_are_one_sentence(tmp_path, capsys, name, changes, words):
+    for file, values in (("p", PREDICTION), ("q", PLACED)):
+        values = {**values, **changes} if file == name else values
+        (tmp_path / f"{file}.json").write_text(json.dumps(values))
+    assert points.main(["points", f"--prediction={tmp_path / 'p.json'}", f"--points={tmp_path / 'q.json'}"]) == 1
+    shown = capsys.readouterr().err
+    assert words in shown and shown.count("\n") == 1
+
+
 def test_usage(capsys):
     assert points.main(["points", "--prediction=x"]) == 2
     assert "both needed" in capsys.readouterr().err

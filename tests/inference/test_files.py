@@ -1,9 +1,8 @@
-"""What is predicted, what the results are called, and files that are whole or absent."""
+"""What is predicted, and what the results are called."""
 
 import json
 import pathlib
-
-import pytest
+import sys
 
 from ramjax.inference import files
 
@@ -53,19 +52,18 @@ def test_results_of_another_file_are_left_alone(tmp_path):
     assert files.choose_names([one], output) == ["a__hand"]
 
 
-def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
-    old, new = tmp_path / "old.json", tmp_path / "new.png"
-    old.write_bytes(b"before")
-    write = pathlib.Path.write_bytes
+def test_naming_takes_steps_in_proportion_to_the_files(tmp_path):
+    """Ten times the files of one name, in folders of one name, take ten times the calls."""
 
-    def full(path, content):
-        if "new" in path.name:
-            raise OSError(28, "No space left on device")
-        return write(path, content)
+    def calls(count: int) -> int:
+        paths = [tmp_path / str(i) / "a" / "b" / "c" / "d" / "hand.png" for i in range(count)]
+        made = []
+        sys.setprofile(lambda frame, event, argument: made.append(event) if event in ("call", "c_call") else None)
+        try:
+            names = files.choose_names(paths, tmp_path / "out")
+        finally:
+            sys.setprofile(None)
+        assert len({name.casefold() for name in names}) == count
+        return len(made)
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr(pathlib.Path, "write_bytes", full)
-        files.write_whole({old: b"after", new: b"after"})
-    assert old.read_bytes() == b"before" and [path.name for path in tmp_path.iterdir()] == ["old.json"]
-    files.write_whole({old: b"after", new: b"after"})
-    assert old.read_bytes() == new.read_bytes() == b"after"
+    assert calls(300) < 13 * calls(30)

@@ -1,5 +1,6 @@
 """PNG, BMP, JPEG and TIFF files of every kind, and everything that is none of them."""
 
+import os
 import pathlib
 
 import cv2
@@ -10,7 +11,7 @@ from PIL import Image
 from ramjax.io.images import ImageError, is_candidate, read_radiograph
 from tests.io import dicom_files
 
-RADIOGRAPHS = pathlib.Path(__file__).parents[3] / "shared" / "data" / "radiographs"
+RADIOGRAPHS = os.environ.get("RAMJAX_RADIOGRAPHS", "")
 
 
 @pytest.fixture
@@ -152,10 +153,10 @@ def test_candidates_of_a_folder(tmp_path, grey):
     assert found == ["1.2.840.1", "IM0001", "a.PNG", "b.jpeg"]
 
 
-@pytest.mark.skipif(not RADIOGRAPHS.is_dir(), reason="no real radiographs beside the repository")
+@pytest.mark.skipif(not RADIOGRAPHS, reason="RAMJAX_RADIOGRAPHS names no folder of real radiographs")
 def test_real_radiographs():
-    files = [path for path in sorted(RADIOGRAPHS.rglob("*")) if path.is_file() and is_candidate(path)]
-    assert len(files) == 28
+    files = [path for path in sorted(pathlib.Path(RADIOGRAPHS).rglob("*")) if path.is_file() and is_candidate(path)]
+    assert files
     for path in files:
         radiograph = read_radiograph(path)
         assert radiograph.pixels.ndim == 2 and 30 < radiograph.pixels.mean() < 220, path
