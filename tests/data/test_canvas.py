@@ -211,3 +211,25 @@ def test_shapes_and_dtypes_are_the_contract():
 def test_augmenting_needs_randomness():
     with pytest.raises(ValueError, match="pass rng"):
         canvas.to_canvas(handmade.make_record(), handmade.make_canvas(), handmade.make_augment())
+
+
+@pytest.mark.parametrize(
+    ("box", "present", "known"),
+    [
+        ((20, 20, 40, 40), True, True),  # whole on the canvas, which shows rows and columns 0 to 60
+        ((50, 20, 70, 40), False, False),  # cut by its border
+        ((80, 20, 100, 40), False, True),  # beyond it
+    ],
+)
+def test_a_joint_that_the_border_cuts_is_unknown_and_one_beyond_it_absent(box, present, known):
+    record = handmade.rectangle_record(box, height=160, width=60)
+    config = handmade.make_canvas(60, 60, "scale", 1.0)
+    placement = canvas.place(record, config)
+    to_top = geometry.translate(0, -geometry.apply(placement.affine, np.zeros(2))[1])
+    example = canvas.render(record, placement.then(to_top), config)
+    assert (example["present"][SITE], example["joints_known"][SITE]) == (present, known)
+    assert example["joints_known"][np.arange(anatomy.NUM_SITES) != SITE].all()
+
+
+def test_nothing_is_known_of_joints_that_were_not_annotated():
+    assert not canvas.to_canvas(handmade.make_record(has_joints=False), handmade.make_canvas())["joints_known"].any()
