@@ -26,10 +26,10 @@ _ASPECT, _CAPTION, _GAP = 2.0, 22, 8
 
 
 def contact_sheet(panels: Sequence[tuple[np.ndarray, str]]) -> np.ndarray:
-    """Returns panels (uint8 (h, w), caption) side by side in rows, uint8 (rows, columns), all as high as the second's
-    picture or, alone, the first's.
+    """Returns panels (uint8 (h, w), caption) side by side in rows, uint8 (rows, columns), all as high as the last
+    one's picture.
     """
-    height = panels[min(1, len(panels) - 1)][0].shape[0]
+    height = panels[-1][0].shape[0]
     pictures = [Image.fromarray(image) for image, _ in panels]
     pictures = [
         picture.resize((max(round(picture.width * height / picture.height), 1), height)) for picture in pictures

@@ -128,7 +128,7 @@ def _extend(
         cos, sin = np.cos(np.deg2rad(flexion)), np.sin(np.deg2rad(flexion))
         seen = float(np.hypot(lengths[kind] * cos, thick * sin))
         base, waist, head = widths[kind]
-        round_end = waist + _end_on(flexion) * (0.85 * base - waist)  # its ends cover a shaft seen end-on
+        round_end = waist + _end_on(flexion) * (0.97 * base - waist)  # its ends cover a shaft seen end-on
         make = bones.distal_phalanx if kind == "DP" else bones.phalanx
         bone = make(f"{kind}{digit}", origin, angle, seen, (base, round_end, max(head, round_end)), rng)
         path = float(min(1.0 / max(cos, 1e-3), lengths[kind] / thick, _LONGEST_PATH))

@@ -101,7 +101,7 @@ class PuzzleWarp:
         return warped
 
 
-def _jitter(rng: np.random.Generator, points: list[tuple[float, float]], width: float) -> np.ndarray:
+def _jitter(rng: np.random.Generator, points: list[tuple[float, float]] | np.ndarray, width: float) -> np.ndarray:
     """Varies each control point by about half a per cent of the bone's width."""
     return np.array(points) + rng.normal(0.0, 0.006 * width, (len(points), 2))
 
@@ -171,6 +171,17 @@ def thumb_metacarpal(origin: np.ndarray, angle: float, length: float, widths: tu
     return Bone("MC1", outline, outline, "long", origin, angle, length, widths, 0.9 * head, metacarpal_radius(head))
 
 
+def _rounded(points: list[tuple[float, float]], length: float, half: float) -> np.ndarray:
+    """Returns control points (n, 2), drawn onto an oval where the bone, seen end-on, is hardly longer than its base is
+    broad.
+    """
+    drawn, middle = np.array(points), np.array((0.0, 0.5 * length))
+    share = float(np.clip((2.2 * half - length) / (0.6 * half), 0.0, 1.0))
+    phase = np.arctan2(*(drawn - middle).T)
+    oval = middle + np.stack((half * np.sin(phase), 0.5 * length * np.cos(phase)), axis=1)
+    return (1.0 - share) * drawn + share * oval
+
+
 def phalanx(
     name: str, origin: np.ndarray, angle: float, length: float, widths: tuple, rng: np.random.Generator
 ) -> Bone:
@@ -203,7 +214,7 @@ def phalanx(
         (0.86 * h, length - 0.16 * tall),
     ]  # fmt: skip
     top = [(0.5 * h, length), (0.0, length - 1.6 * notch), (-0.5 * h, length)]
-    local = [*foot, *side, *top, *_mirror(side), *_mirror(foot[1:])]
+    local = _rounded([*foot, *side, *top, *_mirror(side), *_mirror(foot[1:])], length, b)
     outline = curves.closed_spline(curves.place(_jitter(rng, local, head), origin, angle))
     return Bone(name, outline, outline, "long", origin, angle, length, widths, 0.85 * head, condyle_radius(head))
 

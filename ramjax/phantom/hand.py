@@ -229,16 +229,16 @@ def _image(
 ) -> np.ndarray:
     """Returns the radiograph uint8 (H, W)."""
     key = (case.patient, case.visit, case.side)
-    grid = _beam_grid(picture)
+    grid, lost = _beam_grid(picture), _wrist_loss(disease)
     texture_rng, exposure_rng, rng = (stream(config, purpose, *key) for purpose in ("texture", "exposure", "artefacts"))
     exposure = detector.sample_exposure(exposure_rng)
     attenuation = xray.bone_attenuation(body.bones, placed, patient, disease, grid, texture_rng)
-    attenuation += xray.details(body.bones, disease, body.size, grid, texture_rng)
+    attenuation += xray.details(body.bones, lost, body.size, grid, texture_rng)
     thickness, silhouette = (cv2.resize(part, grid.shape[::-1], interpolation=cv2.INTER_LINEAR) for part in flesh)
     thickness *= soft_tissue.skin(silhouette)
     thickness *= np.float32(xray.MU_SOFT)
     attenuation += thickness
-    xray.cloud(attenuation, body.bones, _wrist_loss(disease), grid, texture_rng)
+    xray.cloud(attenuation, body.bones, lost, grid, texture_rng)
     xray.fuse(attenuation, *_ankylosed(body, disease), grid)
     metal = artefacts.metal(body, grid, case.side, rng)
     if metal is not None:

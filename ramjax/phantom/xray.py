@@ -261,17 +261,19 @@ def cloud(attenuation: np.ndarray, bones: tuple[Bone, ...], lost: float, grid: G
     step = 0.5 / grid.mm
     small = texture.cut(texture.clouds(), (int(mask.shape[0] / step) + 2, int(mask.shape[1] / step) + 2), rng)
     uneven = cv2.resize(small, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    weight *= np.clip(np.float32(lost) * (0.55 + 0.35 * uneven), 0.0, 0.85)
     part = attenuation[y0:y1, x0:x1]
-    part += weight * (np.float32(1.12) * cv2.GaussianBlur(part, (0, 0), 1.2 / grid.mm) - part)
+    # Gaps and seams fill up; plates seen edge-on stay.
+    filled = np.maximum(np.float32(1.05) * cv2.GaussianBlur(part, (0, 0), 0.9 / grid.mm), part)
+    part += weight * np.clip(np.float32(lost) * (0.7 + 0.4 * uneven), 0.0, 0.9) * (filled - part)
+    part *= 1.0 + weight * np.float32(lost) * np.clip(0.03 + 0.16 * uneven, -0.25, 0.35)
 
 
-def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, rng: np.random.Generator) -> np.ndarray:
+def details(bones: tuple[Bone, ...], lost: float, size: float, grid: Grid, rng: np.random.Generator) -> np.ndarray:
     """Returns the attenuation of plates seen edge-on that no outline shows, float32 (rows, columns).
 
     The floor of the proximal phalanges' sockets, the hook of the hamate (a ring), the tubercle of the scaphoid (a
     ring), the ridge of the radius behind its joint surface, rims of the metacarpals' bases, and growth-plate
-    scars at their heads.
+    scars at their heads. `lost` as in `cloud`.
     """
     canvas = np.zeros(grid.shape, np.uint8)
     by_name = {bone.name: bone for bone in bones}
@@ -320,9 +322,12 @@ def details(bones: tuple[Bone, ...], disease: Disease, size: float, grid: Grid, 
         )
     for bone in bones:
         # A carpal bone's dorsal and palmar rims lie on two contours; the inner one is seen as a second, fainter line.
-        if bone.kind == "carpal" and bone.length > 9.0 * size:
+        # Diseased bones tilt and grow spurs: more such lines, further in.
+        lines = 1 + round(4.0 * lost) if bone.kind == "carpal" and bone.length > 9.0 * size else 0
+        for _ in range(lines):
             start, span = rng.integers(len(bone.body)), int(len(bone.body) * rng.uniform(0.3, 0.8))
-            inner = bone.origin + (bone.body - bone.origin) * rng.uniform(0.8, 0.92, 2) + rng.normal(0.0, 0.5, 2) * size
+            inner = bone.origin + (bone.body - bone.origin) * rng.uniform(0.8 - 0.5 * lost, 0.92, 2)
+            inner += rng.normal(0.0, 0.5 + 1.5 * lost, 2) * size
             draw(np.roll(inner, -start, axis=0)[:span], rng.uniform(0.15, 0.55), 0.45)
     radius = by_name["Radius"].body
     top = radius[radius[:, 1] < radius[:, 1].min() + 0.62 * by_name["Radius"].widths[0]]

@@ -1,5 +1,7 @@
 """Bones stand where anatomy puts them, and joint spaces are as wide as said."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -154,3 +156,31 @@ def test_lesions_go_as_deep_as_their_grade_says(bodies):
             graded[lesion.plan.grade].append(lesion.depth)
             assert lesion.depth <= 18.0 * body.size * (0.24, 0.48, 0.72)[lesion.plan.grade - 1] + 1e-6
     assert all(len(found) > 3 for found in graded.values())
+
+
+def test_contracted_fingers_are_short_bright_and_slide_over_the_bone_before(bodies):
+    patient, disease, pose, _ = bodies[0]
+    straight, bent = np.zeros((3, 5)), np.zeros((3, 5))
+    bent[1, 2] = 86.0
+    flat, contracted = (
+        build(patient, disease, dataclasses.replace(pose, flexion=flexion), np.random.default_rng(0))
+        for flexion in (straight, bent)
+    )
+    site = anatomy.SITE_INDEX["PIP-M"]
+    assert list(np.flatnonzero(contracted.hidden)) == [site] and not flat.hidden.any()
+    assert contracted.bone("MP3").length < 0.5 * flat.bone("MP3").length
+    assert contracted.bone("MP3").path > 2.0 > 1.1 > flat.bone("MP3").path
+    head = contracted.bone("PP3").outline.astype(np.float32)
+    covered = [cv2.pointPolygonTest(head, tuple(point), False) > 0 for point in contracted.bone("MP3").outline.tolist()]
+    assert np.mean(covered) > 0.2
+    for name in ("PP2", "PP3", "MP4"):
+        assert contracted.bone(name).length == pytest.approx(flat.bone(name).length)
+
+
+def test_only_severe_hands_have_contractures():
+    def bending(severity):
+        poses = (sample_pose(np.random.default_rng(seed), 0.0, severity) for seed in range(200))
+        return np.array([pose.flexion.max() for pose in poses])
+
+    assert bending(0.0).max() <= 42.0 and bending(0.5).max() <= 42.0
+    assert 0.1 < (bending(1.5) > 50.0).mean() < 0.6 and bending(1.5).max() <= 88.0

@@ -110,3 +110,24 @@ def test_texture_tiles_repeat_seamlessly_and_are_normalised():
     assert seam < 1.3 * np.abs(np.diff(net, axis=0)).mean()
     piece = texture.cut(net, (900, 700), np.random.default_rng(0))
     np.testing.assert_array_equal(piece[:260], piece[640:900])
+
+
+def test_a_diseased_carpus_clouds_over_and_nothing_else_changes(eroded):
+    _, _, body, _, grid = eroded
+    field = np.zeros(grid.shape, np.float32)
+    carpals = np.zeros(grid.shape, np.uint8)
+    for bone in body.bones:
+        if bone.kind == "carpal" and bone.name != "Sesamoid":
+            pixels = grid.pixels(bone.outline)
+            y0, y1, x0, x1 = box = grid.box(pixels)
+            carpals[y0:y1, x0:x1] |= xray.fill(pixels, box)
+    field[:, ::2] = 1.0  # narrow gaps everywhere
+    healthy, diseased = field.copy(), field.copy()
+    xray.cloud(healthy, body.bones, 0.0, grid, np.random.default_rng(0))
+    xray.cloud(diseased, body.bones, 0.7, grid, np.random.default_rng(0))
+    np.testing.assert_array_equal(healthy, field)
+    inside = carpals > 0
+    far = cv2.dilate(carpals, np.ones((3, 3), np.uint8), iterations=int(8.0 / grid.mm)) == 0
+    np.testing.assert_allclose(diseased[far], field[far], atol=1e-4)
+    assert diseased[inside & (field == 0)].mean() > 0.15
+    assert diseased[inside].std() < 0.9 * field[inside].std()
