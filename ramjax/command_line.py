@@ -19,8 +19,10 @@ def wants_help(argv: list[str]) -> bool:
 
 
 def help_text(about: str, values: flags.FlagValues) -> str:
-    """What --help prints: a module's docstring and its flags."""
-    return f"{about.strip()}\n\nFlags:\n{values.get_help()}"
+    """What --help prints: a module's docstring and its flags, without absl's own and the modules they are from."""
+    groups = [values.module_help(name) for name in values.flags_by_module_dict() if name != flags.__name__]
+    listed = "\n".join(group.partition(":\n")[2] for group in groups)
+    return f"{about.strip()}\n\nFlags:\n{listed}"
 
 
 def keep_compiled_programs() -> None:

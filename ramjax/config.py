@@ -1,10 +1,11 @@
 """Typed configuration: a ConfigDict in, frozen dataclasses out; nothing below `main` sees a ConfigDict.
 
-No field has a default: an experiment file states every key, so that a typo or an omission is an error that names its path.
+No field has a default: an experiment file states every key, so that a typo or an omission is an error that names its
+path.
 """
 
 import dataclasses
-import types
+import math
 import typing
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ TASKS: tuple[str, ...] = ("bones", "erosions", "joints", "scores")
 
 
 class ConfigError(ValueError):
-    """A key that is unknown, missing or of the wrong type, or values that contradict each other."""
+    """A key that is unknown, missing, of the wrong type or out of range, or values that contradict each other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,8 @@ class CanvasConfig:
     Attributes:
       height, width: canvas size in pixels; multiples of the network's largest stride.
       sizing: ``fit`` scales the whole image to fit, ``scale`` multiplies the image by `scale`, ``spacing`` resamples to
-        `mm_per_pixel` where the record's spacing is known and fits where it is not. What is larger than the canvas is cropped.
+        `mm_per_pixel` where the record's spacing is known and fits where it is not. What is larger than the canvas is
+        cropped.
       scale: factor for ``scale``; ignored otherwise.
       mm_per_pixel: spacing for ``spacing``; ignored otherwise.
       mirror_left: mirror left hands so that every hand looks like a right one.
@@ -38,7 +40,7 @@ class CanvasConfig:
     mirror_left: bool
 
     def __post_init__(self):
-        _positive(self, "height", "width", "scale", "mm_per_pixel")
+        _check(self, "height", "width", "scale", "mm_per_pixel", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +77,9 @@ class AugmentConfig:
     erase: float
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            limit = 1.0 if field.name in ("wrist_crop", "mirror", "erase") else float("inf")
-            if not 0 <= value <= limit:
-                raise ConfigError(f"augment.{field.name} is {value}; it must lie in 0..{limit}.")
+        _check(self, "wrist_crop", "mirror", "erase", "shift", "brightness", least=0, most=1)
+        _check(self, "rotation", "scale", "contrast", "gamma", "noise", "blur", least=0)
+        _check(self, "stretch", least=0, most=0.9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,8 @@ class DataConfig:
     augment: AugmentConfig
 
     def __post_init__(self):
-        _positive(self, "batch_size", "eval_batch_size", "prefetch")
+        _check(self, "batch_size", "eval_batch_size", "prefetch", above=0)
+        _check(self, "workers", least=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +121,8 @@ class ModelConfig:
 
     Attributes:
       stem_stride: 1, 2 or 4: the stride of the first pyramid level.
-      widths: channels of the pyramid levels, finest first; each level halves the resolution of the one before.
+      widths: channels of the pyramid levels, two or more, finest first; each level halves the resolution of the one
+        before. Every width of the network is a multiple of 8, or so small that it is one group of channels.
       blocks: residual blocks of each level.
       decoder_width: channels of the dense features, at the stride of the first level.
       dtype: of activations; parameters are float32.
@@ -134,9 +136,16 @@ class ModelConfig:
 
     def __post_init__(self):
         if self.stem_stride not in (1, 2, 4):
-            raise ConfigError(f"model.stem_stride is {self.stem_stride}; use 1, 2 or 4.")
-        if not self.widths or len(self.widths) != len(self.blocks):
-            raise ConfigError(f"model.widths {self.widths} and model.blocks {self.blocks} must be equally long, not empty.")
+            raise ConfigError(f"stem_stride is {self.stem_stride}; use 1, 2 or 4.")
+        if len(self.widths) < 2:
+            raise ConfigError(f"widths is {self.widths}; the pyramid needs two levels or more.")
+        if len(self.widths) != len(self.blocks):
+            raise ConfigError(f"blocks is {self.blocks}; it must be as long as widths, which is {self.widths}.")
+        for level, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True)):
+            _check_width(f"widths[{level}]", width, below=16)
+            if blocks < 0:
+                raise ConfigError(f"blocks[{level}] is {blocks}; it must be 0 or above.")
+        _check_width("decoder_width", self.decoder_width, below=16)
 
     @property
     def max_stride(self) -> int:
@@ -149,6 +158,9 @@ class BonesConfig:
     """Bone instances: 30 sigmoids. `weight` multiplies the loss."""
 
     weight: float
+
+    def __post_init__(self):
+        _check(self, "weight", least=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +177,9 @@ class ErosionsConfig:
     variant: Literal["labels", "svdh90"]
     positive_weight: float
 
+    def __post_init__(self):
+        _check(self, "weight", "positive_weight", least=0)
+
 
 @dataclasses.dataclass(frozen=True)
 class JointsConfig:
@@ -177,6 +192,10 @@ class JointsConfig:
 
     weight: float
     sigma: float
+
+    def __post_init__(self):
+        _check(self, "weight", least=0)
+        _check(self, "sigma", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +220,14 @@ class ScoresConfig:
     width: int
     positive_weight: float
 
+    def __post_init__(self):
+        _check(self, "weight", "positive_weight", least=0)
+        _check(self, "roi_size", "roi_margin", above=0)
+        if self.roi_size % 4:
+            raise ConfigError(f"roi_size is {self.roi_size}; it must be a multiple of 4.")
+        _check(self, "jitter", least=0, most=1)
+        _check_width("width", self.width, below=8)
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
@@ -223,9 +250,11 @@ class OptimizerConfig:
     ema_decay: float
 
     def __post_init__(self):
-        _positive(self, "learning_rate", "clip_norm")
-        if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"optimizer.ema_decay is {self.ema_decay}; it must lie in [0, 1).")
+        _check(self, "learning_rate", "clip_norm", above=0)
+        _check(self, "warmup_steps", "weight_decay", least=0)
+        _check(self, "final_fraction", "ema_decay", least=0, most=1)
+        if self.ema_decay == 1:
+            raise ConfigError("ema_decay is 1.0, which never takes a parameter in; it must be below 1.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,6 +262,10 @@ class MeshConfig:
     """Devices along each mesh axis; -1 takes all that are left."""
 
     data: int
+
+    def __post_init__(self):
+        if self.data != -1:
+            _check(self, "data", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,7 +285,7 @@ class TrainConfig:
     keep_checkpoints: int
 
     def __post_init__(self):
-        _positive(self, "steps", "log_every", "eval_every", "checkpoint_every", "keep_checkpoints")
+        _check(self, "steps", "log_every", "eval_every", "checkpoint_every", "keep_checkpoints", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,6 +305,7 @@ class Config:
     train: TrainConfig
 
     def __post_init__(self):
+        _check(self, "seed", least=0)
         unknown = [task for task in self.tasks if task not in TASKS]
         if unknown or not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ConfigError(f"tasks is {self.tasks}; name one or more of {', '.join(TASKS)}, each once.")
@@ -280,11 +314,13 @@ class Config:
             size = getattr(canvas, side)
             if size % stride:
                 nearest = max(stride, round(size / stride) * stride)
-                raise ConfigError(f"data.canvas.{side} is {size}; the network needs a multiple of {stride}, such as {nearest}.")
+                raise ConfigError(
+                    f"data.canvas.{side} is {size}; the network needs a multiple of {stride}, such as {nearest}."
+                )
 
 
 def from_config_dict(config: ml_collections.ConfigDict) -> Config:
-    """Converts an experiment's ConfigDict; raises ConfigError naming the path of an unknown, missing or mistyped key."""
+    """Converts an experiment's ConfigDict; raises ConfigError naming the key that is unknown, missing or wrong."""
     return from_dict(config.to_dict())
 
 
@@ -300,7 +336,7 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 def _build(cls: type, values: Any, path: str) -> Any:
     if not isinstance(values, dict):
-        raise ConfigError(f"config.{path} is {values!r}; a group of keys is needed: {', '.join(_names(cls))}.")
+        raise ConfigError(f"{path or 'config'} is {values!r}; a group of keys is needed: {', '.join(_names(cls))}.")
     prefix = f"{path}." if path else ""
     for key in values:
         if key not in _names(cls):
@@ -309,7 +345,11 @@ def _build(cls: type, values: Any, path: str) -> Any:
     missing = [name for name in _names(cls) if name not in values]
     if missing:
         raise ConfigError(f"Missing config key {prefix}{missing[0]}; an experiment states every key.")
-    return cls(**{name: _convert(hints[name], values[name], prefix + name) for name in _names(cls)})
+    converted = {name: _convert(hints[name], values[name], prefix + name) for name in _names(cls)}
+    try:
+        return cls(**converted)
+    except ConfigError as error:  # of a range: a group knows the names of its keys, not where it stands
+        raise ConfigError(prefix + str(error)) from None
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
@@ -319,26 +359,33 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if origin is Literal:
         if value in args:
             return value
-        raise ConfigError(f"config.{path} is {value!r}; use one of {', '.join(map(repr, args))}.")
+        raise ConfigError(f"{path} is {value!r}; use one of {', '.join(map(repr, args))}.")
     if origin is tuple and isinstance(value, (tuple, list)):
         return tuple(_convert(args[0], item, f"{path}[{i}]") for i, item in enumerate(value))
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        return _convert(next(arg for arg in args if arg is not type(None)), value, path)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     expected = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-    raise ConfigError(f"config.{path} is {value!r} ({type(value).__name__}); it must be {expected}.")
+    raise ConfigError(f"{path} is {value!r} ({type(value).__name__}); it must be {expected}.")
 
 
 def _names(cls: type) -> list[str]:
     return [field.name for field in dataclasses.fields(cls)]
 
 
-def _positive(config: Any, *names: str) -> None:
+def _check(group: Any, *names: str, least: float = -math.inf, above: float = -math.inf, most: float = math.inf) -> None:
+    """Raises ConfigError for the first named number that is not finite or not in its range."""
     for name in names:
-        if not getattr(config, name) > 0:
-            raise ConfigError(f"{name} is {getattr(config, name)}; it must be above 0.")
+        value = getattr(group, name)
+        if math.isfinite(value) and least <= value <= most and value > above:
+            continue
+        low = f"{least:g} or above" if above == -math.inf else f"above {above:g}"
+        wanted = f"finite and {low}" if most == math.inf else f"in {least:g}..{most:g}"
+        raise ConfigError(f"{name} is {value}; it must be {wanted}.")
+
+
+def _check_width(name: str, width: int, below: int) -> None:
+    """Raises ConfigError for a number of channels that group normalisation cannot divide into groups of 8."""
+    if width < 1 or (width >= below and width % 8):
+        raise ConfigError(f"{name} is {width}; it must be a multiple of 8, or 1 to {below - 1}.")

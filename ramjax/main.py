@@ -3,23 +3,23 @@
     python -m ramjax.main --config=experiments/multitask.py --workdir=runs/multitask
 
 Starting the same command again goes on where an interrupted run stopped. Any key of the config can be set on the
-command line: --config.train.steps=100. With --mode=eval, --config may be left out: the run directory knows it.
+command line: --config.train.steps=100. A run goes on with the config it began with; only data.data_dir, data.workers,
+data.prefetch, mesh.data, train.log_every and train.keep_checkpoints may change, as on another machine. With
+--mode=eval, --config may be left out: the run directory knows it; to set one of those keys, state --config too.
 
 Exit codes: 0 done, 1 an error that the last line names, 2 wrong usage, 75 told to stop (SIGTERM, Ctrl-C) with
-everything saved: a scheduler may start the same command again.
+everything saved: a scheduler may start the same command again; 130 stopped at once by a second Ctrl-C.
 """
 
 import logging
-import os
 import pathlib
-import re
 import sys
 
 from absl import flags
 from ml_collections import config_flags
 
+from ramjax import command_line
 from ramjax import config as config_lib
-from ramjax.training.errors import RunError, is_disk_full
 from ramjax.training.preemption import REQUEUE_EXIT_CODE, Preempted, Preemption
 
 log = logging.getLogger("ramjax.main")
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     try:
         values = parse(argv)
     except Exception as error:  # a config file is Python and may fail in any way
-        print(f"Usage error: {_sentence(error)} See python -m ramjax.main --help.", file=sys.stderr)
+        print(f"Usage error: {command_line.sentence(error)} See python -m ramjax.main --help.", file=sys.stderr)
         return 2
     if values is None:
         return 0
@@ -44,9 +44,12 @@ def main(argv: list[str]) -> int:
     except Preempted:
         print("Stopped; start the same command again to go on.", file=sys.stderr)
         return REQUEUE_EXIT_CODE
+    except KeyboardInterrupt:
+        print("Stopped at once; the same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
     except Exception as error:
         logging.disable()  # what the threads of other packages say in their last breath would bury the sentence
-        print(f"Error: {_explain(error)}", file=sys.stderr)
+        print(f"Error: {command_line.explain(error)}", file=sys.stderr)
         if values.debug:
             raise
         return 1
@@ -65,8 +68,8 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
     flags.DEFINE_enum("mode", "train_and_eval", modes, "What to do.", flag_values=values)
     flags.DEFINE_bool("distributed", False, "Join the other processes of a multi-host run first.", flag_values=values)
     flags.DEFINE_bool("debug", False, "Show the traceback of an error.", flag_values=values)
-    if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(argv[1:]):
-        print(f"{__doc__}\nFlags:\n{values.main_module_help() or values.get_help()}")
+    if command_line.wants_help(argv):
+        print(command_line.help_text(__doc__, values))
         return None
     extra = values(argv)[1:]
     if extra:
@@ -81,12 +84,9 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
 
 
 def _run(values: flags.FlagValues, preemption: Preemption) -> None:
-    import jax  # after the flags: a wrong one should not take seconds to say
+    from ramjax.training import loop, run_dir  # after the flags: a wrong one should not take seconds to say
 
-    from ramjax.training import loop, run_dir
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/ramjax/jax").expanduser()))
+    command_line.keep_compiled_programs()
     workdir = pathlib.Path(values.workdir).expanduser()
     if values.config is None:
         config = run_dir.load_config(workdir)
@@ -101,27 +101,6 @@ def _run(values: flags.FlagValues, preemption: Preemption) -> None:
         except Exception:
             log.debug("Ended by an error.", exc_info=True)
             raise
-
-
-def _explain(error: Exception) -> str:
-    if isinstance(error, config_lib.ConfigError | RunError):
-        return str(error)
-    if is_disk_full(error):
-        return "The disk is full; make room and start the same command again."
-    if isinstance(error, PermissionError):
-        return f"{error.filename} cannot be written or read: permission denied; name another --workdir."
-    return f"{type(error).__name__}: {_sentence(error)} --debug shows where."
-
-
-def _sentence(error: BaseException) -> str:
-    """The error's message on one line, with a full stop."""
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    if "Traceback (most recent call last)" in text:  # ml_collections quotes the traceback of a config file
-        text = text.strip().splitlines()[-1]
-    if known := re.search(r'Did you mean "(.*?)" instead of "(.*?)"', text):
-        text = f"unknown config key {known[2]!r}, did you mean {known[1]!r}?"
-    text = " ".join(text.split()) or type(error).__name__
-    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 if __name__ == "__main__":

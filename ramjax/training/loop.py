@@ -66,6 +66,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     # 1. Data. Opening the training split prepares the data set where it is not there yet.
     train_source = _open(config, config.data.train_split)
     validation_source = _open(config, config.data.validation_split)
+    _open(config, config.data.test_split)  # a mistake in its name should not show only after the training
     fingerprints = {
         "train": pipeline.fingerprint(config.data, train_source),
         "validation": pipeline.fingerprint(config.data, validation_source),
@@ -73,6 +74,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
 
     # 2. State: abstract first, so that a run that goes on never initialises.
     abstract = abstract_state(config, mesh)
+    run_dir.claim(workdir, config)
     run_dir.write_about(workdir, abstract.params, fingerprints)
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints)
     state = checkpoints.restore_latest(abstract)
@@ -117,7 +119,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         try:
             if _due(start, config.train.eval_every, steps) and not writer.has(start, "validation/"):
                 validate()
-            batches = _make_train_batches(config, train_source, start)
+            batches = _until_stopped(_make_train_batches(config, train_source, start), preemption)
             for batch in progress.timed(_prefetch_to_device(batches, mesh)):
                 preemption.check()
                 if train_step is None:
@@ -125,6 +127,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
                     train_step = _compile(config, state, batch, mesh)
                     progress.pause(time.perf_counter() - began)
                 state, metrics = train_step(state, batch)
+                progress.watch(metrics)
                 done += 1
                 # The metrics of the step before: the devices compute this one meanwhile, and the queue stays short.
                 _finish_step(config, pending, writer, progress)
@@ -140,15 +143,12 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
                     progress.pause(time.perf_counter() - began)
                 if evaluate_now:
                     validate()
-        except (Preempted, Exception) as error:
-            # Ctrl-C reaches data workers too, and their end looks like a failure of reading.
-            if not (isinstance(error, Preempted) or preemption.requested):
-                raise
+        except Preempted:
             _finish_step(config, pending, writer, progress)
             checkpoints.save_latest(done, state)
             checkpoints.wait()
             log.info("Stopped and saved after step %d of %d; the same command goes on from there.", done, steps)
-            raise Preempted from None
+            raise
         finally:
             progress.close()
             writer.close()
@@ -215,6 +215,16 @@ def _make_eval_batches(config: Config, source: pipeline.Source) -> Iterable[dict
     return pipeline.make_eval_batches(
         config.data, source, process_index=jax.process_index(), process_count=jax.process_count()
     )
+
+
+def _until_stopped(batches: Iterable[dict[str, np.ndarray]], preemption: Preemption) -> Iterator[dict[str, np.ndarray]]:
+    """A signal to the whole process group ends data workers too; their end must not look like a failure of reading."""
+    try:
+        yield from batches
+    except Exception:
+        if not preemption.requested:
+            raise
+        raise Preempted from None
 
 
 def _prefetch_to_device(batches: Iterable[dict[str, np.ndarray]], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:

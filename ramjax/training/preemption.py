@@ -18,7 +18,10 @@ class Preempted(BaseException):
 
 
 class Preemption:
-    """Turns signals into `Preempted`: at once, or at the next `check` inside `deferred`. Use as a context manager."""
+    """Turns signals into `Preempted`: at once, or at the next `check` inside `deferred`. Use as a context manager.
+
+    A second Ctrl-C inside `deferred` is a KeyboardInterrupt at once, wherever the program is: nothing more is saved.
+    """
 
     def __init__(self):
         self._process = os.getpid()
@@ -63,7 +66,9 @@ class Preemption:
                 os._exit(128 + number)
             return
         again, self._requested = self._requested, True
-        if not self._deferring or (again and number == signal.SIGINT):
+        if not self._deferring:
             raise Preempted
+        if again and number == signal.SIGINT:
+            raise KeyboardInterrupt
         if not again:  # os.write: print is not safe in a signal handler
             os.write(2, f"\n{signal.Signals(number).name}: saving and stopping; Ctrl-C stops at once.\n".encode())

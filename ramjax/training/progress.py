@@ -1,12 +1,14 @@
 """How far training is: a bar on a terminal, lines elsewhere; the same lines in the log file either way."""
 
+import concurrent.futures
 import datetime
 import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import jax
 from tqdm import tqdm
 
 T = TypeVar("T")
@@ -28,16 +30,26 @@ class Progress:
         self._bar = tqdm(total=steps, initial=start, desc="training", unit="step", disable=not self._on_terminal)
         self._waited = self._paused = 0.0
         self._began, self._began_at = time.perf_counter(), start
+        self._watcher = concurrent.futures.ThreadPoolExecutor(1)
+        self._idle_since: concurrent.futures.Future[float] | None = None
+
+    def watch(self, outputs: Any) -> None:
+        """Notes when the devices are done with a step, which is when its `outputs` (not to be donated) are ready."""
+        self._idle_since = self._watcher.submit(_when_ready, outputs)
 
     def timed(self, batches: Iterable[T]) -> Iterator[T]:
-        """Passes `batches` on and counts the time spent waiting for them."""
+        """Passes `batches` on and counts the time spent waiting for them with nothing to do for the devices."""
         iterator = iter(batches)
         while True:
             began = time.perf_counter()
             batch = next(iterator, None)
-            self._waited += time.perf_counter() - began
+            ended = time.perf_counter()
             if batch is None:
                 return
+            if self._idle_since is None:  # no step yet
+                self._waited += ended - began
+            elif self._idle_since.done():
+                self._waited += max(0.0, ended - max(began, self._idle_since.result()))
             yield batch
 
     def pause(self, seconds: float) -> None:
@@ -67,3 +79,9 @@ class Progress:
 
     def close(self) -> None:
         self._bar.close()
+        self._watcher.shutdown(wait=False)
+
+
+def _when_ready(outputs: Any) -> float:
+    jax.block_until_ready(outputs)
+    return time.perf_counter()

@@ -31,11 +31,17 @@ PACKAGES = (
 )  # fmt: skip
 
 
+OPERATIONAL = (
+    "data.data_dir", "data.workers", "data.prefetch", "mesh.data", "train.log_every", "train.keep_checkpoints",
+)  # fmt: skip
+"""Config keys that say where and how fast a run goes, not what comes of it: they may change when it goes on."""
+
+
 def prepare(workdir: pathlib.Path, config: config_lib.Config) -> None:
-    """Makes the folder and its config.json, or checks that it belongs to the same config.
+    """Makes the folder, or checks that it belongs to the same config; it belongs to none before `claim`.
 
     Raises:
-      RunError: the folder belongs to another config, or holds other things.
+      RunError: the folder belongs to another config, or is none.
     """
     if workdir.exists() and not workdir.is_dir():
         raise RunError(f"--workdir={workdir} is a file; name a folder.")
@@ -43,6 +49,11 @@ def prepare(workdir: pathlib.Path, config: config_lib.Config) -> None:
         _check_same(workdir, config)
     elif jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
+
+
+def claim(workdir: pathlib.Path, config: config_lib.Config) -> None:
+    """Writes config.json. Call it when nothing speaks against the config, which can be corrected until then."""
+    if jax.process_index() == 0:
         files.write_json(workdir / "config.json", config_lib.to_dict(config))
 
 
@@ -80,13 +91,13 @@ def write_about(workdir: pathlib.Path, params: Any, data: dict[str, str]) -> Non
       data: fingerprints of the pipelines, by split.
 
     Raises:
-      RunError: the run began with other data.
+      RunError: the run began with other data, or versions.json is damaged.
     """
     path = workdir / "versions.json"
     about = {**versions(), "data": data}
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [split for split in data if before.get("data", {}).get(split, data[split]) != data[split]]
+        before = _load_about(path)
+        changed = [split for split in data if before["data"].get(split, data[split]) != data[split]]
         if changed:
             raise RunError(f"The {changed[0]} data differ from those {workdir} began with; name another --workdir.")
         different = [name for name in about["packages"] if before["packages"].get(name) != about["packages"][name]]
@@ -184,10 +195,24 @@ class _Console(logging.Handler):
         (sys.stderr if warning else sys.stdout).flush()
 
 
+def _load_about(path: pathlib.Path) -> dict[str, Any]:
+    """versions.json as it was when the run began."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(about[key], kind) for key, kind in (("packages", dict), ("data", dict), ("git", str))):
+            raise ValueError("values of the wrong type")
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or delete it to go on "
+            "without the check that the data are the same."
+        ) from error
+    return about
+
+
 def _check_same(workdir: pathlib.Path, config: config_lib.Config) -> None:
     there, here = _flat(config_lib.to_dict(load_config(workdir))), _flat(config_lib.to_dict(config))
     for key, value in here.items():
-        if there[key] != value:
+        if there[key] != value and key not in OPERATIONAL:
             raise RunError(
                 f"{workdir} belongs to another config: {key} is {there[key]!r} there and {value!r} here; name another "
                 f"--workdir to start a new run, or go on with that config."

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
 
 import jax
 import numpy as np
@@ -105,6 +107,59 @@ def test_a_run_killed_without_warning_ends_the_same(config, tmp_path, monkeypatc
     assert outcome(config, tmp_path / "killed") == outcome(config, tmp_path / "whole")
 
 
+def test_a_second_interrupt_saves_nothing_and_the_run_goes_on_from_the_checkpoint(config, tmp_path, monkeypatch):
+    """It may come where the state's arrays are donated already, so that there is nothing to save."""
+    tiny_job.go(config, tmp_path / "whole")
+
+    def interrupted_batches(*args, start_step, **kwargs):
+        for number, batch in enumerate(tiny_job.make_train_batches(*args, start_step=start_step, **kwargs), start_step):
+            if number == 5:
+                for _ in range(2):
+                    os.kill(os.getpid(), signal.SIGINT)
+            yield batch
+
+    monkeypatch.setattr(pipeline, "make_train_batches", interrupted_batches)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_job.go(config, tmp_path / "run")
+    assert int(final_state(config, tmp_path / "run").step) == 3
+    monkeypatch.setattr(pipeline, "make_train_batches", tiny_job.make_train_batches)
+    tiny_job.go(config, tmp_path / "run")
+    assert outcome(config, tmp_path / "run") == outcome(config, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_data_workers_that_end_by_the_same_signal_are_no_failure(config, tmp_path, monkeypatch, told):
+    def dying_batches(*args, **kwargs):
+        for number, batch in enumerate(tiny_job.make_train_batches(*args, **kwargs)):
+            if number == 5:
+                if told:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                raise RuntimeError("a worker died")
+            yield batch
+
+    monkeypatch.setattr(pipeline, "make_train_batches", dying_batches)
+    with pytest.raises(Preempted if told else RuntimeError):
+        tiny_job.go(config, tmp_path)
+    assert int(final_state(config, tmp_path).step) == (4 if told else 3)
+
+
+def test_another_network_is_refused_and_nothing_is_moved_or_forgotten(config, tmp_path, monkeypatch):
+    tiny_job.go(config, tmp_path)
+    before = {path: path.read_bytes() for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()}
+    rows = (tmp_path / "metrics.jsonl").read_bytes()
+
+    def init_wider(config):
+        state = tiny_job.init_state(config)
+        return state.replace(params=state.params | {"more": jax.numpy.zeros(2)})
+
+    monkeypatch.setattr(step, "init_state", init_wider)
+    for _ in range(2):
+        with pytest.raises(RunError, match="made by another version of the network"):
+            tiny_job.go(config, tmp_path)
+    assert {path: path.read_bytes() for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()} == before
+    assert (tmp_path / "metrics.jsonl").read_bytes() == rows
+
+
 def test_a_damaged_newest_checkpoint_is_done_again(config, tmp_path, capsys):
     tiny_job.go(config, tmp_path / "run")
     expected = outcome(config, tmp_path / "run")
@@ -182,6 +237,28 @@ def test_an_unknown_split_is_one_sentence(config, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "open_source", no_such)
     with pytest.raises(RunError, match=r"^There is no split 'train'\.$"):
         tiny_job.go(config, tmp_path)
+
+
+@pytest.mark.parametrize("key", ["train_split", "validation_split", "test_split"])
+def test_a_refused_mistake_can_be_corrected_in_the_same_folder(config, tmp_path, monkeypatch, key):
+    def open_source(data, split):
+        if split not in tiny_job.RECORDS:
+            raise ValueError(f"There is no split {split!r}.")
+        return tiny_job.Source(range(tiny_job.RECORDS[split]))
+
+    monkeypatch.setattr(pipeline, "open_source", open_source)
+    wrong = dataclasses.replace(config, data=dataclasses.replace(config.data, **{key: "tets"}))
+    with pytest.raises(RunError, match="There is no split 'tets'"):
+        tiny_job.go(wrong, tmp_path)
+    tiny_job.go(config, tmp_path)
+    assert (tmp_path / "eval_test.json").exists()
+
+
+def test_too_many_devices_can_be_corrected_in_the_same_folder(config, tmp_path):
+    wrong = dataclasses.replace(config, seed=3, mesh=dataclasses.replace(config.mesh, data=jax.device_count() + 1))
+    with pytest.raises(ConfigError, match=r"mesh\.data"):
+        tiny_job.go(wrong, tmp_path)
+    tiny_job.go(config, tmp_path, mode="train")
 
 
 def test_more_devices_than_there_are_is_a_config_error(config):

@@ -19,16 +19,38 @@ def with_steps(config, steps):
 
 def test_the_config_comes_back(tmp_path, debug_config):
     run_dir.prepare(tmp_path / "a" / "run", debug_config)
+    run_dir.claim(tmp_path / "a" / "run", debug_config)
     assert run_dir.load_config(tmp_path / "a" / "run") == debug_config
     run_dir.prepare(tmp_path / "a" / "run", debug_config)  # the same again is welcome
 
 
 def test_another_config_is_refused_by_its_first_key(tmp_path, debug_config):
-    run_dir.prepare(tmp_path, debug_config)
+    run_dir.claim(tmp_path, debug_config)
     before = (tmp_path / "config.json").read_bytes()
     with pytest.raises(RunError, match=r"belongs to another config: train\.steps is 6 there and 7 here; name another"):
         run_dir.prepare(tmp_path, with_steps(debug_config, 7))
     assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_where_and_how_fast_may_change(tmp_path, debug_config):
+    run_dir.claim(tmp_path, debug_config)
+    data = dataclasses.replace(debug_config.data, data_dir="elsewhere", workers=3, prefetch=9)
+    train = dataclasses.replace(debug_config.train, log_every=5, keep_checkpoints=7)
+    moved = dataclasses.replace(debug_config, data=data, train=train, mesh=config_lib.MeshConfig(data=1))
+    run_dir.prepare(tmp_path, moved)
+    run_dir.claim(tmp_path, moved)
+    assert (
+        run_dir.load_config(tmp_path) == moved
+    )  # an evaluation that names only the folder looks where the data are now
+    with pytest.raises(RunError, match=r"data\.batch_size is 2 there and 4 here"):
+        run_dir.prepare(tmp_path, dataclasses.replace(moved, data=dataclasses.replace(data, batch_size=4)))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"packages": 3, "data": {}, "git": ""}', "\x00"])
+def test_a_damaged_record_of_versions_is_one_sentence(tmp_path, text):
+    (tmp_path / "versions.json").write_text(text)
+    with pytest.raises(RunError, match=r"versions\.json is damaged \(.*\); restore it from a copy, or delete it .*\.$"):
+        run_dir.write_about(tmp_path, PARAMS, {"train": "aa"})
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"seed": "x"}'])
@@ -124,6 +146,6 @@ def test_the_log_tells_people_and_the_file(tmp_path, capsys):
 
 
 def test_config_json_is_the_resolved_config(tmp_path, debug_config):
-    run_dir.prepare(tmp_path, debug_config)
+    run_dir.claim(tmp_path, debug_config)
     assert config_lib.from_dict(json.loads((tmp_path / "config.json").read_text())) == debug_config
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]  # nothing half-written stays
