@@ -206,7 +206,7 @@ def _panel(findings: Findings, report: dict[str, Any], height: int, unit: float)
     ]
     image = Image.new("RGB", (width, height + math.ceil(1.2 * unit * len(lines))), _PANEL)
     draw = ImageDraw.Draw(image)
-    columns = [unit, 9.5 * unit, 14.5 * unit, 19.5 * unit]
+    columns = [unit, 9.5 * unit, 14.0 * unit, 18.5 * unit]
     y = 1.2 * unit
     for x, head in zip(columns, ("Site", "BE", "JSN", "Confidence"), strict=True):
         draw.text((x, y), head, _DIM, small, anchor="lm")
@@ -266,13 +266,9 @@ def _bone_legend(draw: ImageDraw.ImageDraw, bones: Sequence[Region], y: float, w
 def _with_header(whole: np.ndarray, report: dict[str, Any], title: str, unit: float, gap: int) -> np.ndarray:
     image = Image.fromarray(whole)
     draw = ImageDraw.Draw(image)
-    totals = report["totals"]
     words = [
-        f"{name} {_or_dash(totals[key])} of {top * sites}  ({totals[f'{key}_sites']} of {sites} sites)"
-        for name, key, top, sites in (
-            ("BE", "be", anatomy.BE_MAX, len(anatomy.BE_SITES)),
-            ("JSN", "jsn", anatomy.JSN_MAX, len(anatomy.JSN_SITES)),
-        )
+        _total_words(report["totals"], *scale)
+        for scale in (("be", anatomy.BE_MAX, len(anatomy.BE_SITES)), ("jsn", anatomy.JSN_MAX, len(anatomy.JSN_SITES)))
     ]
     side = {"L": "left", "R": "right"}.get(report["side"], "side unknown")
     about = [f"{side} {report['view']}".strip() + (" (estimated)" if report["side_source"] == "estimated" else "")]
@@ -317,8 +313,12 @@ def _area_words(area: dict[str, Any]) -> str:
     return f"{area['area_px']} px" if area["area_mm2"] is None else f"{area['area_mm2']:.1f} sq mm"
 
 
-def _or_dash(value: Any) -> str:
-    return "-" if value is None else str(value)
+def _total_words(totals: dict[str, Any], key: str, top: int, sites: int) -> str:
+    """A total beside its highest value, over the sites that were judged; one over none is no 0."""
+    judged = totals[f"{key}_sites"]
+    if not judged:
+        return f"{key.upper()} not judged"
+    return f"{key.upper()} {totals[key]} of {top * judged}  ({judged} of {sites} sites)"
 
 
 def _shorten(text: str, length: int) -> str:

@@ -103,6 +103,14 @@ def test_boxes_are_drawn_at_their_corners_and_open_at_their_sides():
     assert not picture[40, :].any() and not picture[:, 55].any()
 
 
+@pytest.mark.parametrize(
+    "total, judged, words",
+    [(7, 16, "BE 7 of 80  (16 of 16 sites)"), (0, 3, "BE 0 of 15  (3 of 16 sites)"), (None, 0, "BE not judged")],
+)
+def test_totals_say_what_they_are_over(total, judged, words):
+    assert draw._total_words({"be": total, "be_sites": judged}, "be", anatomy.BE_MAX, 16) == words
+
+
 def test_bones_have_colours_of_their_own():
     assert len({draw.bone_colour(name) for name in anatomy.BONES}) == anatomy.NUM_BONES
 
