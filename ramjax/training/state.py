@@ -23,7 +23,7 @@ def restore_best(workdir: str | pathlib.Path, config: Config, mesh: Mesh) -> tup
     """The state of the checkpoint that was best on validation, and what it is in words; changes nothing in `workdir`.
 
     Raises:
-      RunError: there is no whole checkpoint.
+      RunError: there is no whole checkpoint, or it holds another network.
     """
     checkpoints = Checkpoints(pathlib.Path(workdir) / "checkpoints", read_only=True)
     try:
