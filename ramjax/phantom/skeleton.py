@@ -87,9 +87,9 @@ def _contracted(flexion: np.ndarray, extent: float, rng: np.random.Generator) ->
     DIP joint.
     """
     hand, much = rng.random(), rng.random((3, 5))
-    chosen, swan = rng.random(5) < 0.4, rng.random(5) < 0.35
+    chosen, swan = rng.random(5) < 0.45, rng.random(5) < 0.35
     chosen[0] = False
-    if hand > np.clip(0.5 * (extent - 0.6), 0.0, 0.6):
+    if hand > np.clip(0.7 * (extent - 0.5), 0.0, 0.65):
         return flexion
     middle = 38.0 + 50.0 * much[1]
     buttonhole = np.stack((5.0 + 30.0 * much[0], middle, np.maximum(middle - 75.0 * much[2], 0.0)))
