@@ -43,8 +43,9 @@ def explain(error: BaseException) -> str:
     if is_disk_full(error):
         of = f" of {where}" if where else ""
         return f"The disk{of} is full; make room and start the same command again."
-    if isinstance(error, PermissionError) and where:
-        return f"{where} cannot be written or read: permission denied; allow it, or name another folder."
+    if isinstance(error, OSError) and where:
+        reason = (error.strerror or type(error).__name__).lower()
+        return f"{where} cannot be written or read: {reason}; mend that, or name another folder."
     return f"{type(error).__name__}: {sentence(error)} --debug shows where."
 
 

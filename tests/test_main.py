@@ -148,6 +148,12 @@ def test_missing_flags_are_named():
     assert_one_sentence(call([*base, "--workdir=x"]), 2, "--config=FILE is missing")
 
 
+def test_a_workdir_below_a_file_is_named(data_dir, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = call(command(data_dir, tmp_path / "file" / "run"))
+    assert_one_sentence(done, 1, str(tmp_path / "file" / "run"), "not a directory", "name another folder")
+
+
 def test_eval_of_a_folder_that_is_no_run(tmp_path):
     done = call([sys.executable, "-m", "ramjax.main", f"--workdir={tmp_path}", "--mode=eval"])
     assert_one_sentence(done, 1, "is no run of ramjax")
