@@ -32,7 +32,7 @@ def _cpu() -> ConfigDict:
     data.train_split = "train"
     data.validation_split = "validation"
     data.test_split = "test"
-    data.batch_size = 8
+    data.batch_size = 4
     data.eval_batch_size = 8
     data.workers = 0
     data.prefetch = 4
@@ -49,22 +49,22 @@ def _cpu() -> ConfigDict:
     config.model = ConfigDict(
         dict(stem_stride=4, widths=(32, 64, 96, 128, 160), blocks=(0, 1, 2, 2, 2), decoder_width=32, dtype="float32")
     )
-    config.bones = ConfigDict(dict(weight=1.0))
-    config.erosions = ConfigDict(dict(weight=1.0, variant="labels", positive_weight=5.0))
+    config.bones = ConfigDict(dict(weight=2.0))
+    config.erosions = ConfigDict(dict(weight=4.0, variant="labels", positive_weight=20.0))
     config.joints = ConfigDict(dict(weight=0.3, sigma=1.0))
     config.scores = ConfigDict(
         dict(
-            weight=1.0, ordinal="thresholds", roi_size=32, roi_margin=1.0, jitter=0.1, width=32, positive_weight=1.0,
+            weight=2.0, ordinal="thresholds", roi_size=32, roi_margin=1.0, jitter=0.1, width=32, positive_weight=1.0,
         )
     )  # fmt: skip
     config.optimizer = ConfigDict(
         dict(
-            learning_rate=3e-3, warmup_steps=50, final_fraction=0.01, weight_decay=1e-4, clip_norm=1.0, ema_decay=0.98,
+            learning_rate=3e-3, warmup_steps=50, final_fraction=0.01, weight_decay=1e-4, clip_norm=1.0, ema_decay=0.99,
         )
     )  # fmt: skip
     config.mesh = ConfigDict(dict(data=-1))
     config.train = ConfigDict(
-        dict(steps=500, log_every=10, eval_every=250, checkpoint_every=100, keep_checkpoints=2)
+        dict(steps=1000, log_every=20, eval_every=250, checkpoint_every=250, keep_checkpoints=2)
     )
     return config
 

@@ -18,11 +18,8 @@ from ramjax.tasks.dense import DenseHead, blocks, inside_grid, upsampled_logits
 VARIANT_LABELS = {"labels": tuple(range(anatomy.NUM_EROSION_LABELS)), "svdh90": (0, 1)}
 """The released labels each variant tells apart; the others count as background."""
 
-LESION_SHARE = 0.05
-"""Share of the canvas, weighted, that the lesions of a badly eroded hand take; the cross entropy is in units of it."""
-
-PRIOR = 4.0
-"""Initial logit of the background."""
+PRIOR = 2.0
+"""Initial logit of the background: about what the weighted lesions amount to."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +56,7 @@ class Erosions:
         sizes = probability.sum((1, 2)) + erosion.sum((1, 2))
         eroded = erosion.sum((1, 2)) > 0
         dice = 1 - (2 * overlap + 1) / (sizes + 1)
-        # Set against the lesions' own weight, the cross entropy is not drowned by the background it is averaged over.
-        return [Term((dice * eroded).sum(), eroded.sum()), Term(cross_entropy.sum(), inside.sum() * LESION_SHARE)]
+        return [Term((dice * eroded).sum(), eroded.sum()), Term(cross_entropy.sum(), weight.sum())]
 
     def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:
         probabilities = jax.nn.softmax(outputs["logits"])
