@@ -1,6 +1,6 @@
 """Single-task baseline: the main job with only the bones head.
 
-    python -m ramjax.main --config=experiments/bones.py --workdir=runs/bones
+python -m ramjax.main --config=experiments/bones.py --workdir=runs/bones
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """The main job in miniature: a few tiny hands and a few steps, under a minute, for tests and for trying changes.
 
-    python -m ramjax.main --config=experiments/debug.py --workdir=runs/debug
+python -m ramjax.main --config=experiments/debug.py --workdir=runs/debug
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """Single-task baseline: the main job with only the erosions head.
 
-    python -m ramjax.main --config=experiments/erosions.py --workdir=runs/erosions
+python -m ramjax.main --config=experiments/erosions.py --workdir=runs/erosions
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """Single-task baseline: the main job with only the joints head.
 
-    python -m ramjax.main --config=experiments/joints.py --workdir=runs/joints
+python -m ramjax.main --config=experiments/joints.py --workdir=runs/joints
 """
 
 from ml_collections import ConfigDict

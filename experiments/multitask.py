@@ -36,9 +36,7 @@ def _cpu() -> ConfigDict:
     data.eval_batch_size = 8
     data.workers = 0
     data.prefetch = 4
-    data.canvas = ConfigDict(
-        dict(height=448, width=320, sizing="fit", scale=1.0, mm_per_pixel=0.6, mirror_left=True)
-    )
+    data.canvas = ConfigDict(dict(height=448, width=320, sizing="fit", scale=1.0, mm_per_pixel=0.6, mirror_left=True))
     data.augment = ConfigDict(
         dict(
             rotation=15.0, scale=0.25, shift=0.06, stretch=0.08, wrist_crop=0.15, mirror=0.0, contrast=0.4,
@@ -63,9 +61,7 @@ def _cpu() -> ConfigDict:
         )
     )  # fmt: skip
     config.mesh = ConfigDict(dict(data=-1))
-    config.train = ConfigDict(
-        dict(steps=1000, log_every=20, eval_every=250, checkpoint_every=250, keep_checkpoints=2)
-    )
+    config.train = ConfigDict(dict(steps=1000, log_every=20, eval_every=250, checkpoint_every=250, keep_checkpoints=2))
     return config
 
 

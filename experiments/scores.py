@@ -1,6 +1,6 @@
 """Single-task baseline: the main job with only the scores head.
 
-    python -m ramjax.main --config=experiments/scores.py --workdir=runs/scores
+python -m ramjax.main --config=experiments/scores.py --workdir=runs/scores
 """
 
 from ml_collections import ConfigDict

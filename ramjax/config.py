@@ -237,7 +237,7 @@ class OptimizerConfig:
       learning_rate: at the end of the warmup.
       warmup_steps: of linear rise from 0.
       final_fraction: of the learning rate, at the last step.
-      weight_decay: on kernels only.
+      weight_decay: of all but biases and scales.
       clip_norm: global norm the gradient is clipped to.
       ema_decay: of the averaged parameters used in evaluation; 0 switches averaging off.
     """

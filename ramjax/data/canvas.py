@@ -132,7 +132,8 @@ def _normalise(image: np.ndarray, shown: np.ndarray) -> np.ndarray:
 def _joints(record: Record, placement: Placement, canvas: CanvasConfig) -> dict[str, np.ndarray]:
     """Boxes, presence and scores by site.
 
-    A joint that is cut by the border of the canvas or the window loses its label: neither present nor known to be absent.
+    A joint that is cut by the border of the canvas or the window loses its label: neither present nor known to be
+    absent.
     """
     boxes = np.zeros((anatomy.NUM_SITES, 4), np.float32)
     present = np.zeros(anatomy.NUM_SITES, bool)

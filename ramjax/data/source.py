@@ -54,7 +54,8 @@ def open_source(data: DataConfig, split: str) -> Source:
     Raises:
       ValueError: the data set, its config or its split is unknown.
       OSError: the data set cannot be written to `data.data_dir`.
-      RuntimeError: the data set is absent and this is a worker process, such as one that a script without a main guard starts.
+      RuntimeError: the data set is absent and this is a worker process, such as one that a script without a main guard
+      starts.
     """
     builder = _prepare(data)
     try:

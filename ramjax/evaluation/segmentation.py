@@ -9,7 +9,9 @@ def dice(intersection: np.ndarray, predicted: np.ndarray, annotated: np.ndarray)
     Source: Dice LR. Ecology 1945;26:297-302.
     """
     total = np.asarray(predicted, np.float64) + np.asarray(annotated, np.float64)
-    return np.divide(2.0 * np.asarray(intersection, np.float64), total, out=np.full(total.shape, np.nan), where=total > 0)
+    return np.divide(
+        2.0 * np.asarray(intersection, np.float64), total, out=np.full(total.shape, np.nan), where=total > 0
+    )
 
 
 def mean_of_finite(values: np.ndarray, axis: int | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -18,8 +18,12 @@ class UNetDecoder(nnx.Module):
     def __init__(self, widths: tuple[int, ...], out_features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         outs = (out_features, *widths[1:-1])
         ins = (*outs[1:], widths[-1])
-        self.project = nnx.List([layers.Pointwise(i, o, use_bias=False, dtype=dtype, rngs=rngs) for i, o in zip(ins, outs, strict=True)])
-        self.skip = nnx.List([layers.Pointwise(i, o, use_bias=False, dtype=dtype, rngs=rngs) for i, o in zip(widths, outs, strict=False)])
+        self.project = nnx.List(
+            [layers.Pointwise(i, o, use_bias=False, dtype=dtype, rngs=rngs) for i, o in zip(ins, outs, strict=True)]
+        )
+        self.skip = nnx.List(
+            [layers.Pointwise(i, o, use_bias=False, dtype=dtype, rngs=rngs) for i, o in zip(widths, outs, strict=False)]
+        )
         self.norm = nnx.List([layers.GroupNorm(o, rngs=rngs) for o in outs])
         self.refine = nnx.List(
             [

@@ -1,5 +1,7 @@
 """Encoders: image -> pyramid of features, finest level first."""
 
+import itertools
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -21,7 +23,7 @@ class ResidualEncoder(nnx.Module):
         self.dtype = dtype
         self.stem = layers.ConvNorm(stem_stride**2, widths[0], 3, dtype=dtype, rngs=rngs)
         self.down = nnx.List(
-            [layers.ConvNorm(i, o, 3, stride=2, dtype=dtype, rngs=rngs) for i, o in zip(widths, widths[1:])]
+            [layers.ConvNorm(i, o, 3, stride=2, dtype=dtype, rngs=rngs) for i, o in itertools.pairwise(widths)]
         )
         self.levels = nnx.List(
             [layers.residual_blocks(n, w, dtype=dtype, rngs=rngs) for n, w in zip(blocks, widths, strict=True)]

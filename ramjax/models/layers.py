@@ -8,14 +8,21 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 GROUP_SIZE = 8
-"""Channels a normalisation group (Wu and He, arXiv 1803.08494); stateless, so any batch split gives the same numbers."""
+"""Channels a normalisation group (Wu and He, arXiv 1803.08494); stateless, so however a batch is split."""
 
 EPSILON = 1e-5
 """Added to a variance."""
 
 
 def conv(
-    in_features: int, out_features: int, kernel: int, *, dtype: jnp.dtype, rngs: nnx.Rngs, stride: int = 1, bias: bool = False
+    in_features: int,
+    out_features: int,
+    kernel: int,
+    *,
+    dtype: jnp.dtype,
+    rngs: nnx.Rngs,
+    stride: int = 1,
+    bias: bool = False,
 ) -> nnx.Conv:
     """A same-padded square convolution, He-initialised."""
     return nnx.Conv(
@@ -34,8 +41,8 @@ def conv(
 class GroupNorm(nnx.Module):
     """Group normalisation; statistics are float32 whatever the activations' dtype.
 
-    Moments are taken a channel and then averaged over its group: the grouped reshape of the activations, which XLA's CPU backend
-    turns into slow strided loops, never exists.
+    Moments are taken a channel and then averaged over its group: the grouped reshape of the activations, which XLA's
+    CPU backend turns into slow strided loops, never exists.
     """
 
     def __init__(self, features: int, *, rngs: nnx.Rngs):
@@ -104,7 +111,7 @@ def apply_all(modules: Sequence[nnx.Module], x: Array) -> Array:
 
 
 def space_to_depth(x: Float[Array, "b h w c"], block: int) -> Float[Array, "b h2 w2 d"]:
-    """Moves each `block` x `block` square of pixels into the channels: (b, h, w, c) -> (b, h/block, w/block, block^2 c)."""
+    """Moves each `block` x `block` square of pixels into the channels: (b, h / block, w / block, block^2 c)."""
     b, h, w, c = x.shape
     x = x.reshape(b, h // block, block, w // block, block, c)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // block, w // block, block * block * c)

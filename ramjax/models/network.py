@@ -33,7 +33,8 @@ class MultiTaskNetwork(nnx.Module):
 
         Args:
           image: (b, h, w, 1) grey values in 0..1.
-          boxes: (b, 22, 4) where the sites are, in canvas pixels; None takes them from the joints head, which comes first.
+          boxes: (b, 22, 4) where the sites are, in canvas pixels; None takes them from the joints head, which comes
+          first.
           heads: the tasks wanted; None is all.
         """
         features = Features(image=image, dense=self.decoder(self.encoder(image)), stride=self.stride, boxes=boxes)

@@ -38,7 +38,7 @@ class Bones:
         return DenseHead(model, bias, rngs=rngs)
 
     def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
-        """Binary cross entropy a pixel and soft Dice (Milletari et al., arXiv 1606.04797) a bone, over the known channels."""
+        """Binary cross entropy and soft Dice (Milletari et al., arXiv 1606.04797) of each known channel."""
         logits = outputs["logits"]
         known = batch["bones_known"] & batch["has_bones"][:, None] & batch["valid"][:, None]
         inside = inside_grid(batch["padding"], *logits.shape[1:3])[..., None]
@@ -69,8 +69,8 @@ class Bones:
     def summarize(self, counts: dict[str, np.ndarray]) -> dict[str, float]:
         """Mean Dice over the known, non-empty bones of each image, then over images; and the worst bone's mean.
 
-        SoftTissue, a channel but no bone, is left out of ``dsc`` and is in ``dsc_30_channels``; sesamoids count in both, but
-        not as the worst bone.
+        SoftTissue, a channel but no bone, is left out of ``dsc`` and is in ``dsc_30_channels``; sesamoids count in
+        both, but not as the worst bone.
         """
         dice = segmentation.dice(counts["intersection"], counts["predicted"], counts["annotated"])
         dice = np.where(counts["known"] & (counts["annotated"] > 0), dice, np.nan)
@@ -94,10 +94,8 @@ def unpack(words: Array) -> Array:
     return ((words[..., None] >> jnp.arange(anatomy.NUM_BONES, dtype=jnp.uint32)) & 1).astype(bool)
 
 
-
-
 def majority(words: list[Array]) -> Array:
-    """Returns the bits that at least half of the 1 or 4 words have, pixel by pixel: a mask's value in a cell of four pixels."""
+    """Returns the bits that at least half of the 1 or 4 words have: a mask's value in a cell of so many pixels."""
     if len(words) == 1:
         return words[0]
     a, b, c, d = words

@@ -14,8 +14,8 @@ from ramjax.tasks.base import Features, dense_level, dense_width
 class DenseHead(nnx.Module):
     """Dense features to logits at half their stride (at their stride where that is 1), by sub-pixel upsampling.
 
-    Two levels add up: the finest one knows where an edge runs, the next one, with more channels and a wider view, which bone
-    it belongs to. `bias` holds one initial logit a channel.
+    Two levels add up: the finest one knows where an edge runs, the next one, with more channels and a wider view,
+    which bone it belongs to. `bias` holds one initial logit a channel.
     """
 
     def __init__(self, model: ModelConfig, bias: tuple[float, ...], *, rngs: nnx.Rngs):
@@ -45,7 +45,7 @@ class DenseHead(nnx.Module):
 
 
 def blocks(canvas: Array, height: int, width: int) -> list[Array]:
-    """Splits canvas maps (b, H, W) into the cells of a (height, width) grid: one (b, height, width) map a pixel of the cell."""
+    """Splits maps (b, H, W) into the cells of a (height, width) grid: one map a pixel of the cell."""
     rows, columns = canvas.shape[1] // height, canvas.shape[2] // width
     return [canvas[:, i::rows, j::columns] for i in range(rows) for j in range(columns)]
 

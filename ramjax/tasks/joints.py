@@ -21,7 +21,7 @@ PEAK_RADIUS = 2
 """Cells about the peak whose opinions on centre and size are averaged."""
 
 USUAL_SIDE = 0.1
-"""Box sides are learned as the logarithm of their ratio to this share of the canvas height, about that of a finger joint."""
+"""Box sides are learned as the logarithm of their ratio to this share of the canvas height: about a finger joint's."""
 
 FOUND = 0.5
 """A site at least this confident counts as found where it is not."""
@@ -39,7 +39,8 @@ class JointsHead(nnx.Module):
         self.absence = nnx.Linear(model.widths[-1], anatomy.NUM_SITES, dtype=dtype, rngs=rngs)
 
     def __call__(self, features: Features) -> dict[str, Array]:
-        """Returns ``heatmap`` (b, h, w, 22), ``absence`` (b, 22), ``regression`` (b, h, w, 22, 4), ``boxes`` and ``confidence``.
+        """Returns ``heatmap`` (b, h, w, 22), ``absence`` (b, 22), ``regression`` (b, h, w, 22, 4), ``boxes`` and
+        ``confidence``.
 
         The softmax of a site's heatmap and absence together says where the site is, or that it is not there.
         """
@@ -112,9 +113,11 @@ class Joints:
         }
 
     def summarize(self, counts: dict[str, np.ndarray]) -> dict[str, float]:
-        """Recall at IoU 0.5, mean IoU and the distance of the centres, over the sites that are there, however confident.
+        """Recall at IoU 0.5, mean IoU and the distance of the centres, over the sites that are there, however
+        confident.
 
-        ``false_finds`` is the share of the sites that are not there which are found all the same, with confidence `FOUND`.
+        ``false_finds`` is the share of the sites that are not there which are found all the same, with confidence
+        `FOUND`.
         """
         present = counts["present"]
         iou = detection.box_iou(counts["predicted"], counts["annotated"])
@@ -141,7 +144,7 @@ class Joints:
 def decode(
     heatmap: Float[Array, "b h w n"], absence: Float[Array, "b n"], regression: Float[Array, "b h w n 4"], stride: float
 ) -> tuple[Float[Array, "b n 4"], Float[Array, "b n"]]:
-    """Returns each site's box (ymin, xmin, ymax, xmax in canvas pixels) and the probability that it is on the canvas."""
+    """Returns each site's box (ymin, xmin, ymax, xmax in canvas pixels) and the confidence in it, 0 to 1."""
     b, h, w, n = heatmap.shape
     best = jnp.argmax(heatmap.reshape(b, h * w, n), axis=1)
     row, column = best // w, best % w
@@ -161,5 +164,5 @@ def decode(
     return boxes, jnp.exp(here - jnp.logaddexp(anywhere, absence))
 
 
-def _gaussian(cells: Float[Array, "m"], center: Float[Array, "b n"], sigma: float) -> Float[Array, "b n m"]:
+def _gaussian(cells: Float[Array, "*m"], center: Float[Array, "b n"], sigma: float) -> Float[Array, "b n *m"]:
     return jnp.exp(-0.5 * ((cells - center[..., None]) / sigma) ** 2)

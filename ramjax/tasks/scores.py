@@ -1,4 +1,4 @@
-"""Sharp/van der Heijde scores: each site's box is sampled from image and dense features and graded on an ordinal scale."""
+"""Sharp/van der Heijde scores: each site's box is sampled from image and features and graded on an ordinal scale."""
 
 import dataclasses
 
@@ -29,8 +29,8 @@ LEVEL = 1
 class OrdinalOutput(nnx.Module):
     """A vector to the logits of an ordinal scale 0..top.
 
-    ``thresholds``: `top` independent logits of score > k. ``coral``: the same from one projection and ordered biases (Cao,
-    Mirjalili and Raschka, arXiv 1901.07884). ``softmax``: top + 1 class logits.
+    ``thresholds``: `top` independent logits of score > k. ``coral``: the same from one projection and ordered biases
+    (Cao, Mirjalili and Raschka, arXiv 1901.07884). ``softmax``: top + 1 class logits.
     """
 
     def __init__(self, features: int, top: int, kind: str, *, rngs: nnx.Rngs):
@@ -50,9 +50,9 @@ class OrdinalOutput(nnx.Module):
 class ScoresHead(nnx.Module):
     """Boxes to ordinal logits.
 
-    A site's square is sampled from the canvas itself, where a joint space is a pixel or two wide, and, at a quarter of the
-    samples, from the dense features. The site's embedding scales and shifts the channels; the mean of the coarsest level
-    tells how ill the hand is as a whole.
+    A site's square is sampled from the canvas itself, where a joint space is a pixel or two wide, and, at a quarter of
+    the samples, from the dense features. The site's embedding scales and shifts the channels; the mean of the coarsest
+    level tells how ill the hand is as a whole.
     """
 
     def __init__(self, config: ScoresConfig, model: ModelConfig, *, rngs: nnx.Rngs):
@@ -75,7 +75,9 @@ class ScoresHead(nnx.Module):
     def __call__(self, features: Features) -> dict[str, Array]:
         """Returns ``be`` and ``jsn``: logits (b, 22, thresholds or classes)."""
         if features.boxes is None:
-            raise ValueError("The scores head needs boxes: annotated ones, or those of the joints task; add 'joints' to tasks.")
+            raise ValueError(
+                "The scores head needs boxes: annotated ones, or those of the joints task; add 'joints' to tasks."
+            )
         boxes = enlarge(features.boxes, self.margin)
         b, n, _ = boxes.shape
         image = roi_align(features.image, boxes, self.size).reshape(b * n, self.size, self.size, 1)
@@ -155,7 +157,7 @@ def enlarge(boxes: Float[Array, "b n 4"], factor: float) -> Float[Array, "b n 4"
 
 
 def ordinal_loss(logits: Float[Array, "*b k"], target: Int[Array, "*b"], top: int, kind: str) -> Float[Array, "*b"]:
-    """Cross entropy of the classes (``softmax``), or summed over the thresholds score > k (``thresholds``, ``coral``)."""
+    """Cross entropy of the classes (``softmax``), or summed over the thresholds score > k (the others)."""
     if kind == "softmax":
         return optax.softmax_cross_entropy_with_integer_labels(logits, target)
     above = (target[..., None] > jnp.arange(top)).astype(jnp.float32)
@@ -163,7 +165,7 @@ def ordinal_loss(logits: Float[Array, "*b k"], target: Int[Array, "*b"], top: in
 
 
 def class_probabilities(logits: Float[Array, "*b k"], kind: str) -> Float[Array, "*b c"]:
-    """Returns the probability of each score; independent thresholds that contradict each other count as the lower one."""
+    """Returns the probability of each score; thresholds that contradict each other count as the lower one."""
     if kind == "softmax":
         return jax.nn.softmax(logits)
     above = jax.lax.cummin(jax.nn.sigmoid(logits), axis=logits.ndim - 1)

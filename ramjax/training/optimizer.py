@@ -7,7 +7,7 @@ from ramjax.config import OptimizerConfig
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Learning rate over `steps`: linear from 0 in `warmup_steps`, then a cosine down to `final_fraction` of the peak."""
+    """Learning rate over `steps`: linear from 0 in `warmup_steps`, then a cosine to `final_fraction` of the peak."""
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0,
         peak_value=config.learning_rate,
@@ -18,7 +18,7 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Clipping by global norm, then AdamW (Loshchilov and Hutter, arXiv 1711.05101) that decays kernels only."""
+    """Clipping by global norm, then AdamW (Loshchilov and Hutter, arXiv 1711.05101) that decays no biases and no scales."""
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         optax.adamw(

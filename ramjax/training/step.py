@@ -44,7 +44,10 @@ def init_state(config: Config) -> TrainState:
     params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     optimizer = make_optimizer(config.optimizer, config.train.steps)
     return TrainState(
-        step=jnp.zeros((), jnp.int32), params=params, opt_state=optimizer.init(params), ema_params=jax.tree.map(jnp.copy, params)
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optimizer.init(params),
+        ema_params=jax.tree.map(jnp.copy, params),
     )
 
 
@@ -72,7 +75,11 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
         decay = jnp.minimum(config.optimizer.ema_decay, (1.0 + state.step) / (10.0 + state.step))
         decay = jnp.where(config.optimizer.ema_decay > 0, decay, 0.0)
         ema_params = optax.incremental_update(params, state.ema_params, 1 - decay)
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads), "learning_rate": jnp.float32(schedule(state.step))}
+        metrics = {
+            "loss": loss,
+            "grad_norm": optax.global_norm(grads),
+            "learning_rate": jnp.float32(schedule(state.step)),
+        }
         metrics |= {f"loss/{name}": value for name, value in losses.items()}
         return TrainState(step=state.step + 1, params=params, opt_state=opt_state, ema_params=ema_params), metrics
 

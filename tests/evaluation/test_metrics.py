@@ -30,7 +30,9 @@ def test_kappa_of_a_hand_worked_table():
     annotated, predicted = np.array([0, 0, 0, 1, 2]), np.array([0, 0, 1, 1, 2])
     # Observed weighted disagreement 1; expected with margins (3, 1, 1) and (2, 2, 1):
     # [3*2*1 + 3*1*4 + 1*2*1 + 1*1*1 + 1*2*4 + 1*2*1] / 5 = 31 / 5.
-    assert scoring.quadratic_weighted_kappa(predicted, annotated, 3) == pytest.approx(1 - 1 / ((6 + 12 + 2 + 1 + 8 + 2) / 5))
+    assert scoring.quadratic_weighted_kappa(predicted, annotated, 3) == pytest.approx(
+        1 - 1 / ((6 + 12 + 2 + 1 + 8 + 2) / 5)
+    )
 
 
 def test_kappa_is_one_for_agreement_and_nan_without_spread():
@@ -42,7 +44,7 @@ def test_kappa_is_one_for_agreement_and_nan_without_spread():
 
 @pytest.mark.parametrize(("predicted", "annotated"), [([5], [0]), ([0], [-1]), ([0, 1], [0])])
 def test_kappa_refuses_what_is_off_the_scale(predicted, annotated):
-    with pytest.raises(ValueError, match="score|Scores"):
+    with pytest.raises(ValueError, match=r"score|Scores"):
         scoring.quadratic_weighted_kappa(np.array(predicted), np.array(annotated), 5)
 
 

@@ -16,7 +16,8 @@ def random_batch(batch: int = 2, height: int = 64, width: int = 48, seed: int = 
         "padding": np.zeros((batch, height, width), bool),
         "bones": rng.integers(0, 2**30, (batch, height, width)).astype(np.uint32),
         "bones_known": np.ones((batch, anatomy.NUM_BONES), bool),
-        "erosions": (rng.random((batch, height, width)) < 0.1).astype(np.uint8) * rng.integers(1, 4, (batch, height, width)).astype(np.uint8),
+        "erosions": (rng.random((batch, height, width)) < 0.1).astype(np.uint8)
+        * rng.integers(1, 4, (batch, height, width)).astype(np.uint8),
         "boxes": np.concatenate([corners, corners + 12], -1).astype(np.float32),
         "present": np.ones((batch, n), bool),
         "joints_known": np.ones((batch, n), bool),

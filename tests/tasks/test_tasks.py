@@ -25,7 +25,12 @@ LABELS = {
     "joints": ("boxes",),
     "scores": ("be", "jsn"),
 }
-FLAGS = {"bones": ("has_bones",), "erosions": ("has_erosions",), "joints": ("has_joints",), "scores": ("has_be", "has_jsn")}
+FLAGS = {
+    "bones": ("has_bones",),
+    "erosions": ("has_erosions",),
+    "joints": ("has_joints",),
+    "scores": ("has_be", "has_jsn"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -200,8 +205,11 @@ def test_score_metrics_by_hand():
     predicted_be, predicted_jsn = np.zeros((2, 22), int), np.zeros((2, 22), int)
     predicted_be[0, :3], predicted_be[1, 0], predicted_jsn[0, 0] = (1, 2, 3), 1, 3
     counts = {
-        "be": be, "jsn": jsn, "be_probabilities": np.eye(6)[predicted_be], "jsn_probabilities": np.eye(5)[predicted_jsn],
-    }  # fmt: skip
+        "be": be,
+        "jsn": jsn,
+        "be_probabilities": np.eye(6)[predicted_be],
+        "jsn_probabilities": np.eye(5)[predicted_jsn],
+    }
     metrics = task_named("scores").summarize(counts)
     assert metrics["be_mae"] == pytest.approx(3 / 4) and metrics["be_mae/n"] == 4
     assert metrics["jsn_mae"] == pytest.approx(1)
