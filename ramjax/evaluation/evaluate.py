@@ -10,14 +10,6 @@ from tqdm import tqdm
 
 from ramjax.training import sharding
 
-SELECTED_BY: dict[str, tuple[str, ...]] = {
-    "bones": ("bones/dsc",),
-    "erosions": ("erosions/dsc",),
-    "joints": ("joints/iou",),
-    "scores": ("scores/be_qwk", "scores/jsn_qwk"),
-}
-"""The metrics of each task, at most 1 and higher for better, that the best checkpoint is chosen by."""
-
 EvalStep = Callable[[Any, dict[str, jax.Array]], tuple[dict[str, jax.Array], jax.Array]]
 
 
@@ -73,10 +65,10 @@ def evaluate(
     return summarize(rows)
 
 
-def selection_score(metrics: Mapping[str, float], tasks: Sequence[str]) -> float:
-    """Mean over `tasks` of the mean of their `SELECTED_BY` metrics; one that is not finite counts as 0."""
+def selection_score(metrics: Mapping[str, float], selected_by: Mapping[str, Sequence[str]]) -> float:
+    """Mean over the tasks of the mean of the metrics that each is `selected_by`; one that is not finite counts as 0."""
     scores = [
-        np.mean([np.nan_to_num(metrics[name], nan=0.0, posinf=0.0, neginf=0.0) for name in SELECTED_BY[task]])
-        for task in tasks
+        np.mean([np.nan_to_num(metrics[f"{task}/{name}"], nan=0.0, posinf=0.0, neginf=0.0) for name in names])
+        for task, names in selected_by.items()
     ]
     return float(np.mean(scores))

@@ -60,6 +60,8 @@ class Task(Protocol):
 
     name: str
     weight: float
+    selected_by: tuple[str, ...]
+    """The metrics, at most 1 and higher for better, whose mean tells which checkpoint is the best."""
 
     def head(self, model: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
         """Returns the module that turns `Features` into a dict of raw outputs."""

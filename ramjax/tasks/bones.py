@@ -28,6 +28,7 @@ class Bones:
 
     config: BonesConfig
     name: str = "bones"
+    selected_by: tuple[str, ...] = ("dsc",)
 
     @property
     def weight(self) -> float:

@@ -28,6 +28,7 @@ class Erosions:
 
     config: ErosionsConfig
     name: str = "erosions"
+    selected_by: tuple[str, ...] = ("dsc",)
 
     @property
     def weight(self) -> float:

@@ -64,6 +64,7 @@ class Joints:
 
     config: JointsConfig
     name: str = "joints"
+    selected_by: tuple[str, ...] = ("iou",)
 
     @property
     def weight(self) -> float:

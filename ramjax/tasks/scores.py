@@ -99,6 +99,7 @@ class Scores:
 
     config: ScoresConfig
     name: str = "scores"
+    selected_by: tuple[str, ...] = ("be_qwk", "jsn_qwk")
 
     @property
     def weight(self) -> float:

@@ -24,6 +24,7 @@ from ramjax.config import Config
 from ramjax.data import pipeline
 from ramjax.evaluation import evaluate as evaluation
 from ramjax.evaluation import pictures
+from ramjax.tasks import make_tasks
 from ramjax.training import run_dir, sharding, step
 from ramjax.training.checkpoints import Checkpoints
 from ramjax.training.errors import RunError
@@ -101,7 +102,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     def validate():
         began = time.perf_counter()
         metrics = _evaluate(config, state, validation_source, "validation", mesh, eval_step, preemption.check)
-        score = evaluation.selection_score(metrics, config.tasks)
+        score = evaluation.selection_score(metrics, _selected_by(config))
         log.info("step %d/%d: validation %s, mean %.4f", done, steps, _headlines(config, metrics), score)
         best = checkpoints.best_score
         if best is None or score > best:
@@ -310,8 +311,12 @@ def _save_pictures(config: Config, path: pathlib.Path, state: Any, source: pipel
         )
 
 
+def _selected_by(config: Config) -> dict[str, tuple[str, ...]]:
+    return {task.name: task.selected_by for task in make_tasks(config)}
+
+
 def _headlines(config: Config, metrics: dict[str, float]) -> str:
-    names = [name for task in config.tasks for name in evaluation.SELECTED_BY[task]]
+    names = [f"{task}/{name}" for task, names in _selected_by(config).items() for name in names]
     return ", ".join(f"{name} {metrics[name]:.4f}" for name in names)
 
 

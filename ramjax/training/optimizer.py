@@ -18,7 +18,7 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Clipping by global norm, then AdamW (Loshchilov and Hutter, arXiv 1711.05101) that decays no biases and no scales."""
+    """Clipping by global norm, then AdamW (Loshchilov and Hutter, arXiv 1711.05101), biases and scales not decayed."""
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         optax.adamw(
