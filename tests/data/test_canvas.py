@@ -196,7 +196,8 @@ def test_shapes_and_dtypes_are_the_contract():
     expected = {
         "image": ("float32", (64, 48, 1)), "padding": ("bool", (64, 48)), "bones": ("uint32", (64, 48)),
         "bones_known": ("bool", (30,)), "erosions": ("uint8", (64, 48)), "boxes": ("float32", (22, 4)),
-        "present": ("bool", (22,)), "joints_known": ("bool", (22,)), "be": ("int32", (22,)), "jsn": ("int32", (22,)), "has_bones": ("bool", ()),
+        "present": ("bool", (22,)),
+        "joints_known": ("bool", (22,)), "be": ("int32", (22,)), "jsn": ("int32", (22,)), "has_bones": ("bool", ()),
         "has_erosions": ("bool", ()), "has_joints": ("bool", ()), "has_be": ("bool", ()), "has_jsn": ("bool", ()),
         "valid": ("bool", ()), "index": ("int32", ()), "affine": ("float32", (2, 3)), "native_size": ("int32", (2,)),
         "mirrored": ("bool", ()), "pixel_spacing_mm": ("float32", ()),
