@@ -48,11 +48,11 @@ def _cpu() -> ConfigDict:
         dict(stem_stride=4, widths=(32, 64, 96, 128, 160), blocks=(0, 1, 2, 2, 2), decoder_width=32, dtype="float32")
     )
     config.bones = ConfigDict(dict(weight=2.0))
-    config.erosions = ConfigDict(dict(weight=4.0, variant="labels", positive_weight=20.0))
+    config.erosions = ConfigDict(dict(weight=6.0, variant="labels", positive_weight=10.0))
     config.joints = ConfigDict(dict(weight=0.3, sigma=1.0))
     config.scores = ConfigDict(
         dict(
-            weight=2.0, ordinal="thresholds", roi_size=32, roi_margin=1.0, jitter=0.1, width=32, positive_weight=1.0,
+            weight=1.5, ordinal="thresholds", roi_size=32, roi_margin=1.0, jitter=0.1, width=32, positive_weight=1.0,
         )
     )  # fmt: skip
     config.optimizer = ConfigDict(

@@ -15,13 +15,15 @@ class DenseHead(nnx.Module):
     """Dense features to logits at half their stride (at their stride where that is 1), by sub-pixel upsampling.
 
     Two levels add up: the finest one knows where an edge runs, the next one, with more channels and a wider view,
-    which bone it belongs to. `bias` holds one initial logit a channel.
+    which bone it belongs to. `bias` holds one initial logit a channel; `blocks` is how many residual blocks there
+    are on the finest level.
     """
 
-    def __init__(self, model: ModelConfig, bias: tuple[float, ...], *, rngs: nnx.Rngs):
+    def __init__(self, model: ModelConfig, bias: tuple[float, ...], *, rngs: nnx.Rngs, blocks: int = 0):
         dtype = jnp.dtype(model.dtype)
         self.block, self.level = min(model.stem_stride, 2), dense_level(1, model)
         self.mix = layers.ConvNorm(model.decoder_width, model.decoder_width, 3, dtype=dtype, rngs=rngs)
+        self.blocks = layers.residual_blocks(blocks, model.decoder_width, dtype=dtype, rngs=rngs)
         self.fine = layers.Pointwise(
             model.decoder_width,
             len(bias) * self.block**2,
@@ -39,7 +41,8 @@ class DenseHead(nnx.Module):
 
     def __call__(self, features: Features) -> dict[str, Array]:
         """Returns ``logits``, float32 (b, h, w, channels)."""
-        fine = layers.depth_to_space(self.fine(self.mix(features.dense[0])), self.block)
+        x = layers.apply_all(self.blocks, self.mix(features.dense[0]))
+        fine = layers.depth_to_space(self.fine(x), self.block)
         coarse = layers.depth_to_space(self.coarse(features.dense[self.level]), self.block * 2**self.level)
         return {"logits": (fine + coarse).astype(jnp.float32)}
 

@@ -40,7 +40,7 @@ class Erosions:
 
     def head(self, model: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
         bias = (PRIOR, *(0.0,) * (len(self.labels) - 1))
-        return DenseHead(model, bias, rngs=rngs)
+        return DenseHead(model, bias, rngs=rngs, blocks=1)  # A lesion is small: it is found on the finest level.
 
     def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
         """Weighted cross entropy a pixel, and soft Dice of any erosion against none over the images that have one."""

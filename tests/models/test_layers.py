@@ -6,7 +6,7 @@ from flax import nnx
 
 from ramjax.models import layers
 from ramjax.models.decoder import UNetDecoder
-from ramjax.models.encoder import ResidualEncoder
+from ramjax.models.encoder import ResidualEncoder, local_contrast
 
 
 def test_space_to_depth_keeps_every_pixel_and_is_undone_by_depth_to_space():
@@ -48,3 +48,16 @@ def test_pyramid_and_dense_features_have_the_promised_strides(stem_stride):
         stride = stem_stride * 2**level
         assert map_.shape == (2, 64 // stride, 48 // stride, width)
     assert dense.shape == (2, 64 // stem_stride, 48 // stem_stride, 16)
+
+
+def test_local_contrast_does_not_depend_on_exposure_and_shows_a_dark_spot():
+    image = np.random.default_rng(0).normal(0.5, 0.1, size=(1, 64, 48, 1)).astype(np.float32)
+    image[0, 30:34, 20:24] -= 0.3
+    contrast = local_contrast(jnp.asarray(image))
+    brighter = local_contrast(jnp.asarray(image + 0.3))
+    np.testing.assert_allclose(contrast, brighter, atol=1e-3)
+    assert float(contrast[0, 30:34, 20:24].mean()) < -1 < float(contrast[0, 2:10, 2:10].mean())
+
+
+def test_local_contrast_of_a_flat_image_is_nothing():
+    np.testing.assert_allclose(local_contrast(jnp.full((1, 32, 24, 1), 0.7)), 0, atol=1e-3)
