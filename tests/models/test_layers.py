@@ -44,10 +44,13 @@ def test_pyramid_and_dense_features_have_the_promised_strides(stem_stride):
         return pyramid, decoder(pyramid)
 
     pyramid, dense = jax.eval_shape(features)
-    for level, (map_, width) in enumerate(zip(pyramid, (8, 16, 24), strict=True)):
-        stride = stem_stride * 2**level
-        assert map_.shape == (2, 64 // stride, 48 // stride, width)
-    assert dense.shape == (2, 64 // stem_stride, 48 // stem_stride, 16)
+    strides = [stem_stride * 2**level for level in range(3)]
+    assert [map_.shape for map_ in pyramid] == [
+        (2, 64 // s, 48 // s, w) for s, w in zip(strides, (8, 16, 24), strict=True)
+    ]
+    assert [map_.shape for map_ in dense] == [
+        (2, 64 // s, 48 // s, w) for s, w in zip(strides, (16, 16, 24), strict=True)
+    ]
 
 
 def test_local_contrast_does_not_depend_on_exposure_and_shows_a_dark_spot():
