@@ -77,7 +77,7 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
         ema_params = optax.incremental_update(params, state.ema_params, 1 - decay)
         metrics = {
             "loss": loss,
-            "grad_norm": optax.global_norm(grads),
+            "grad_norm": optax.tree.norm(grads),
             "learning_rate": jnp.float32(schedule(state.step)),
         }
         metrics |= {f"loss/{name}": value for name, value in losses.items()}
