@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import importlib
 import io
 import logging
@@ -103,8 +104,13 @@ def _prepare(data: DataConfig) -> tfds.core.DatasetBuilder:
                 "make room there or name another folder in data.data_dir."
             ) from error
         builder = make_builder(data)  # One made before another run prepared the data set does not know its splits.
-    log.info("Data set %s is in %s.", builder.info.full_name, builder.data_path)
+    _tell(builder.info.full_name, str(builder.data_path))
     return builder
+
+
+@functools.cache  # Once, not for every split.
+def _tell(name: str, folder: str) -> None:
+    log.info("Data set %s is in %s.", name, folder)
 
 
 def _prepare_now(builder: tfds.core.DatasetBuilder) -> None:
