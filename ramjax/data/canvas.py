@@ -141,17 +141,18 @@ def _joints(record: Record, placement: Placement, canvas: CanvasConfig) -> dict[
     height, width = record.image.shape
     native = np.array([joint.bbox for joint in record.joints], float).reshape(-1, 4) * (height, width, height, width)
     moved = geometry.apply_to_boxes(placement.affine, native)
-    whole = _inside(native, placement.window) & _inside(moved, (0, 0, canvas.height, canvas.width)) & record.has_joints
-    for joint, box, keep in zip(record.joints, moved, whole, strict=True):
+    frame = (0, 0, canvas.height, canvas.width)
+    whole = _inside(native, placement.window) & _inside(moved, frame) & record.has_joints
+    touching = _touches(native, placement.window) & _touches(moved, frame)
+    known = np.full(anatomy.NUM_SITES, record.has_joints)
+    for joint, box, keep, touches in zip(record.joints, moved, whole, touching, strict=True):
+        site = anatomy.SITE_INDEX[joint.site]
         if keep:
-            site = anatomy.SITE_INDEX[joint.site]
             boxes[site], present[site] = box, True
             be[site] = joint.be if record.has_be else UNKNOWN_SCORE
             jsn[site] = joint.jsn if record.has_jsn else UNKNOWN_SCORE
-    known = np.full(anatomy.NUM_SITES, record.has_joints)
-    for joint, box, native_box, keep in zip(record.joints, moved, native, whole, strict=True):
-        partly = _touches(native_box, placement.window) and _touches(box, (0, 0, canvas.height, canvas.width))
-        known[anatomy.SITE_INDEX[joint.site]] &= bool(keep or not partly)
+        elif touches:
+            known[site] = False
     return {"boxes": boxes, "present": present, "joints_known": known, "be": be, "jsn": jsn}
 
 
@@ -162,5 +163,6 @@ def _inside(boxes: np.ndarray, frame: Any) -> np.ndarray:
     return lower.all(axis=1) & upper.all(axis=1)
 
 
-def _touches(box: np.ndarray, frame: Any) -> bool:
-    return box[0] < frame[2] and box[2] > frame[0] and box[1] < frame[3] and box[3] > frame[1]
+def _touches(boxes: np.ndarray, frame: Any) -> np.ndarray:
+    ymin, xmin, ymax, xmax = frame
+    return (boxes[:, :2] < (ymax, xmax)).all(axis=1) & (boxes[:, 2:] > (ymin, xmin)).all(axis=1)

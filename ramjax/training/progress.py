@@ -25,7 +25,7 @@ class Progress:
     """
 
     def __init__(self, start: int, steps: int, batch_size: int, quiet: bool = False):
-        self._steps, self._batch_size, self._quiet = steps, batch_size, quiet
+        self._steps, self._batch_size = steps, batch_size
         self._on_terminal = sys.stderr.isatty() and not quiet
         self._bar = tqdm(total=steps, initial=start, desc="training", unit="step", disable=not self._on_terminal)
         self._waited = self._paused = 0.0

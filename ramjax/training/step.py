@@ -109,11 +109,11 @@ def make_predict_step(config: Config) -> Callable[..., dict[str, jax.Array]]:
 
     Without a joints task, scores need `boxes`; where there are none, they are left out.
     """
-    tasks = make_tasks(config)
+    tasks, apply = make_tasks(config), _make_apply(config)
 
     def predict(state, image, boxes=None):
         able = [task for task in tasks if task.name != "scores" or boxes is not None or "joints" in config.tasks]
-        outputs = _make_apply(config)(state.ema_params, image, boxes, heads=[task.name for task in able])
+        outputs = apply(state.ema_params, image, boxes, heads=[task.name for task in able])
         predictions = {}
         for task in able:
             predictions |= task.predict(outputs[task.name])
