@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
 
 def shrink(config: ConfigDict) -> ConfigDict:
     """Makes any experiment small enough to try its code path in seconds; changes and returns `config`."""
-    config.data.builder_config = "tiny"
+    config.data.datasets, config.data.weights = ("ram_phantom/tiny",), (1.0,)
     config.data.batch_size = config.data.eval_batch_size = 2
     config.data.workers = 0
     config.data.canvas.height, config.data.canvas.width = 128, 96

@@ -26,8 +26,9 @@ def _cpu() -> ConfigDict:
     config.tasks = ("bones", "erosions", "joints", "scores")
 
     config.data = data = ConfigDict()
-    data.dataset = "ram_phantom"
-    data.builder_config = "small"
+    data.datasets = ("ram_phantom/small",)
+    data.weights = (1.0,)
+    data.crops = 1
     data.data_dir = "data"
     data.train_split = "train"
     data.validation_split = "validation"
@@ -67,7 +68,7 @@ def _cpu() -> ConfigDict:
 
 def _to_accelerator(config: ConfigDict) -> None:
     """Whole hands at half the native resolution, a larger encoder, bfloat16 compute."""
-    config.data.builder_config = "full"
+    config.data.datasets = ("ram_phantom/full",)
     config.data.batch_size = config.data.eval_batch_size = 32
     config.data.workers = 16
     config.data.canvas.height, config.data.canvas.width = 896, 704

@@ -87,8 +87,12 @@ class DataConfig:
     """Where records come from and how they are batched.
 
     Attributes:
-      dataset: name of a builder in `tfds_builders`, e.g. ``ram_phantom``.
-      builder_config: name of the builder's config, e.g. ``small``.
+      datasets: one or more builders of `tfds_builders`, each with its config: ``ram_phantom/small``. Training mixes them;
+        evaluation reports each apart. The splits below are those of each.
+      weights: of the data sets in the mixture, as many as `datasets`: examples come in this proportion, whatever the
+        sets' sizes.
+      crops: canvases that training takes of a record each time it is read, one after the other; more than 1 spares
+        reading where the canvas shows a small part of the record. Divides `batch_size`.
       data_dir: folder of prepared data sets; ``~`` is expanded.
       train_split, validation_split, test_split: TFDS split names or slices (``train[:8]``).
       batch_size: examples a training step, over all devices and hosts.
@@ -97,8 +101,9 @@ class DataConfig:
       prefetch: batches kept ready.
     """
 
-    dataset: str
-    builder_config: str
+    datasets: tuple[str, ...]
+    weights: tuple[float, ...]
+    crops: int
     data_dir: str
     train_split: str
     validation_split: str
@@ -111,8 +116,14 @@ class DataConfig:
     augment: AugmentConfig
 
     def __post_init__(self):
-        _check(self, "batch_size", "eval_batch_size", "prefetch", above=0)
+        _check(self, "batch_size", "eval_batch_size", "prefetch", "crops", above=0)
         _check(self, "workers", least=0)
+        if not self.datasets or len(set(self.datasets)) != len(self.datasets):
+            raise ConfigError(f"datasets is {self.datasets}; name one or more, each once.")
+        if len(self.weights) != len(self.datasets) or not all(0 < w < math.inf for w in self.weights):
+            raise ConfigError(f"weights is {self.weights}; give each of {', '.join(self.datasets)} one above 0.")
+        if self.batch_size % self.crops:
+            raise ConfigError(f"crops is {self.crops}; it must divide batch_size, which is {self.batch_size}.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,6 +43,8 @@ class Record:
       bones_known: bool (30,): the channels annotated here; an unknown bone is not an absent bone.
       erosions: uint8 (H, W): labels 0-3 of `anatomy.EROSION_LABELS`.
       joints: the annotated joint regions.
+      joints_known: bool (22,): the sites of `anatomy.SITES` that are annotated or known to be absent; where False, the
+        site may be there without a box (a wrist set marks six sites, a border cuts a joint).
       has_bones, has_erosions, has_joints, has_be, has_jsn: what was annotated at all; not told by an empty mask.
       id: unique within the data set.
       dataset: name of the data set, e.g. ``ram_phantom``.
@@ -62,6 +64,7 @@ class Record:
     bones_known: np.ndarray
     erosions: np.ndarray
     joints: tuple[Joint, ...]
+    joints_known: np.ndarray
     id: str
     dataset: str
     has_bones: bool = True
@@ -88,6 +91,7 @@ class Record:
             bones_known=np.zeros(anatomy.NUM_BONES, bool),
             erosions=np.zeros(image.shape, np.uint8),
             joints=(),
+            joints_known=np.zeros(anatomy.NUM_SITES, bool),
             id="",
             dataset="",
             **dict.fromkeys(LABEL_FLAGS, False),

@@ -124,7 +124,7 @@ def checksums(workdir: pathlib.Path) -> dict[str, int]:
         (["--config.data.canvas.height=100"], 1, ["data.canvas.height is 100", "multiple of 16", "96"]),
         (["--config.tasks=('bones','teeth')"], 1, ["tasks", "teeth", "joints"]),
         (["--config.mesh.data=64"], 1, ["mesh.data is 64", "-1 for all"]),
-        (["--config.data.dataset=ram_nothing"], 1, ["ram_nothing", "ram_phantom"]),
+        (["--config.data.datasets=('ram_nothing',)"], 1, ["ram_nothing", "ram_phantom"]),
         (["--config.data.train_split=tarin"], 1, ["tarin", "validation"]),
     ],
 )

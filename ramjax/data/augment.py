@@ -91,7 +91,8 @@ def _compress_range(image: np.ndarray, share: float) -> None:
 
 def _show_wrist_only(placement: Placement, record: Record, canvas: CanvasConfig, rng: np.random.Generator) -> Placement:
     """Narrows the window to a square about the carpus; half the time that square is also magnified and moved."""
-    carpal = [joint for joint in record.joints if anatomy.SITE_INDEX[joint.site] in anatomy.WRIST_SITES]
+    joints = record.joints if record.has_joints else ()
+    carpal = [joint for joint in joints if anatomy.SITE_INDEX[joint.site] in anatomy.WRIST_SITES]
     boxes = np.array([joint.bbox for joint in carpal], float)
     if not len(boxes):
         return placement

@@ -144,7 +144,7 @@ def _joints(record: Record, placement: Placement, canvas: CanvasConfig) -> dict[
     frame = (0, 0, canvas.height, canvas.width)
     whole = _inside(native, placement.window) & _inside(moved, frame) & record.has_joints
     touching = _touches(native, placement.window) & _touches(moved, frame)
-    known = np.full(anatomy.NUM_SITES, record.has_joints)
+    known = np.asarray(record.joints_known, bool) & record.has_joints
     for joint, box, keep, touches in zip(record.joints, moved, whole, touching, strict=True):
         site = anatomy.SITE_INDEX[joint.site]
         if keep:

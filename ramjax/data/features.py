@@ -47,6 +47,9 @@ def features() -> tfds.features.FeaturesDict:
                     "jsn": tfds.features.Scalar(np.int32, doc="Joint space narrowing 0-4, -1 unknown."),
                 }
             ),
+            "joints_known": tfds.features.Tensor(
+                shape=(anatomy.NUM_SITES,), dtype=np.bool_, doc="Sites annotated or absent; unknown is not absent."
+            ),
             **{name: tfds.features.Scalar(np.bool_) for name in LABEL_FLAGS},
             **{name: tfds.features.Text() for name in _TEXTS},
             "age": tfds.features.Scalar(np.float32, doc="Years, NaN unknown."),
@@ -85,6 +88,7 @@ def encode(record: Record) -> dict[str, Any]:
             }
             for joint in record.joints
         ],
+        "joints_known": np.asarray(record.joints_known, np.bool_),
         **{name: bool(getattr(record, name)) for name in LABEL_FLAGS},
         **{name: str(getattr(record, name)) for name in _TEXTS},
         "age": float(record.age),
@@ -114,6 +118,7 @@ def decode(example: dict[str, Any]) -> Record:
             Joint(tuple(map(float, bbox)), anatomy.SITE_NAMES[int(site)], int(be), int(jsn))
             for bbox, site, be, jsn in zip(joints["bbox"], joints["site"], joints["be"], joints["jsn"], strict=True)
         ),
+        joints_known=np.asarray(example["joints_known"], np.bool_),
         **{name: bool(example[name]) for name in LABEL_FLAGS},
         **texts,
         age=_to_float(example["age"]),

@@ -15,7 +15,6 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from ramjax.config import DataConfig
 from ramjax.data import features
 from ramjax.record import Record
 
@@ -24,7 +23,7 @@ log = logging.getLogger(__name__)
 FILE_FORMAT = "array_record"
 """Random access, and readable without TensorFlow."""
 
-DATASETS = ("ram_phantom",)
+DATASETS = ("ram_phantom", "ram_h1200", "ram_w600")
 """Packages of `tfds_builders`; each has a class `Builder` in its module ``<name>_dataset_builder``."""
 
 
@@ -49,16 +48,26 @@ class Source(Sequence):
         return features.decode(self.examples[index])
 
 
-def open_source(data: DataConfig, split: str) -> Source:
-    """Opens a split, e.g. ``train`` or ``test[:8]``, of the data set that `data` names; prepares it where it is absent.
+def open_source(dataset: str, data_dir: str, split: str) -> Source:
+    """Opens a split, e.g. ``train`` or ``test[:8]``, of a data set such as ``ram_phantom/small`` in `data_dir`.
+
+    A synthetic data set that is absent is prepared first; one that needs a release is prepared by `ramjax.prepare`.
 
     Raises:
-      ValueError: the data set, its config or its split is unknown.
-      OSError: the data set cannot be written to `data.data_dir`.
+      ValueError: the data set, its config or its split is unknown, or it is absent and needs a release.
+      OSError: the data set cannot be written to `data_dir`.
       RuntimeError: the data set is absent and this is a worker process, such as one that a script without a main guard
       starts.
     """
-    builder = _prepare(data)
+    builder = make_builder(dataset, data_dir)
+    if not is_prepared(builder):
+        if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+            raise ValueError(
+                f"Data set {builder.info.full_name} is not prepared in {data_dir}; run python -m ramjax.prepare "
+                f"--dataset={dataset} --data_dir={data_dir} first (--help tells where the release comes from)."
+            )
+        builder = prepare(dataset, data_dir)
+    _tell(builder.info.full_name, str(builder.data_path))
     try:
         examples = builder.as_data_source(split, decoders=features.skip_image_decoding())
     except (KeyError, ValueError) as error:
@@ -69,26 +78,38 @@ def open_source(data: DataConfig, split: str) -> Source:
     return Source(f"{builder.info.full_name} {split}", examples)
 
 
-def make_builder(data: DataConfig) -> tfds.core.DatasetBuilder:
-    """Returns the TFDS builder of a data set, prepared or not; raises ValueError for an unknown data set or config."""
-    if data.dataset not in DATASETS:
-        raise ValueError(f"Unknown data set data.dataset={data.dataset!r}; known are {', '.join(DATASETS)}.")
-    module = importlib.import_module(f"tfds_builders.{data.dataset}.{data.dataset}_dataset_builder")
+def make_builder(dataset: str, data_dir: str) -> tfds.core.DatasetBuilder:
+    """Returns the TFDS builder of ``name`` or ``name/config``, prepared or not; ValueError where it is unknown."""
+    name, _, config = dataset.partition("/")
+    if name not in DATASETS:
+        raise ValueError(f"Unknown data set {dataset!r}; known are {', '.join(DATASETS)}.")
+    module = importlib.import_module(f"tfds_builders.{name}.{name}_dataset_builder")
     configs = module.Builder.builder_configs
-    if data.builder_config not in configs:
-        raise ValueError(
-            f"Data set {data.dataset} has no config data.builder_config={data.builder_config!r}; "
-            f"it has {', '.join(configs)}."
-        )
-    folder = pathlib.Path(data.data_dir).expanduser()
-    return module.Builder(config=data.builder_config, data_dir=folder, file_format=FILE_FORMAT)
+    if config and config not in configs:
+        known = f"it has {', '.join(configs)}" if configs else "it has none"
+        raise ValueError(f"Data set {name} has no config {config!r}; {known}.")
+    folder = pathlib.Path(data_dir).expanduser()
+    return module.Builder(config=config or None, data_dir=folder, file_format=FILE_FORMAT)
 
 
-def _prepare(data: DataConfig) -> tfds.core.DatasetBuilder:
-    """Prepares the data set where it is absent: once, however many runs ask for it at a time."""
-    builder = make_builder(data)
-    done = builder.data_path / "dataset_info.json"  # TFDS writes a data set beside its place, then renames it.
-    if not done.exists():
+def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
+    """Whether the data set is on the disk, whole: TFDS writes one beside its place, then renames it."""
+    return (builder.data_path / "dataset_info.json").exists()
+
+
+def prepare(dataset: str, data_dir: str, release: str | pathlib.Path | None = None) -> tfds.core.DatasetBuilder:
+    """Prepares a data set where it is absent: once, however many runs ask for it at a time; returns its builder.
+
+    Args:
+      dataset: as in `open_source`.
+      data_dir: folder of prepared data sets.
+      release: folder that holds the release; None lets the builder look below `data_dir`, then download it.
+
+    Raises:
+      ValueError, OSError, RuntimeError: as `open_source`; and what the builder finds wrong with the release.
+    """
+    builder = make_builder(dataset, data_dir)
+    if not is_prepared(builder):
         if multiprocessing.parent_process() is not None:  # It would wait for its own parent's lock.
             raise RuntimeError(
                 f"Data set {builder.info.full_name} is not prepared, and a worker process cannot do it; put what opens "
@@ -96,15 +117,16 @@ def _prepare(data: DataConfig) -> tfds.core.DatasetBuilder:
             )
         try:
             with _locked(builder.data_path.parent):
-                if not done.exists():
-                    _prepare_now(builder)
+                if not is_prepared(builder):
+                    _prepare_now(builder, release)
         except OSError as error:
+            if error.errno is None:  # whoever raised it composed a sentence
+                raise
             raise OSError(
-                f"Data set {builder.info.full_name} could not be prepared in {data.data_dir}: {error}; "
+                f"Data set {builder.info.full_name} could not be prepared in {data_dir}: {error}; "
                 "make room there or name another folder in data.data_dir."
             ) from error
-        builder = make_builder(data)  # One made before another run prepared the data set does not know its splits.
-    _tell(builder.info.full_name, str(builder.data_path))
+        builder = make_builder(dataset, data_dir)  # One made before the data set was does not know its splits.
     return builder
 
 
@@ -113,14 +135,14 @@ def _tell(name: str, folder: str) -> None:
     log.info("Data set %s is in %s.", name, folder)
 
 
-def _prepare_now(builder: tfds.core.DatasetBuilder) -> None:
+def _prepare_now(builder: tfds.core.DatasetBuilder, release: str | pathlib.Path | None) -> None:
     for leftover in builder.data_path.parent.glob(f"incomplete.*_{builder.version}"):
         shutil.rmtree(leftover)  # Of a run that was killed.
     log.info("Preparing data set %s in %s (once).", builder.info.full_name, builder.data_path)
     tfds.disable_progress_bar()  # TFDS speaks of downloading and knows no totals; the builder shows its own progress.
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            builder.download_and_prepare()
+            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=release))
     finally:
         tfds.enable_progress_bar()
 

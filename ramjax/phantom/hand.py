@@ -121,6 +121,7 @@ def render(config: PhantomConfig, case: Case) -> Phantom:
     image = _image(config, case, body, placed, patient, disease, picture, flesh)
 
     centers = picture.locate(body.joints)
+    joints, joints_known = _joints(body, disease, picture, centers)
     area = np.zeros(anatomy.NUM_SITES)
     for lesion in found:
         if lesion.site >= 0:
@@ -131,7 +132,8 @@ def render(config: PhantomConfig, case: Case) -> Phantom:
         bones=words.astype("<u4", copy=False).view(np.uint8).reshape(*picture.shape, 4),
         bones_known=np.ones(anatomy.NUM_BONES, bool),
         erosions=labels,
-        joints=_joints(body, disease, picture, centers),
+        joints=joints,
+        joints_known=joints_known,
         id=f"{key}_V{case.visit}_{case.side}",
         dataset="ram_phantom",
         patient=key,
@@ -264,10 +266,14 @@ def _ankylosed(body: Skeleton, disease: Disease) -> tuple[np.ndarray, np.ndarray
     return body.joints[fused], np.array(widths), np.array([bone.angle for bone in distal])
 
 
-def _joints(body: Skeleton, disease: Disease, picture: Frame, centers: np.ndarray) -> tuple[Joint, ...]:
-    """Returns the joints whose boxes lie in the picture, but for `_CUT` of their area, which its border cuts off."""
+def _joints(
+    body: Skeleton, disease: Disease, picture: Frame, centers: np.ndarray
+) -> tuple[tuple[Joint, ...], np.ndarray]:
+    """Returns the joints whose boxes lie in the picture, but for `_CUT` of their area, which its border cuts off, and
+    bool (22,): False where it cuts more, so that the joint is neither whole nor absent.
+    """
     rows, columns = picture.shape
-    joints = []
+    joints, known = [], np.ones(anatomy.NUM_SITES, bool)
     for index, site in enumerate(anatomy.SITES):
         x, y = centers[index]
         if site.name in _BONE_BOXES:
@@ -280,7 +286,9 @@ def _joints(body: Skeleton, disease: Disease, picture: Frame, centers: np.ndarra
             x0, y0, x1, y1 = x - 0.5 * wide, y - 0.5 * tall, x + 0.5 * wide, y + 0.5 * tall
         whole = np.array((y0 / rows, x0 / columns, y1 / rows, x1 / columns))
         box = np.clip(whole, 0.0, 1.0)
-        if np.prod(box[2:] - box[:2]) < (1.0 - _CUT) * np.prod(whole[2:] - whole[:2]):
+        visible = np.prod(box[2:] - box[:2])
+        if visible < (1.0 - _CUT) * np.prod(whole[2:] - whole[:2]):
+            known[index] = visible == 0.0
             continue
         joints.append(Joint(tuple(float(v) for v in box), site.name, int(disease.be[index]), int(disease.jsn[index])))
-    return tuple(joints)
+    return tuple(joints), known

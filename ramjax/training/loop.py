@@ -190,12 +190,12 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
 def _open(config: Config, split: str) -> pipeline.Source:
     """Opens a split; one that is unknown or empty is the user's to mend."""
     try:
-        source = pipeline.open_source(config.data, split)
+        source = pipeline.open_source(config.data.datasets[0], config.data.data_dir, split)
     except ValueError as error:
         raise RunError(str(error)) from error
     if not len(source):
         raise RunError(
-            f"Split {split!r} of {config.data.dataset}/{config.data.builder_config} has no records; name another."
+            f"Split {split!r} of {config.data.datasets[0]} has no records; name another."
         )
     return source
 

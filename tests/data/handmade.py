@@ -35,6 +35,7 @@ def make_record(height=120, width=90, seed=0, side="R", **changes) -> Record:
         bones_known=np.ones(anatomy.NUM_BONES, bool),
         erosions=erosions,
         joints=tuple(joints),
+        joints_known=np.ones(anatomy.NUM_SITES, bool),
         id=f"hand_{seed}",
         dataset="handmade",
         patient=f"P{seed}",
@@ -61,8 +62,9 @@ def make_augment(**changes) -> AugmentConfig:
 
 def make_data(**changes) -> DataConfig:
     values = dict(
-        dataset="ram_phantom",
-        builder_config="tiny",
+        datasets=("ram_phantom/tiny",),
+        weights=(1.0,),
+        crops=1,
         data_dir="data",
         train_split="train",
         validation_split="validation",

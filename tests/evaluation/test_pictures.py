@@ -21,6 +21,7 @@ def _record(i: int = 0) -> Record:
         image=fakes.disc_image(200, 150, 60, 90, 30),
         bones=pack_bones(planes),
         bones_known=np.ones(anatomy.NUM_BONES, bool),
+        joints_known=np.ones(anatomy.NUM_SITES, bool),
         erosions=erosions,
         joints=joints,
         id=f"hand{i}",
