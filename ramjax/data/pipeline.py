@@ -1,7 +1,8 @@
-"""Source -> canvas -> augmentation -> batch, on `grain.MapDataset`.
+"""Sources -> canvas -> augmentation -> batch, on `grain.MapDataset`.
 
-A training batch is a function of (seed, step) alone: its records come from the epoch's permutation, its randomness from
-(seed, position in the stream). So it is the same for any number of workers or processes, and resuming is slicing.
+A training batch is a function of (seed, step) alone: its records come from the mixture of each data set's epochs, its
+randomness from (seed, position in the stream). So it is the same for any number of workers or processes, and resuming
+is slicing.
 
 A batch is a dict of numpy arrays with a leading axis B, on a canvas of H x W pixels:
 
@@ -18,18 +19,21 @@ A batch is a dict of numpy arrays with a leading axis B, on a canvas of H x W pi
 | be, jsn | int32 (B, 22) | score, -1 unknown |
 | has_bones, has_erosions, has_joints, has_be, has_jsn | bool (B,) | what was annotated at all |
 | valid | bool (B,) | False for examples that only fill up the last batch |
-| index | int32 (B,) | position in the split; -1 where not valid |
+| dataset | int32 (B,) | position in `DataConfig.datasets`; -1 where not valid |
+| index | int32 (B,) | position in that data set's split; -1 where not valid |
 | affine | float32 (B, 2, 3) | native to canvas coordinates (x, y), continuous, with mirroring |
 | native_size | int32 (B, 2) | height and width of the record |
 | mirrored | bool (B,) | the canvas shows the mirror image of the record |
 | pixel_spacing_mm | float32 (B,) | of a canvas pixel; NaN unknown |
 """
 
+import bisect
 import dataclasses
 import hashlib
+import itertools
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -40,8 +44,9 @@ from absl import flags
 from ramjax.config import DataConfig
 from ramjax.data.canvas import empty, to_canvas
 from ramjax.data.source import Source, open_source
+from ramjax.record import Record
 
-__all__ = ["Source", "fingerprint", "make_eval_batches", "make_train_batches", "open_source"]
+__all__ = ["Source", "fingerprint", "make_eval_batches", "make_train_batches", "open_source", "open_sources"]
 
 Batch = dict[str, np.ndarray]
 
@@ -49,9 +54,14 @@ _READING_THREADS = 2
 """Threads that make batches where there are no worker processes; OpenCV releases the lock while it works."""
 
 
+def open_sources(data: DataConfig, split: str) -> tuple[Source, ...]:
+    """Opens the split of that name of every data set, in the order of `data.datasets`; raises as `open_source`."""
+    return tuple(open_source(dataset, data.data_dir, split) for dataset in data.datasets)
+
+
 def make_train_batches(
     data: DataConfig,
-    source: Source,
+    sources: Sequence[Source],
     *,
     seed: int,
     start_step: int,
@@ -61,62 +71,86 @@ def make_train_batches(
 ) -> Iterator[Batch]:
     """Yields this process's rows of the batches of steps `start_step` to `steps` - 1.
 
-    Records are shuffled anew each epoch; a batch may reach across the end of one. Process p of n gets the p-th of n
-    equal runs of rows, so that the processes' batches in order are the global batch.
+    The data sets take turns in the proportion of `data.weights`, which is kept to 1 % of the smallest. Each one's
+    records are shuffled anew each time that all of them were seen; a batch may reach across the end of such an epoch.
+    Each record read fills `data.crops` rows in succession. Process p of n gets the p-th of n equal runs of rows, so
+    that the processes' batches in order are the global batch.
 
     Raises:
-      ValueError: the source is empty, or the batch size is not divisible among the processes.
+      ValueError: a source is empty, or the batch size is not divisible among the processes.
     """
-    if not len(source):
-        raise ValueError(f"{source.name} has no records to train on; check data.train_split ({data.train_split}).")
+    for source in sources:
+        if not len(source):
+            raise ValueError(f"{source.name} has no records to train on; check data.train_split ({data.train_split}).")
     rows = _rows(data.batch_size, "data.batch_size", process_index, process_count)
-    make = _TrainBatch(data, source, seed, rows)
-    order = grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat().batch(data.batch_size)
+    ends = itertools.accumulate(map(len, sources))
+    epochs = [
+        grain.MapDataset.range(end - len(source), end).shuffle(seed=seed).repeat()
+        for source, end in zip(sources, ends, strict=True)
+    ]
+    reads = data.batch_size // data.crops
+    order = grain.MapDataset.mix(epochs, data.weights)[: steps * reads].batch(reads)
+    make = _TrainBatch(data, tuple(sources), seed, rows)
     return _iterate(order.map_with_index(make)[start_step:steps], data)
 
 
 def make_eval_batches(
-    data: DataConfig, source: Source, *, process_index: int = 0, process_count: int = 1
+    data: DataConfig, source: Source, *, dataset: int = 0, process_index: int = 0, process_count: int = 1
 ) -> Iterator[Batch]:
-    """Yields this process's rows of batches that hold every record once, in order, unaugmented.
+    """Yields this process's rows of batches that hold every record of one source once, in order, unaugmented.
 
     The last batch is filled up with examples whose `valid` is False; every process gets the same number of batches.
+    `dataset` is the source's position in `data.datasets`.
 
     Raises:
       ValueError: the batch size is not divisible among the processes.
     """
     rows = _rows(data.eval_batch_size, "data.eval_batch_size", process_index, process_count)
-    make = _EvalBatch(data, source, rows)
+    make = _EvalBatch(data, source, dataset, rows)
     batches = -(-len(source) // data.eval_batch_size)
     return _iterate(grain.MapDataset.range(batches).map(make), data)
 
 
-def fingerprint(data: DataConfig, source: Source) -> str:
+def fingerprint(data: DataConfig, sources: Sequence[Source]) -> str:
     """Returns a hash of all that decides what the batches hold; two runs whose hashes differ saw different data."""
     settings = dataclasses.asdict(data)
     for name in ("data_dir", "workers", "prefetch"):  # These change where and how fast, not what.
         del settings[name]
-    identity = {"source": source.name, "records": len(source), "data": settings}
+    identity = {"sources": [(source.name, len(source)) for source in sources], "data": settings}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclasses.dataclass(frozen=True)
 class _TrainBatch:
-    """Makes the batch of a step from the record indices of the whole batch; picklable, for worker processes."""
+    """Makes the batch of a step from what the whole batch reads; picklable, for worker processes.
+
+    A read is the index of a record in all sources one after the other.
+    """
 
     data: DataConfig
-    source: Source
+    sources: tuple[Source, ...]
     seed: int
     rows: slice
 
-    def __call__(self, step: int, indices: np.ndarray) -> Batch:
-        first = step * self.data.batch_size + self.rows.start
-        return _stack([self._example(first + row, int(index)) for row, index in enumerate(indices[self.rows])])
+    def __call__(self, step: int, reads: np.ndarray) -> Batch:
+        examples = []
+        rows = range(self.rows.start, self.rows.stop)
+        for read, crops in itertools.groupby(rows, lambda row: row // self.data.crops):
+            dataset, index = self._find(int(reads[read]))
+            record = self.sources[dataset][index]
+            where = {"dataset": np.int32(dataset), "index": np.int32(index)}
+            examples += [self._example(record, step * self.data.batch_size + row) | where for row in crops]
+        return _stack(examples)
 
-    def _example(self, position: int, index: int) -> dict[str, Any]:
+    def _find(self, read: int) -> tuple[int, int]:
+        """The data set, and the record in it."""
+        ends = list(itertools.accumulate(map(len, self.sources)))
+        dataset = bisect.bisect_right(ends, read)
+        return dataset, read - ends[dataset] + len(self.sources[dataset])
+
+    def _example(self, record: Record, position: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.seed, position))
-        example = to_canvas(self.source[index], self.data.canvas, self.data.augment, rng)
-        return {**example, "index": np.int32(index)}
+        return to_canvas(record, self.data.canvas, self.data.augment, rng)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +159,7 @@ class _EvalBatch:
 
     data: DataConfig
     source: Source
+    dataset: int
     rows: slice
 
     def __call__(self, number: int) -> Batch:
@@ -133,8 +168,9 @@ class _EvalBatch:
 
     def _example(self, index: int) -> dict[str, Any]:
         if index >= len(self.source):
-            return empty(self.data.canvas)
-        return {**to_canvas(self.source[index], self.data.canvas), "index": np.int32(index)}
+            return empty(self.data.canvas) | {"dataset": np.int32(-1)}
+        where = {"dataset": np.int32(self.dataset), "index": np.int32(index)}
+        return to_canvas(self.source[index], self.data.canvas) | where
 
 
 def _rows(batch_size: int, key: str, process_index: int, process_count: int) -> slice:

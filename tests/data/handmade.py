@@ -45,6 +45,9 @@ def make_record(height=120, width=90, seed=0, side="R", **changes) -> Record:
     return Record(**{**values, **changes})
 
 
+WRIST_SET_SITES = ("CMC-T", "Tm", "S", "L", "R", "U")
+"""The sites that a set of wrist radiographs marks."""
+
 NO_AUGMENT = {field.name: 0.0 for field in dataclasses.fields(AugmentConfig)}
 FULL_AUGMENT = dict(
     rotation=20.0, scale=0.3, shift=0.1, stretch=0.1, wrist_crop=0.3, mirror=0.3,
@@ -81,14 +84,34 @@ def make_data(**changes) -> DataConfig:
 
 def make_source(count=7, **changes) -> Source:
     """A source of `count` different records, sides alternating, that needs no prepared data set."""
+    records = [make_record(height=120 + 8 * i, seed=i, side="RL"[i % 2], **changes) for i in range(count)]
+    return source_of(records, "handmade train")
+
+
+def make_wrist_source(count=5) -> Source:
+    """A source of square wrists that know the 14 bones of the wrist, and of the sites six with their BE alone."""
+    return source_of([make_wrist_record(seed=100 + i) for i in range(count)], "handmade wrists")
+
+
+def make_wrist_record(seed=100, **changes) -> Record:
+    record = make_record(height=100, width=100, seed=seed, has_erosions=False, has_jsn=False, view="wrist", **changes)
+    return dataclasses.replace(
+        record,
+        bones_known=np.isin(anatomy.BONES, anatomy.WRIST_BONES),
+        joints=tuple(joint for joint in record.joints if joint.site in WRIST_SET_SITES),
+        joints_known=np.isin(anatomy.SITE_NAMES, WRIST_SET_SITES),
+    )
+
+
+def source_of(records, name: str) -> Source:
+    """The records as a prepared data set would hold them."""
     tfds_features = features.features()
     decoders = features.skip_image_decoding()
     examples = []
-    for i in range(count):
-        record = make_record(height=120 + 8 * i, seed=i, side="RL"[i % 2], **changes)
+    for record in records:
         data = tfds_features.serialize_example(tfds_features.encode_example(features.encode(record)))
         examples.append(tfds_features.deserialize_example_np(data, decoders=decoders))
-    return Source("handmade train", examples)
+    return Source(name, examples)
 
 
 def rectangle_record(box, height=160, width=120, channel=3, site="MCP-M", side="R", round_shape=False) -> Record:

@@ -3,16 +3,21 @@ import dataclasses
 import pathlib
 import time
 
+import grain
 import handmade
 import numpy as np
 import pytest
 
 import ramjax.data
 from ramjax.data import pipeline
+from ramjax.data.canvas import to_canvas
+
+MIXTURE = dict(datasets=("ram_phantom/tiny", "ram_phantom/small"), weights=(3.0, 1.0))
 
 
-def train(source, data, start_step=0, steps=6, seed=0, **process):
-    return list(pipeline.make_train_batches(data, source, seed=seed, start_step=start_step, steps=steps, **process))
+def train(sources, data, start_step=0, steps=6, seed=0, **process):
+    sources = sources if isinstance(sources, tuple) else (sources,)
+    return list(pipeline.make_train_batches(data, sources, seed=seed, start_step=start_step, steps=steps, **process))
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +28,18 @@ def source():
 @pytest.fixture(scope="module")
 def batches(source):
     return train(source, handmade.make_data())
+
+
+@pytest.fixture(scope="module")
+def wrists():
+    """Records that know the bones of the wrist and six sites, as a set of wrist radiographs does."""
+    return handmade.make_wrist_source(5)
+
+
+@pytest.fixture(scope="module")
+def mixed(source, wrists):
+    """The first twelve batches of three hands to one wrist."""
+    return train((source, wrists), handmade.make_data(**MIXTURE), steps=12)
 
 
 def test_every_epoch_shows_each_record_once_in_another_order(source):
@@ -121,7 +138,8 @@ def test_batches_are_made_ahead_of_time(source):
             return super().__getitem__(index)
 
     data = handmade.make_data(prefetch=2)
-    iterator = pipeline.make_train_batches(data, Watched(*dataclasses.astuple(source)), seed=0, start_step=0, steps=20)
+    watched = Watched(source.name, source.examples)
+    iterator = pipeline.make_train_batches(data, (watched,), seed=0, start_step=0, steps=20)
     next(iterator)
     deadline = time.monotonic() + 10
     while len(read) < 12 and time.monotonic() < deadline:
@@ -130,27 +148,126 @@ def test_batches_are_made_ahead_of_time(source):
     assert 12 <= len(read) <= 20  # The batch taken, two kept ready, at most two more in the making.
 
 
-def test_fingerprint_tells_what_changes_the_batches(source):
-    data = handmade.make_data()
-    same = pipeline.fingerprint(data, source)
-    assert same == pipeline.fingerprint(dataclasses.replace(data, workers=2, prefetch=9, data_dir="elsewhere"), source)
-    others = [
-        pipeline.fingerprint(dataclasses.replace(data, batch_size=2), source),
-        pipeline.fingerprint(dataclasses.replace(data, canvas=handmade.make_canvas(96)), source),
-        pipeline.fingerprint(dataclasses.replace(data, augment=handmade.make_augment()), source),
-        pipeline.fingerprint(data, dataclasses.replace(source, name="handmade/1.0.1 train")),
-        pipeline.fingerprint(data, dataclasses.replace(source, examples=source.examples[:3])),
+def test_fingerprint_tells_what_changes_the_batches(source, wrists):
+    data, mixture = handmade.make_data(), handmade.make_data(**MIXTURE)
+
+    def of(data, *sources):
+        return pipeline.fingerprint(data, sources)
+
+    same = of(data, source)
+    assert same == of(dataclasses.replace(data, workers=2, prefetch=9, data_dir="elsewhere"), source)
+    different = [
+        same,
+        of(dataclasses.replace(data, batch_size=2), source),
+        of(dataclasses.replace(data, crops=2), source),
+        of(dataclasses.replace(data, canvas=handmade.make_canvas(96)), source),
+        of(dataclasses.replace(data, augment=handmade.make_augment()), source),
+        of(data, dataclasses.replace(source, name="handmade/1.0.1 train")),
+        of(data, dataclasses.replace(source, examples=source.examples[:3])),
+        of(mixture, source, wrists),
+        of(mixture, wrists, source),
+        of(mixture, source, dataclasses.replace(wrists, examples=wrists.examples[:3])),
+        of(dataclasses.replace(mixture, weights=(1.0, 2.0)), source, wrists),
     ]
-    assert len({same, *others}) == 6
+    assert len(set(different)) == len(different)
 
 
-def test_impossible_settings_are_one_sentence(source):
+def test_impossible_settings_are_one_sentence(source, wrists):
+    def make(*sources, **process):
+        pipeline.make_train_batches(handmade.make_data(), sources, seed=0, start_step=0, steps=1, **process)
+
     with pytest.raises(ValueError, match=r"data.batch_size is 4; it must be a multiple of the 3 processes"):
-        pipeline.make_train_batches(handmade.make_data(), source, seed=0, start_step=0, steps=1, process_count=3)
-    with pytest.raises(ValueError, match="has no records to train on"):
-        pipeline.make_train_batches(
-            handmade.make_data(), dataclasses.replace(source, examples=[]), seed=0, start_step=0, steps=1
-        )
+        make(source, process_count=3)
+    with pytest.raises(ValueError, match=r"^handmade wrists has no records to train on; check data\.train_split"):
+        make(source, dataclasses.replace(wrists, examples=[]))
+
+
+def test_a_single_data_set_is_the_epochs_permutations_and_the_positions_randomness(source, batches):
+    """What the batches of one data set have always been: runs from before the mixtures are repeated bit for bit."""
+    data = handmade.make_data()
+    order = list(grain.MapDataset.range(7).shuffle(seed=0).repeat().batch(4)[0:6])
+    for step, (indices, batch) in enumerate(zip(order, batches, strict=True)):
+        examples = [
+            to_canvas(source[int(index)], data.canvas, data.augment, np.random.default_rng((0, 4 * step + row)))
+            for row, index in enumerate(indices)
+        ]
+        expected = {key: np.stack([example[key] for example in examples]) for key in examples[0]}
+        handmade.assert_equal(batch, expected | {"index": indices, "dataset": np.zeros(4)})
+
+
+def test_the_data_sets_take_turns_by_their_weights_and_each_has_its_epochs(source, wrists, mixed):
+    dataset = np.concatenate([batch["dataset"] for batch in mixed])
+    index = np.concatenate([batch["index"] for batch in mixed])
+    assert len(dataset) == 48 and (dataset == 1).sum() == 48 / 4
+    for first in range(0, 48, 4):  # evenly: not only in the long run
+        assert (dataset[first : first + 4] == 1).sum() == 1
+    for number, count in ((0, 7), (1, 5)):
+        epochs = index[dataset == number]
+        epochs = epochs[: len(epochs) // count * count].reshape(-1, count)
+        assert len(epochs) >= 2 and (np.sort(epochs, axis=1) == np.arange(count)).all()
+    for batch in mixed:
+        for row, (number, record) in enumerate(zip(batch["dataset"], batch["index"], strict=True)):
+            height, width = (source, wrists)[number][int(record)].image.shape
+            assert batch["native_size"][row].tolist() == [height, width]
+            assert batch["bones_known"][row].sum() == (30, 14)[number]
+            assert batch["joints_known"][row].sum() <= (22, 6)[number]
+
+
+def test_every_batch_of_a_mixture_has_the_same_shapes(mixed):
+    shapes = [{key: (value.shape, value.dtype) for key, value in batch.items()} for batch in mixed]
+    assert all(shape == shapes[0] for shape in shapes)
+
+
+def test_a_mixture_is_the_same_resumed_by_workers_and_by_processes(source, wrists, mixed):
+    data, sources = handmade.make_data(**MIXTURE), (source, wrists)
+    for got, expected in zip(train(sources, data, start_step=5, steps=12), mixed[5:], strict=True):
+        handmade.assert_equal(got, expected)
+    for got, expected in zip(train(sources, dataclasses.replace(data, workers=2), steps=12), mixed, strict=True):
+        handmade.assert_equal(got, expected)
+    parts = [train(sources, data, steps=12, process_index=i, process_count=2) for i in range(2)]
+    for step, whole in enumerate(mixed):
+        handmade.assert_equal({key: np.concatenate([part[step][key] for part in parts]) for key in whole}, whole)
+
+
+@pytest.mark.parametrize(("crops", "processes"), [(2, 1), (2, 2), (4, 1), (4, 2)])
+def test_crops_of_a_record_follow_each_other_and_differ(source, wrists, crops, processes):
+    """Where processes share a record's rows, both read it; otherwise it is read once a batch."""
+    read = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Watched(pipeline.Source):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    sources = tuple(Watched(s.name, s.examples) for s in (source, wrists))
+    data = handmade.make_data(**MIXTURE, crops=crops)
+    parts = [train(sources, data, process_index=i, process_count=processes) for i in range(processes)]
+    assert len(read) == 6 * max(4 // crops, processes)
+    reads = []
+    for step in range(6):
+        batch = {key: np.concatenate([part[step][key] for part in parts]) for key in parts[0][step]}
+        assert len({affine.tobytes() for affine in batch["affine"]}) == 4
+        for rows in np.stack([batch["dataset"], batch["index"]], 1).reshape(-1, crops, 2):
+            assert (rows == rows[0]).all()
+            reads.append(tuple(rows[0]))
+    once = train((source, wrists), handmade.make_data(**MIXTURE), steps=24 // crops)
+    order = [pair for batch in once for pair in zip(batch["dataset"], batch["index"], strict=True)]
+    assert reads == order[: len(reads)]
+
+
+def test_the_batches_of_training_and_evaluation_have_the_same_keys(source, wrists, mixed):
+    data = handmade.make_data(**MIXTURE)
+    evaluated = list(pipeline.make_eval_batches(data, wrists, dataset=1))
+    for batch in evaluated:
+        assert {key: value.shape for key, value in batch.items()} == {k: v.shape for k, v in mixed[0].items()}
+        assert batch["dataset"].tolist() == np.where(batch["valid"], 1, -1).tolist()
+
+
+def test_the_data_sets_are_opened_in_order(monkeypatch):
+    monkeypatch.setattr(pipeline, "open_source", lambda *asked: asked)
+    opened = pipeline.open_sources(handmade.make_data(**MIXTURE), "test")
+    assert opened == (("ram_phantom/tiny", "data", "test"), ("ram_phantom/small", "data", "test"))
 
 
 def test_the_data_code_does_not_import_jax():
