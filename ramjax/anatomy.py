@@ -85,6 +85,9 @@ SITE_NAMES: tuple[str, ...] = tuple(site.name for site in SITES)
 SITE_INDEX: dict[str, int] = {name: index for index, name in enumerate(SITE_NAMES)}
 BE_SITES: tuple[int, ...] = tuple(i for i, site in enumerate(SITES) if site.be)
 JSN_SITES: tuple[int, ...] = tuple(i for i, site in enumerate(SITES) if site.jsn)
+SCALES: dict[str, tuple[int, tuple[int, ...]]] = {"be": (BE_MAX, BE_SITES), "jsn": (JSN_MAX, JSN_SITES)}
+"""The two scales of the score: each one's highest score and the indices of the sites it grades."""
+
 WRIST_SITES: tuple[int, ...] = tuple(i for i, site in enumerate(SITES) if site.region == "wrist")
 
 OVERLAP_PAIRS: tuple[tuple[str, str], ...] = (

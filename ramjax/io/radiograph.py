@@ -73,6 +73,8 @@ def to_uint8(values: np.ndarray, valid: np.ndarray | None = None, tail: float = 
 
 def colour_to_grey(rgb: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Turns uint8 (H, W, 3) with equal channels, nearly, into grey (H, W) and notes; a photograph is an ImageError."""
+    if (rgb == rgb[..., :1]).all():
+        return rgb[..., 0].copy(), ()
     chroma = rgb.max(axis=-1).astype(np.int16) - rgb.min(axis=-1)
     share = float(np.mean(chroma > COLOUR_CHROMA))
     if share > COLOUR_SHARE:

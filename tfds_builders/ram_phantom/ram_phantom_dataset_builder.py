@@ -1,29 +1,19 @@
 """ram_phantom: synthetic hand radiographs with exact masks, boxes and scores (see README.md beside this file)."""
 
-import collections
 import dataclasses
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterable, Iterator
-from concurrent import futures
 from typing import Any, ClassVar
 
-import cv2
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
 from ramjax import phantom
 from ramjax.data import features
+from ramjax.data.generate import examples
+from ramjax.data.report import Made, Report
 
 SPLITS = ("train", "validation", "test")
 
-_FEW = 32
-"""Fewer cases than this are rendered sooner than worker processes start."""
-
-_AHEAD = 4
-"""Cases a worker process that are rendered or waiting to be written at a time; bounds the memory."""
+NOTE = "Synthetic hands, for research on methods; a result on them says nothing about patients."
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -42,9 +32,10 @@ class RamPhantomConfig(tfds.core.BuilderConfig):
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Renders the hands on all cores; the same whatever their number."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES: ClassVar = {
-        "1.0.0": "First version. Every change of what `ramjax.phantom` renders gets a new version."
+        "1.0.0": "First version. Every change of what `ramjax.phantom` renders gets a new version.",
+        "1.1.0": "The same hands; `joints_known` tells a joint that the border cuts from one that is absent.",
     }
 
     BUILDER_CONFIGS: ClassVar = [
@@ -68,17 +59,22 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(features=features.features(), homepage="https://arxiv.org/abs/2605.05616")
+        return self.dataset_info_from_configs(
+            features=features.features(),
+            homepage="https://arxiv.org/abs/2605.05616",
+            metadata=tfds.core.MetadataDict(),
+        )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         del dl_manager  # Nothing is downloaded.
         cases = split_cases(phantom.cases(self.builder_config.hands), self.builder_config.shares)
-        return {split: self._generate_examples(split, cases[split]) for split in SPLITS}
+        report = Report(self.info.full_name, NOTE)
+        return {split: self._generate_examples(split, cases[split], report) for split in SPLITS}
 
-    def _generate_examples(self, split: str, cases: list[phantom.Case]) -> Iterator[tuple[str, dict[str, Any]]]:
-        rendered = _in_order(_Render(self.builder_config.hands), cases)
-        title = f"Rendering {self.name}/{self.builder_config.name} {split}"
-        yield from tqdm(rendered, desc=title, total=len(cases), unit="hand", mininterval=1)
+    def _generate_examples(
+        self, split: str, cases: list[phantom.Case], report: Report
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from examples(self, _Render(self.builder_config.hands), cases, report=report, split=split)
 
 
 def split_cases(cases: Iterable[phantom.Case], shares: tuple[int, int, int]) -> dict[str, list[phantom.Case]]:
@@ -97,44 +93,9 @@ def split_cases(cases: Iterable[phantom.Case], shares: tuple[int, int, int]) -> 
 
 @dataclasses.dataclass(frozen=True)
 class _Render:
-    """Renders and encodes one case; picklable, for worker processes."""
+    """Renders one case; picklable, for worker processes."""
 
     hands: phantom.PhantomConfig
 
-    def __call__(self, case: phantom.Case) -> tuple[str, dict[str, Any]]:
-        record = phantom.render(self.hands, case).record
-        return record.id, features.encode(record)
-
-
-def _in_order(render: _Render, cases: list[phantom.Case]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields the rendered cases in order, made by one process a core."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if len(cases) < _FEW or workers == 1:
-        yield from map(render, cases)
-        return
-    # Spawned, not forked: the caller may hold threads and accelerators, which do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with futures.ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
-        pending = collections.deque()
-        try:
-            for case in cases:
-                pending.append(pool.submit(render, case))
-                if len(pending) >= _AHEAD * workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
-
-
-def _start_worker() -> None:
-    """Leaves Ctrl-C to the parent, and ends with it even where it is killed, as a pool's workers would not."""
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    def __call__(self, case: phantom.Case) -> Made:
+        return Made(phantom.render(self.hands, case).record)

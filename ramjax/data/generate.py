@@ -1,0 +1,58 @@
+"""From what a builder makes to the examples of a split: on all cores, with progress, counted in the report."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from ramjax.data import features, parallel
+from ramjax.data.report import Counts, Finding, Made, Report, count_record
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Encoded:
+    """A record ready to be written, and all that the report needs of it."""
+
+    key: str
+    example: dict[str, Any]
+    patient: str
+    counts: Counts
+    findings: tuple[Finding, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Encode(Generic[T]):
+    """Makes and encodes one record; picklable, for worker processes."""
+
+    make: Callable[[T], Made]
+
+    def __call__(self, item: T) -> _Encoded:
+        made = self.make(item)
+        counts = count_record(made.record) + made.counts
+        return _Encoded(made.record.id, features.encode(made.record), made.record.patient, counts, made.findings)
+
+
+def examples(
+    builder: tfds.core.DatasetBuilder, make: Callable[[T], Made], items: list[T], *, report: Report, split: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the (key, example) pairs of a split as TFDS takes them; the report becomes the builder's metadata.
+
+    Args:
+      builder: whose split it is; its ``info.metadata`` is a ``tfds.core.MetadataDict``.
+      make: a picklable function of an item.
+      items: picklable; their order is that of the examples.
+      report: counts the records.
+      split: name of the split.
+    """
+    title = f"Preparing {os.path.dirname(builder.info.full_name)} {split}"
+    made = parallel.in_order(_Encode(make), items)
+    for encoded in tqdm(made, desc=title, total=len(items), unit="image", mininterval=1):
+        report.add(split, encoded.counts, encoded.patient, encoded.findings)
+        yield encoded.key, encoded.example
+    builder.info.metadata.clear()
+    builder.info.metadata.update(report.to_json())

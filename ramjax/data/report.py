@@ -1,0 +1,214 @@
+"""What was found while a data set was prepared: counts a split, set against the published ones, and what was amiss.
+
+The report lies beside the data as metadata.json, nested dicts of numbers and names:
+
+| key | content |
+|---|---|
+| dataset, note | name, config and version; what the data may be used for |
+| splits | by split: `patients`, and the counts of `count_record` and of the builder by group |
+| published | by split: the published counts, in the groups and names of `splits` |
+| categories | by split and file: the category names found |
+| amiss | by split and finding: `count` and the first few `examples` |
+| patients_in_several_splits | keys of these patients |
+| release | what was read, such as the pinned revision |
+"""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ramjax import anatomy
+from ramjax.record import LABEL_FLAGS, Record
+
+EXAMPLES = 5
+"""Findings of a kind that are named; the others are only counted."""
+
+_GROUPS = (
+    "records", "records with", "rheumatoid arthritis", "center", "side", "sex", "age", "view", "pixel spacing",
+    "be score", "jsn score", "boxes", "joints", "bones", "erosions",
+)  # fmt: skip
+_NAMES = (*LABEL_FLAGS, *anatomy.BONES, *anatomy.EROSION_LABELS, *anatomy.SITE_NAMES)
+"""The order of the table; what is not here follows by the alphabet."""
+
+Counts = collections.Counter
+"""Numbers by (group, name)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something amiss: what, as a sentence that counts well, and where (a file or record)."""
+
+    what: str
+    where: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A record as a builder made it, with the builder's own counts and findings."""
+
+    record: Record
+    counts: Counts = dataclasses.field(default_factory=collections.Counter)
+    findings: tuple[Finding, ...] = ()
+
+
+class Report:
+    """Grows while the splits are written; `to_json` at any time.
+
+    Args:
+      dataset: full name.
+      note: what the data may be used for.
+      published: by split, the published counts by (group, name).
+      release: what was read.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        note: str,
+        published: Mapping[str, Mapping[tuple[str, str], int]] | None = None,
+        release: Mapping[str, str] | None = None,
+    ):
+        self._about = {"dataset": dataset, "note": note, "release": dict(release or {})}
+        self._published = published or {}
+        self._counts: dict[str, Counts] = collections.defaultdict(collections.Counter)
+        self._patients: dict[str, set[str]] = collections.defaultdict(set)
+        self._findings: dict[str, dict[str, list[str]]] = collections.defaultdict(dict)
+        self._categories: dict[str, dict[str, list[str]]] = collections.defaultdict(dict)
+
+    def add(self, split: str, counts: Counts, patient: str, findings: Iterable[Finding] = ()) -> None:
+        """Counts a record."""
+        self._counts[split].update(counts)
+        self._patients[split].add(patient)
+        self.find(split, findings)
+
+    def find(self, split: str, findings: Iterable[Finding]) -> None:
+        """Notes what is amiss in a split, apart from its records."""
+        for finding in findings:
+            self._findings[split].setdefault(finding.what, []).append(finding.where)
+
+    def categories(self, split: str, file: str, names: Iterable[str]) -> None:
+        """Notes the category names of a file."""
+        self._categories[split][file] = list(names)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of metadata.json."""
+        splits = {}
+        for split in list(self._counts):
+            groups: dict[str, dict[str, int]] = {}
+            for (group, name), number in sorted(self._counts[split].items(), key=lambda item: _order(item[0])):
+                groups.setdefault(group, {})[name] = int(number)
+            known = self._patients[split] - {""}
+            splits[split] = {"patients": len(known), **groups}
+        seen = collections.Counter(patient for split in self._patients.values() for patient in split - {""})
+        return {
+            **self._about,
+            "splits": splits,
+            "published": {split: _nested(counts) for split, counts in self._published.items()},
+            "categories": {split: dict(files) for split, files in self._categories.items()},
+            "amiss": {
+                split: {
+                    what: {"count": len(where), "examples": where[:EXAMPLES]} for what, where in sorted(found.items())
+                }
+                for split, found in self._findings.items()
+            },
+            "patients_in_several_splits": sorted(patient for patient, splits in seen.items() if splits > 1),
+        }
+
+
+def count_record(record: Record) -> Counts:
+    """Returns what a record adds to the counts of its split: annotated levels, bones, lesions, sites, scores, traits."""
+    counts: Counts = collections.Counter({("records", "images"): 1})
+    for flag in LABEL_FLAGS:
+        counts["records with", flag.removeprefix("has_")] += bool(getattr(record, flag))
+    if record.has_bones:
+        words = np.ascontiguousarray(record.bones).view("<u4")
+        present = int(np.bitwise_or.reduce(words, axis=None))
+        for channel, name in enumerate(anatomy.BONES):
+            counts["bones", name] += bool(record.bones_known[channel] and present >> channel & 1)
+    if record.has_erosions:
+        pixels = np.bincount(record.erosions.ravel(), minlength=anatomy.NUM_EROSION_LABELS)
+        for label, name in enumerate(anatomy.EROSION_LABELS[1:], 1):
+            counts["erosions", name] += bool(pixels[label])
+    for joint in record.joints:
+        counts["joints", joint.site] += 1
+        for scale in ("be", "jsn"):
+            if getattr(record, f"has_{scale}") and getattr(joint, scale) >= 0:
+                counts[f"{scale} score", str(getattr(joint, scale))] += 1
+    for trait in ("center", "side", "sex", "view"):
+        counts[trait, getattr(record, trait) or "unknown"] += 1
+    counts["rheumatoid arthritis", {1: "yes", 0: "no"}.get(record.is_ra, "unknown")] += 1
+    counts["pixel spacing", "known" if np.isfinite(record.pixel_spacing_mm) else "unknown"] += 1
+    counts["age", "known" if np.isfinite(record.age) else "unknown"] += 1
+    return counts
+
+
+def to_table(report: Mapping[str, Any]) -> str:
+    """The report as text: counts a split beside the published ones in brackets, then what was amiss."""
+    splits = list(report["splits"])
+    rows = [["", *splits], ["patients", *(str(report["splits"][split]["patients"]) for split in splits)]]
+    keys = {
+        (group, name)
+        for counts in (*report["splits"].values(), *report["published"].values())
+        for group, names in counts.items()
+        if group != "patients"
+        for name in names
+    }
+    group = None
+    for key in sorted(keys, key=_order):
+        if key[0] != group:
+            group = key[0]
+            rows.append([group, *[""] * len(splits)])
+        rows.append([f"  {key[1]}", *(_cell(report, split, *key) for split in splits)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(splits) + 1)]
+    lines = [
+        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths)))
+        for row in rows
+    ]
+    return "\n".join([f"Data set {report['dataset']}", *(line.rstrip() for line in lines), *_amiss(report)])
+
+
+def deviations(report: Mapping[str, Any]) -> list[str]:
+    """What differs from the published counts, one sentence each."""
+    sentences = []
+    for split, groups in report["published"].items():
+        for group, names in groups.items():
+            for name, expected in names.items():
+                found = report["splits"].get(split, {}).get(group, {}).get(name, 0)
+                if found != expected:
+                    sentences.append(f"{split}: {found} {group} {name}, published are {expected}.")
+    return sentences
+
+
+def _amiss(report: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for split, found in report["amiss"].items():
+        for what, entry in found.items():
+            more = ", ..." if entry["count"] > len(entry["examples"]) else ""
+            lines.append(f"  {split}: {entry['count']} {what}: {', '.join(entry['examples'])}{more}")
+    patients = report["patients_in_several_splits"]
+    if patients:
+        lines.append(f"  {len(patients)} patients are in several splits: {', '.join(patients[:EXAMPLES])}")
+    lines += [f"  {sentence}" for sentence in deviations(report)]
+    return ["Amiss", *lines] if lines else ["Nothing amiss."]
+
+
+def _order(key: tuple[str, str]) -> tuple[int, str, int, str]:
+    """Sorts (group, name) for the table."""
+    ranks = [names.index(part) if part in names else len(names) for part, names in zip(key, (_GROUPS, _NAMES))]
+    return ranks[0], key[0], ranks[1], key[1]
+
+
+def _cell(report: Mapping[str, Any], split: str, group: str, name: str) -> str:
+    found = report["splits"][split].get(group, {}).get(name, 0)
+    published = report["published"].get(split, {}).get(group, {}).get(name)
+    return str(found) if published is None else f"{found} [{published}]"
+
+
+def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    groups: dict[str, dict[str, int]] = {}
+    for (group, name), number in counts.items():
+        groups.setdefault(group, {})[name] = number
+    return groups

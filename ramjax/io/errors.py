@@ -1,0 +1,5 @@
+"""The error of released data sets."""
+
+
+class ReleaseError(ValueError):
+    """A release that cannot be trusted or cannot be had; the message names the file, the key and the remedy."""

@@ -1,0 +1,245 @@
+"""Writes records as a release tree of RAM-H1200 or RAM-W600, as other tools for these data sets read it.
+
+The layout is that of the releases: folder and file names with their misspellings, COCO files, crops, sheets. With
+``quirks`` the tree also has what makes real ones hard to read: masks in three forms, 8 and 24-bit BMP, a placeholder
+category, foreign objects, names changed by the annotation tool, crops of two scores that differ, second crops, orphan
+metadata rows, scores as text. Without, it is the plainest tree of that layout.
+
+    records = release_tree.as_h1200(records)   # what such a release can say of them, under its names
+    release_tree.write_h1200({"train": records[:80], "validation": records[80:90], "test": records[90:]}, "RAM-H1200-v1")
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import pathlib
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import openpyxl
+from PIL import Image
+
+from ramjax import anatomy
+from ramjax.io.coco import bounding_box, encode_mask
+from ramjax.record import UNKNOWN_SCORE, Joint, Record, pack_bones, unpack_bones
+
+FOLDERS = {"train": "train", "validation": "val", "test": "test"}
+"""The releases' names of the splits."""
+
+PLACEHOLDER = "bone-6U7D-RuyD"
+FOREIGN = ("Intravenous cannula", "Metal Implant", "Ring")
+FORMS = ("compressed", "uncompressed", "polygons")
+
+H1200_CENTERS = ("HMCRD", "SARC", "SCGH", "HU1", "HU2", "HU3")
+PER_HAND_CENTER = "SARC"
+"""The centre whose metadata have one row a hand, and whose two hands of a visit have different tags."""
+
+W600_CENTERS = ("HMCRD", "SCGH", "HU")
+W600_SITES: dict[str, str] = {
+    "CMC-T": "Metacarpal1st", "Tm": "Trapzium", "S": "Scaphoid", "L": "Lunate", "R": "DistalRadius", "U": "DistalUlna",
+}  # fmt: skip
+"""RAM-W600's names of its six sites, misspelling included."""
+
+_RELEASED_BONES = {"PisiformTriquetrum": "Pisifrom_Triquetrum"}
+_FIRST_VISIT, _BETWEEN_VISITS = datetime.date(2020, 1, 15), datetime.timedelta(days=366)
+
+
+def as_h1200(records: Iterable[Record], *, detections: bool = False) -> list[Record]:
+    """Returns the records as a RAM-H1200 release can hold them: its names and keys, boxes of whole pixels.
+
+    Patients are spread over the six centres, where their numbers start again at 1. Without a detection file
+    (`detections`), a site that has no crop is unknown, not absent.
+    """
+    records = list(records)
+    patients: dict[str, tuple[str, int]] = {}
+    numbers = dict.fromkeys(H1200_CENTERS, 0)
+    visits: dict[str, list[str]] = {}
+    renamed = []
+    for record in records:
+        if record.patient not in patients:
+            center = H1200_CENTERS[len(patients) % len(H1200_CENTERS)]
+            numbers[center] += 1
+            patients[record.patient] = center, numbers[center]
+        center, number = patients[record.patient]
+        seen = visits.setdefault(record.patient, [])
+        if record.visit not in seen:
+            seen.append(record.visit)
+        date = f"{_FIRST_VISIT + seen.index(record.visit) * _BETWEEN_VISITS:%Y%m%d}"
+        tag = 1000 + 7 * number + (1 if center == PER_HAND_CENTER and record.side == "R" else 0)
+        joints = tuple(_whole_pixels(joint, record.image.shape) for joint in record.joints) if record.has_joints else ()
+        boxed = np.isin(anatomy.SITE_NAMES, [joint.site for joint in joints])
+        known = np.full(anatomy.NUM_SITES, True) if detections and record.has_joints else boxed
+        renamed.append(
+            dataclasses.replace(
+                record,
+                id=f"JP_{center}_P{number:04d}_{date}_{tag:04d}_{record.side}",
+                dataset="ram_h1200",
+                patient=f"JP_{center}_P{number:04d}",
+                visit=date,
+                center=center,
+                joints=joints,
+                joints_known=known,
+                has_joints=bool(known.any()),
+            )
+        )
+    return renamed
+
+
+def as_w600(records: Iterable[Record]) -> list[Record]:
+    """Returns the records as a RAM-W600 release can hold them: its names and keys, 14 bones, six sites with BE."""
+    wrist = np.isin(anatomy.BONES, anatomy.WRIST_BONES)
+    patients: dict[str, int] = {}
+    visits: dict[str, list[str]] = {}
+    renamed = []
+    for record in records:
+        number = patients.setdefault(record.patient, len(patients) + 1)
+        seen = visits.setdefault(record.patient, [])
+        if record.visit not in seen:
+            seen.append(record.visit)
+        study = f"{seen.index(record.visit) + 1:04d}"
+        center = W600_CENTERS[number % len(W600_CENTERS)]
+        joints = tuple(
+            dataclasses.replace(_whole_pixels(joint, record.image.shape), jsn=UNKNOWN_SCORE)
+            for joint in record.joints
+            if record.has_joints and joint.site in W600_SITES
+        )
+        known = np.isin(anatomy.SITE_NAMES, list(W600_SITES)) & record.has_joints
+        renamed.append(
+            dataclasses.replace(
+                record,
+                bones=pack_bones(unpack_bones(record.bones) & wrist),
+                bones_known=wrist & record.has_bones,
+                erosions=np.zeros_like(record.erosions),
+                joints=joints,
+                joints_known=known,
+                has_erosions=False,
+                has_jsn=False,
+                id=f"{number:04d}_{study}_{record.side}",
+                dataset="ram_w600",
+                patient=f"W600_{center}_{number:04d}",
+                visit=study,
+                center=center,
+                view="wrist",
+            )
+        )
+    return renamed
+
+
+def write_h1200(
+    splits: Mapping[str, Iterable[Record]],
+    folder: str | pathlib.Path,
+    *,
+    detections: bool = False,
+    quirks: bool = False,
+) -> None:
+    """Writes records of `as_h1200` by split (``train``, ``validation``, ``test``) as a RAM-H1200 release.
+
+    Args:
+      splits: each iterated once, so that a generator needs no memory.
+      folder: made; it must not exist.
+      detections: write a joint detection file too. Its place and name in the release are unknown; here it is
+        ``Joint_Detection/<split>/_annotations_joint.coco.json``.
+      quirks: see the module.
+
+    Raises:
+      FileExistsError: the folder exists.
+    """
+    with _whole_folder(folder) as root:
+        rows: dict[str, list[Any]] = {}
+        for shift, (split, records) in enumerate(splits.items()):
+            name = FOLDERS[split]
+            bones = _Coco([*_bone_names(), *(FOREIGN if quirks else ())], quirks, shift * quirks)
+            erosions = _Coco(anatomy.EROSION_LABELS[1:], quirks, shift * quirks)
+            joints = _Coco(anatomy.SITE_NAMES, False, 0)
+            scores: dict[str, dict[str, dict[str, Any]]] = {"be": {}, "jsn": {}}
+            for number, record in enumerate(records):
+                odd = number if quirks else None
+                file = f"{record.id}.bmp"
+                _write_bmp(root / "Segmentation" / name / file, record.image, odd is not None and odd % 7 == 3)
+                if record.has_bones:
+                    bones.add_image(record, odd is not None and odd % 5 == 2)
+                    _add_bones(bones, record, odd)
+                if record.has_erosions:
+                    erosions.add_image(record, False)
+                    _add_erosions(erosions, record, odd)
+                if record.has_joints and detections:
+                    joints.add_image(record, False)
+                    for joint in record.joints:
+                        joints.add_box(joint.site, _pixel_box(joint, record.image.shape))
+                for scale, entries in scores.items():
+                    parent = root / f"SvdH_Scoring/SvdH_{scale.upper()}_Scoring" / name
+                    _write_crops(parent / record.id, record, scale, odd)
+                    if getattr(record, f"has_{scale}"):
+                        key = record.id if odd is not None and odd % 6 == 5 else file
+                        entries[key] = _score_entry(record, scale, odd)
+                _add_h1200_row(rows, record, odd)
+            _write_json(root / f"Segmentation/{name}/_annotations_bone_rle.coco.json", bones.values)
+            _write_json(root / f"Segmentation/{name}/_annotations_be_rle.coco.json", erosions.values)
+            for scale, entries in scores.items():
+                path = f"SvdH_Scoring/SvdH_{scale.upper()}_Scoring/{name}/_annotation_{scale}_scores.json"
+                _write_json(root / path, entries)
+            if detections:
+                _write_json(root / f"Joint_Detection/{name}/_annotations_joint.coco.json", joints.values)
+        for orphan in range(3 * quirks):
+            stem = f"JP_HMCRD_P9{orphan:03d}_20210101_0000"
+            rows[stem] = [stem, 1, 9000 + orphan, 1, "O", 50.0, "HMCRD", "[0.15, 0.15]", "1670x2010", "LR"]
+        columns = "Mapped Image Stem,StudyID,Normalized PatientID,isRA,Sex,Age,Center,PixelSpacing,ImageSize,LR"
+        _write_sheet(root / "Metadata.xlsx", columns.split(","), rows.values())
+
+
+def write_w600(splits: Mapping[str, Iterable[Record]], folder: str | pathlib.Path, *, quirks: bool = False) -> None:
+    """Writes records of `as_w600` by split as a RAM-W600 release; arguments and errors as `write_h1200`.
+
+    Masks and scores have the same splits here; a record without masks or without boxes is written without them.
+    """
+    with _whole_folder(folder) as root:
+        detection = _Coco(W600_SITES.values(), quirks, 0)
+        original: list[dict[str, Any]] = []
+        rows: dict[str, list[Any]] = {}
+        number = -1
+        for split, records in splits.items():
+            for record in records:
+                number += 1
+                wide = quirks and number % 2 == 1
+                _add_w600_row(rows, record, quirks)
+                if record.has_bones:
+                    _write_bmp(root / f"BoneSegmentation/images/{record.id}.bmp", record.image, wide)
+                    planes = unpack_bones(record.bones)[..., [anatomy.BONE_INDEX[b] for b in anatomy.WRIST_BONES]]
+                    planes = planes if quirks and number % 5 == 4 else planes.transpose(2, 0, 1)
+                    path = root / "BoneSegmentation/masks" / FOLDERS[split] / f"{record.id}.npy"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    np.save(path, planes.astype(bool if wide else np.uint8))
+                if record.has_joints or not record.has_bones:
+                    _write_bmp(root / f"JointLocationDetection/images/{record.id}.bmp", record.image, not wide)
+                if record.has_joints:
+                    detection.add_image(record, False)
+                    for joint in record.joints:
+                        detection.add_box(W600_SITES[joint.site], _pixel_box(joint, record.image.shape))
+                if record.has_be:
+                    case = root / "SvdHBEScoreClassification" / FOLDERS[split] / record.id
+                    case.mkdir(parents=True, exist_ok=True)
+                    for joint in record.joints:
+                        ymin, xmin, ymax, xmax = _pixel_box(joint, record.image.shape)
+                        _write_bmp(case / f"{W600_SITES[joint.site]}.bmp", record.image[ymin:ymax, xmin:xmax], wide)
+                    scores = {W600_SITES[j.site]: j.be for j in record.joints if j.be != UNKNOWN_SCORE}
+                    original.append({"identifier": record.id, "joints": scores})
+        if quirks:
+            original.append({"identifier": "9999_0001_L", "joints": dict.fromkeys(W600_SITES.values(), 0)})
+            (root / "SvdHBEScoreClassification/train/9998_0001_R").mkdir(parents=True, exist_ok=True)
+            rows["9997_0001"] = ["9997_0001", "9997", "0001", "HU", 1, "Unknown", "O", 0, "[0.149, 0.149]", "[9, 9]"]
+        processed = [
+            {**entry, "joints": {joint: 3 if score == 5 else score for joint, score in entry["joints"].items()}}
+            for entry in original
+        ]
+        _write_json(root / "JointLocationDetection/Joints.coco.json", detection.values)
+        _write_json(root / "SvdHBEScoreClassification/JointBE_SvdH_GT_Ori.json", original)
+        _write_json(root / "SvdHBEScoreClassification/JointBE_SvdH_GT.json", processed)
+        columns = (
+            "Mapped Image Stem,NormalizedPatientID,NormalizedStudyID,InstitutionName,IsRA,PatientAge,PatientSex,"
+            "StudyDate (Days),ImagerPixelSpacing"
+        ).split(",")
+        _write_sheet(root / "Metadata.xlsx", [*columns, "[Rows, Columns]"], rows.values())

@@ -1,0 +1,338 @@
+"""Reads a RAM-W600 release: first which wrists there are and what belongs to each, then one record a wrist.
+
+The release has no split of its radiographs: each level has one, told by the folder of a case. `assign` makes one of
+both, by patient.
+"""
+
+import collections
+import dataclasses
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ramjax import anatomy
+from ramjax.data.report import Counts, Finding, Made, Report
+from ramjax.io import coco
+from ramjax.io.crops import CropFinder
+from ramjax.io.errors import ReleaseError
+from ramjax.io.images import read_bmp
+from ramjax.io.spreadsheet import Row, column, read_rows
+from ramjax.record import Record, pack_bones
+from tfds_builders import joints, release
+from tfds_builders.joints import Box, Regions
+
+STEM = re.compile(r"^(?P<patient>\d{4})_(?P<visit>\d{4})_(?P<side>[LR])$")
+
+LEVELS = ("bones", "scores")
+"""What has official splits: the masks, and the scores with their boxes."""
+
+SPLITS = ("train", "validation", "test")
+UNASSIGNED = "unassigned"
+"""The split of radiographs that no level assigns: no masks and no scores came with them."""
+
+SEGMENTATION, DETECTION, SCORING = "BoneSegmentation", "JointLocationDetection", "SvdHBEScoreClassification"
+DETECTION_FILE = "Joints.coco.json"
+ORIGINAL_SCORES, PROCESSED_SCORES = "JointBE_SvdH_GT_Ori.json", "JointBE_SvdH_GT.json"
+
+COLUMNS = {"sex": "PatientSex", "age": "PatientAge", "is_ra": "IsRA", "spacing": "ImagerPixelSpacing"}
+CENTER = "InstitutionName"
+
+
+@dataclasses.dataclass(frozen=True)
+class Wrist:
+    """One radiograph of the release and all that belongs to it.
+
+    Attributes:
+      stem: name of its files.
+      paths: of the image in the segmentation folder and in the detection folder, one or both.
+      mask: file of its bone masks, or None.
+      splits: by level of `LEVELS`, the official split, where there is one.
+      regions: scores, boxes and crops of its joints, boxes in pixels of the image of the detection folder.
+      row: of the metadata sheet, or None.
+      patient: key of the patient; center: where it was taken, '' unknown.
+    """
+
+    stem: str
+    paths: Mapping[str, pathlib.Path]
+    mask: pathlib.Path | None
+    splits: Mapping[str, str]
+    regions: Regions
+    row: Row | None
+    patient: str
+    center: str
+
+    def keep(self, levels: Sequence[str]) -> "Wrist":
+        """The wrist with what is annotated on these levels alone."""
+        scores = self.regions if "scores" in levels else Regions()
+        return dataclasses.replace(self, mask=self.mask if "bones" in levels else None, regions=scores)
+
+
+def read_wrists(folder: pathlib.Path, report: Report) -> list[Wrist]:
+    """Returns the wrists of a release, in the order of their names; the report takes what is amiss.
+
+    Raises:
+      ReleaseError: a file that cannot be trusted: damaged, a pointer, unknown joints or scores, a case in two splits.
+    """
+    amiss: list[Finding] = []
+    paths = {name: release.list_files(_first(folder / name, "images", "image"), ".bmp") for name in _IMAGE_FOLDERS}
+    masks, mask_splits = _by_split(_first(folder / SEGMENTATION, "masks", "mask"), _mask_files)
+    cases, case_splits = _by_split(folder / SCORING, _case_folders)
+    boxes, searched = _read_detections(folder / DETECTION / DETECTION_FILE, amiss, report)
+    scores = _read_scores(folder / SCORING, amiss)
+    sheet = folder / "Metadata.xlsx"
+    if not sheet.exists():
+        amiss.append(Finding("files are missing", sheet.name))
+    rows = release.rows_by_study(read_rows(sheet)) if sheet.exists() else {}
+    stems = sorted(set().union(*paths.values()))
+    if not stems:
+        raise ReleaseError(f"{folder} has no images in {' or '.join(_IMAGE_FOLDERS)}/images; fetch the release again.")
+    for what, names in (
+        ("masks without an image", set(masks) - set(stems)),
+        ("score folders without an image", set(cases) - set(stems)),
+        ("scores without an image", set(scores) - set(stems)),
+        ("score folders without scores", set(cases) - set(scores)),
+        ("scores without a folder", set(scores) - set(cases)),
+        ("detections without an image", set(boxes) - set(stems)),
+        ("metadata rows without an image", set(rows) - {_parse(stem).study for stem in stems}),
+    ):
+        amiss += [Finding(what, name) for name in sorted(names)]
+    centers = _centers(rows)
+    wrists = []
+    for stem in stems:
+        told = _parse(stem)
+        row = rows.get(told.study)
+        center = row.get(column(CENTER), "") if row else _only(centers.get(told.patient, set()))
+        splits = {level: by[stem] for level, by in zip(LEVELS, (mask_splits, case_splits), strict=True) if stem in by}
+        regions = Regions(
+            scores={"be": scores[stem]} if stem in scores and stem in cases else {},
+            detected=boxes.get(stem, {}),
+            searched=searched if stem in boxes else frozenset(),
+            crops={"be": cases.get(stem, {})},
+        )
+        here = {name: images[stem] for name, images in paths.items() if stem in images}
+        patient = "_".join(filter(None, ("W600", center, told.patient))) if told.patient else told.study
+        wrists.append(Wrist(stem, here, masks.get(stem), splits, regions, row, patient, center))
+    report.find("all", amiss)
+    return wrists
+
+
+def assign(wrists: Sequence[Wrist], levels: Sequence[str], report: Report) -> dict[str, list[Wrist]]:
+    """Returns the wrists by split.
+
+    One level: its official split as released, nothing else. Several: a patient goes where the most held-out split
+    (test, then validation) of any of its radiographs on any level is, and what the official split of a level puts
+    elsewhere is withheld, so that no patient and no test label leaks into training; the report counts it.
+    """
+    splits: dict[str, list[Wrist]] = {split: [] for split in (*SPLITS, UNASSIGNED)}
+    if len(levels) == 1:
+        for wrist in wrists:
+            if levels[0] in wrist.splits:
+                splits[wrist.splits[levels[0]]].append(wrist.keep(levels))
+        return splits
+    rank: dict[str, int] = collections.defaultdict(int)
+    for wrist in wrists:
+        rank[wrist.patient] = max([rank[wrist.patient], *(SPLITS.index(s) for s in wrist.splits.values())])
+    for wrist in wrists:
+        if not wrist.splits:
+            splits[UNASSIGNED].append(wrist)
+            continue
+        split = SPLITS[rank[wrist.patient]]
+        kept = [level for level in levels if wrist.splits.get(level, split) == split]
+        withheld = [level for level in levels if level not in kept]
+        report.find(
+            split,
+            [Finding(f"{level} of the split {wrist.splits[level]}, withheld", wrist.stem) for level in withheld],
+        )
+        if set(kept) & set(wrist.splits):
+            splits[split].append(wrist.keep(kept))
+    return splits
+
+
+def make_record(wrist: Wrist) -> Made:
+    """Makes the record of a wrist; picklable, for worker processes.
+
+    Raises:
+      ImageError, ReleaseError: a file that cannot be trusted.
+    """
+    counts, findings = Counts(), []
+    images = {name: read_bmp(path) for name, path in wrist.paths.items()}
+    image = images.get(SEGMENTATION, images.get(DETECTION))
+    regions = wrist.regions
+    if len(images) == 2:
+        counts["records with", "both images"] += 1
+        regions = _on_segmentation_grid(regions, images, wrist.stem, counts, findings)
+    if wrist.row is None:
+        findings.append(Finding("images without a metadata row", wrist.stem))
+    told = _parse(wrist.stem)
+    if STEM.match(wrist.stem) is None:
+        findings.append(Finding("file names of an unknown pattern", wrist.stem))
+    placed = joints.place(image, regions, wrist.stem)
+    known = np.isin(np.array(anatomy.BONES), anatomy.WRIST_BONES) & (wrist.mask is not None)
+    record = Record(
+        image=image,
+        bones=_read_mask(wrist.mask, image.shape),
+        bones_known=known,
+        erosions=np.zeros(image.shape, np.uint8),
+        joints=placed.joints,
+        joints_known=placed.known,
+        has_bones=wrist.mask is not None,
+        has_erosions=False,
+        has_joints=bool(placed.known.any()),
+        has_be="be" in regions.scores,
+        has_jsn=False,
+        id=wrist.stem,
+        dataset="ram_w600",
+        patient=wrist.patient,
+        visit=told.visit,
+        center=wrist.center,
+        side=told.side,
+        view="wrist",
+        **release.traits(wrist.row, COLUMNS),
+    )
+    return Made(record, counts + placed.counts, (*findings, *placed.findings))
+
+
+_IMAGE_FOLDERS = (SEGMENTATION, DETECTION)
+
+
+def _parse(stem: str) -> release.Stem:
+    return release.parse_stem(stem, STEM) or release.last_token(stem)
+
+
+def _first(parent: pathlib.Path, *names: str) -> pathlib.Path:
+    return next((parent / name for name in names if (parent / name).is_dir()), parent / names[0])
+
+
+def _by_split(parent, list_cases) -> tuple[dict, dict[str, str]]:
+    """Returns what `list_cases` finds in each split folder, by stem, and each stem's split."""
+    cases, splits = {}, {}
+    for split, folder in release.split_folders(parent):
+        for stem, case in list_cases(folder).items():
+            if stem in splits:
+                raise ReleaseError(f"{folder / stem} is also in the split {splits[stem]}; fetch the release again.")
+            cases[stem], splits[stem] = case, split
+    return cases, splits
+
+
+def _mask_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    return release.list_files(folder, ".npy")
+
+
+def _case_folders(folder: pathlib.Path) -> dict[str, dict[str, pathlib.Path]]:
+    """Files of the regions of each case of a split by site; the scoring has no other sites than `SITE_ALIASES`."""
+    cases = {}
+    for case in sorted(path for path in folder.iterdir() if path.is_dir()):
+        found = release.list_files(case, ".bmp")
+        cases[case.name] = {
+            anatomy.SITE_ALIASES[name]: path for name, path in found.items() if name in anatomy.SITE_ALIASES
+        }
+    return cases
+
+
+def _read_detections(
+    path: pathlib.Path, amiss: list[Finding], report: Report
+) -> tuple[dict[str, dict[str, Box]], frozenset[str]]:
+    if not path.exists():
+        amiss.append(Finding("files are missing", f"{DETECTION}/{path.name}"))
+        return {}, frozenset()
+    file = coco.parse_coco(coco.read_json(path), path)
+    report.categories("all", path.name, file.categories)
+    found, sites, findings = joints.detections(file)
+    amiss += findings
+    return {
+        pathlib.PurePath(image.names[-1] if "_bmp" in image.names[0] else image.names[0]).stem: found[image.names[0]]
+        for image in file.images
+    }, sites
+
+
+def _read_scores(folder: pathlib.Path, amiss: list[Finding]) -> dict[str, dict[str, int]]:
+    """Returns BE scores by stem and site: the original ones where they are there, else those processed for the task."""
+    files = {name: _read_score_file(folder / name) for name in (ORIGINAL_SCORES, PROCESSED_SCORES)}
+    original, processed = files.values()
+    amiss += [Finding("files are missing", f"{SCORING}/{name}") for name, scores in files.items() if scores is None]
+    for stem in sorted(set(original or {}) & set(processed or {})):
+        for site in set(original[stem]) & set(processed[stem]):
+            before, after = original[stem][site], processed[stem][site]
+            if before != after:
+                amiss.append(Finding(f"scores {before} that the processed file has as {after}", f"{stem} {site}"))
+    return original if original is not None else processed or {}
+
+
+def _read_score_file(path: pathlib.Path) -> dict[str, dict[str, int]] | None:
+    if not path.exists():
+        return None
+    scores: dict[str, dict[str, int]] = {}
+    try:
+        entries = [(str(entry["identifier"]), dict(entry["joints"])) for entry in coco.read_json(path)]
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ReleaseError):
+            raise
+        raise ReleaseError(f"{path} must be a list of identifier and joints ({error}); fetch it again.") from None
+    for stem, values in entries:
+        scores[stem] = {}
+        for name, value in values.items():
+            where = f"{path}, {stem}, {name}"
+            if name not in anatomy.SITE_ALIASES:
+                raise ReleaseError(f"{where}: unknown joint; known are {', '.join(anatomy.SITE_ALIASES)}.")
+            site = anatomy.SITE_ALIASES[name]
+            scores[stem][site] = joints.read_score(value, "be", site, where)
+    return scores
+
+
+def _centers(rows: Mapping[str, Row]) -> dict[str, set[str]]:
+    """The centres that metadata rows name for each patient number."""
+    centers: dict[str, set[str]] = collections.defaultdict(set)
+    for study, row in rows.items():
+        centers[study.partition("_")[0]].add(row.get(column(CENTER), ""))
+    return centers
+
+
+def _only(values: set[str]) -> str:
+    return next(iter(values)) if len(values) == 1 else ""
+
+
+def _on_segmentation_grid(
+    regions: Regions, images: Mapping[str, np.ndarray], stem: str, counts: Counts, findings: list[Finding]
+) -> Regions:
+    """Moves the boxes of the detection folder's image to that of the segmentation folder.
+
+    Both are usually the same; where one is cut out of the other, its place is found; else the boxes cannot be placed.
+    """
+    grid, other = images[SEGMENTATION], images[DETECTION]
+    if grid.shape == other.shape:
+        if not np.array_equal(grid, other):
+            difference = int(np.abs(grid.astype(int) - other).max())
+            findings.append(Finding("images that differ between both folders", f"{stem} (by up to {difference})"))
+        return regions
+    inner, outer = sorted((grid, other), key=lambda image: image.size)
+    places = CropFinder(outer).find(inner)
+    if len(places) != 1:
+        findings.append(Finding("images of other content in both folders, boxes left out", stem))
+        return dataclasses.replace(regions, detected={}, searched=frozenset())
+    counts["boxes", "moved to the other image's grid"] += len(regions.detected)
+    y, x = places[0] if outer is grid else (-places[0][0], -places[0][1])
+    moved = {site: (a + y, b + x, c + y, d + x) for site, (a, b, c, d) in regions.detected.items()}
+    return dataclasses.replace(regions, detected=moved)
+
+
+def _read_mask(path: pathlib.Path | None, shape: tuple[int, int]) -> np.ndarray:
+    """The packed masks, uint8 (H, W, 4), of a file of 14 planes in the released order, channels first or last."""
+    planes = np.zeros((*shape, anatomy.NUM_BONES), bool)
+    if path is not None:
+        try:
+            stored = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ReleaseError(f"{path} is no whole .npy file ({error}); fetch it again.") from error
+        channels = len(anatomy.WRIST_BONES)
+        if stored.ndim == 3 and stored.shape[0] != channels == stored.shape[-1]:
+            stored = stored.transpose(2, 0, 1)
+        if stored.shape != (channels, *shape):
+            raise ReleaseError(
+                f"{path} is {stored.shape}, its image {shape}; {channels} planes of that size are needed: image and "
+                "masks are of different releases, fetch both again."
+            )
+        for plane, name in zip(stored, anatomy.WRIST_BONES, strict=True):
+            planes[..., anatomy.BONE_INDEX[name]] = plane > 0
+    return pack_bones(planes)
