@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from experiments import multitask
 
 
-def get_config(preset: str = "cpu") -> ConfigDict:
+def get_config(preset: str = "") -> ConfigDict:
+    """Returns the experiment for a preset of experiments/multitask.py."""
     config = multitask.get_config(preset)
     config.tasks = ("bones",)
     return config

@@ -1,23 +1,54 @@
-"""All four tasks on synthetic hands: the main job.
+"""All four tasks: the main job, on synthetic hands, on RAM-H1200, on RAM-W600, or on several of them together.
 
     python -m ramjax.main --config=experiments/multitask.py --workdir=runs/multitask
+    python -m ramjax.main --config=experiments/multitask.py:h1200 --workdir=runs/h1200
+    python -m ramjax.main --config=experiments/multitask.py:h1200+w600+phantom --workdir=runs/together
+    python -m ramjax.main --config=experiments/multitask.py:accelerator+h1200+w600 --workdir=runs/accelerator
 
-`get_config("accelerator")` (``--config=experiments/multitask.py:accelerator``) is the preset for GPUs and TPUs.
+What follows the colon is a preset: words joined by ``+`` that name the machine (``cpu``, the default, or
+``accelerator`` for GPUs and TPUs) and the data (``phantom``, the default, ``h1200`` and ``w600``).
 """
 
 from ml_collections import ConfigDict
 
-PRESETS = ("cpu", "accelerator")
+MACHINES = ("cpu", "accelerator")
+
+WEIGHTS = {"h1200": 2.0, "w600": 1.0, "phantom": 1.0}
+"""Shares of the data sets in a mixture: RAM-H1200 knows the most, real and of the whole hand."""
 
 
-def get_config(preset: str = "cpu") -> ConfigDict:
-    """Returns the experiment for a preset of `PRESETS`."""
-    if preset not in ("", *PRESETS):
-        raise ValueError(f"Unknown preset {preset!r} of experiments/multitask.py; use one of {', '.join(PRESETS)}.")
+def get_config(preset: str = "") -> ConfigDict:
+    """Returns the experiment for a preset such as ``accelerator+h1200+w600``."""
+    machine, sources = _parse(preset)
     config = _cpu()
-    if preset == "accelerator":
+    if machine == "accelerator":
         _to_accelerator(config)
+    names = {
+        "h1200": "ram_h1200",
+        "w600": "ram_w600/joint",
+        "phantom": "ram_phantom/small" if machine == "cpu" else "ram_phantom/full",
+    }
+    config.data.datasets = tuple(names[source] for source in sources)
+    config.data.weights = tuple(WEIGHTS[source] for source in sources)
+    if sources == ("w600",):  # Square films of the wrist.
+        config.data.canvas.height = config.data.canvas.width = 320 if machine == "cpu" else 640
+        config.data.augment.wrist_crop = 0.0
     return config
+
+
+def _parse(preset: str) -> tuple[str, tuple[str, ...]]:
+    """The machine and the data that a preset names, the data in the order of `WEIGHTS`."""
+    words = preset.split("+") if preset else []
+    known = (*MACHINES, *WEIGHTS)
+    wrong = [word for word in words if word not in known or words.count(word) > 1]
+    machines = [word for word in words if word in MACHINES]
+    if wrong or len(machines) > 1:
+        wrong = " and ".join(map(repr, wrong or machines))
+        raise ValueError(
+            f"Unknown preset {preset!r} of experiments/multitask.py ({wrong}); join words of {', '.join(known)} by +, "
+            "each once and one machine, such as accelerator+h1200+w600."
+        )
+    return machines[0] if machines else "cpu", tuple(name for name in WEIGHTS if name in words) or ("phantom",)
 
 
 def _cpu() -> ConfigDict:
@@ -26,8 +57,6 @@ def _cpu() -> ConfigDict:
     config.tasks = ("bones", "erosions", "joints", "scores")
 
     config.data = data = ConfigDict()
-    data.datasets = ("ram_phantom/small",)
-    data.weights = (1.0,)
     data.crops = 1
     data.data_dir = "data"
     data.train_split = "train"
@@ -53,7 +82,8 @@ def _cpu() -> ConfigDict:
     config.joints = ConfigDict(dict(weight=0.3, sigma=1.0))
     config.scores = ConfigDict(
         dict(
-            weight=1.5, ordinal="thresholds", roi_size=32, roi_margin=1.0, jitter=0.1, width=32, positive_weight=1.0,
+            weight=1.5, ordinal="thresholds", roi_size=32, roi_margin=1.0, jitter=0.1, width=32,
+            be_weights=(1.0,) * 6, jsn_weights=(1.0,) * 5,
         )
     )  # fmt: skip
     config.optimizer = ConfigDict(
@@ -68,7 +98,6 @@ def _cpu() -> ConfigDict:
 
 def _to_accelerator(config: ConfigDict) -> None:
     """Whole hands at half the native resolution, a larger encoder, bfloat16 compute."""
-    config.data.datasets = ("ram_phantom/full",)
     config.data.batch_size = config.data.eval_batch_size = 32
     config.data.workers = 16
     config.data.canvas.height, config.data.canvas.width = 896, 704

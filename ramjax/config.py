@@ -6,16 +6,14 @@ path.
 
 import dataclasses
 import math
-import typing
 from typing import Any, Literal
 
 import ml_collections
 
+from ramjax import anatomy
+from ramjax.typed import ConfigError, build, check
+
 TASKS: tuple[str, ...] = ("bones", "erosions", "joints", "scores")
-
-
-class ConfigError(ValueError):
-    """A key that is unknown, missing, of the wrong type or out of range, or values that contradict each other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +38,7 @@ class CanvasConfig:
     mirror_left: bool
 
     def __post_init__(self):
-        _check(self, "height", "width", "scale", "mm_per_pixel", above=0)
+        check(self, "height", "width", "scale", "mm_per_pixel", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +75,9 @@ class AugmentConfig:
     erase: float
 
     def __post_init__(self):
-        _check(self, "wrist_crop", "mirror", "erase", "shift", "brightness", least=0, most=1)
-        _check(self, "rotation", "scale", "contrast", "gamma", "noise", "blur", least=0)
-        _check(self, "stretch", least=0, most=0.9)
+        check(self, "wrist_crop", "mirror", "erase", "shift", "brightness", least=0, most=1)
+        check(self, "rotation", "scale", "contrast", "gamma", "noise", "blur", least=0)
+        check(self, "stretch", least=0, most=0.9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +85,8 @@ class DataConfig:
     """Where records come from and how they are batched.
 
     Attributes:
-      datasets: one or more builders of `tfds_builders`, each with its config: ``ram_phantom/small``. Training mixes them;
-        evaluation reports each apart. The splits below are those of each.
+      datasets: one or more builders of `tfds_builders`, each with its config: ``ram_phantom/small``. Training mixes
+        them; evaluation reports each apart. The splits below are those of each.
       weights: of the data sets in the mixture, as many as `datasets`: examples come in this proportion, whatever the
         sets' sizes.
       crops: canvases that training takes of a record each time it is read, one after the other; more than 1 spares
@@ -116,8 +114,8 @@ class DataConfig:
     augment: AugmentConfig
 
     def __post_init__(self):
-        _check(self, "batch_size", "eval_batch_size", "prefetch", "crops", above=0)
-        _check(self, "workers", least=0)
+        check(self, "batch_size", "eval_batch_size", "prefetch", "crops", above=0)
+        check(self, "workers", least=0)
         if not self.datasets or len(set(self.datasets)) != len(self.datasets):
             raise ConfigError(f"datasets is {self.datasets}; name one or more, each once.")
         if len(self.weights) != len(self.datasets) or not all(0 < w < math.inf for w in self.weights):
@@ -171,7 +169,7 @@ class BonesConfig:
     weight: float
 
     def __post_init__(self):
-        _check(self, "weight", least=0)
+        check(self, "weight", least=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +187,7 @@ class ErosionsConfig:
     positive_weight: float
 
     def __post_init__(self):
-        _check(self, "weight", "positive_weight", least=0)
+        check(self, "weight", "positive_weight", least=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,8 +203,8 @@ class JointsConfig:
     sigma: float
 
     def __post_init__(self):
-        _check(self, "weight", least=0)
-        _check(self, "sigma", above=0)
+        check(self, "weight", least=0)
+        check(self, "sigma", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,7 +218,8 @@ class ScoresConfig:
       roi_margin: the box is enlarged by this factor before it is sampled.
       jitter: in training the annotated box moves and grows by at most this fraction of its side.
       width: channels of the head.
-      positive_weight: weight of a site scored above 0 relative to one scored 0.
+      be_weights, jsn_weights: weight in the loss of a site by its score, 0 to 5 and 0 to 4, for rare scores to count
+        more; 0 leaves a score out. The loss is the weighted mean.
     """
 
     weight: float
@@ -229,14 +228,17 @@ class ScoresConfig:
     roi_margin: float
     jitter: float
     width: int
-    positive_weight: float
+    be_weights: tuple[float, ...]
+    jsn_weights: tuple[float, ...]
 
     def __post_init__(self):
-        _check(self, "weight", "positive_weight", least=0)
-        _check(self, "roi_size", "roi_margin", above=0)
+        check(self, "weight", least=0)
+        _check_score_weights("be_weights", self.be_weights, anatomy.BE_MAX)
+        _check_score_weights("jsn_weights", self.jsn_weights, anatomy.JSN_MAX)
+        check(self, "roi_size", "roi_margin", above=0)
         if self.roi_size % 4:
             raise ConfigError(f"roi_size is {self.roi_size}; it must be a multiple of 4.")
-        _check(self, "jitter", least=0, most=1)
+        check(self, "jitter", least=0, most=1)
         _check_width("width", self.width, below=8)
 
 
@@ -261,9 +263,9 @@ class OptimizerConfig:
     ema_decay: float
 
     def __post_init__(self):
-        _check(self, "learning_rate", "clip_norm", above=0)
-        _check(self, "warmup_steps", "weight_decay", least=0)
-        _check(self, "final_fraction", "ema_decay", least=0, most=1)
+        check(self, "learning_rate", "clip_norm", above=0)
+        check(self, "warmup_steps", "weight_decay", least=0)
+        check(self, "final_fraction", "ema_decay", least=0, most=1)
         if self.ema_decay == 1:
             raise ConfigError("ema_decay is 1.0, which never takes a parameter in; it must be below 1.")
 
@@ -276,7 +278,7 @@ class MeshConfig:
 
     def __post_init__(self):
         if self.data != -1:
-            _check(self, "data", above=0)
+            check(self, "data", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -296,7 +298,7 @@ class TrainConfig:
     keep_checkpoints: int
 
     def __post_init__(self):
-        _check(self, "steps", "log_every", "eval_every", "checkpoint_every", "keep_checkpoints", above=0)
+        check(self, "steps", "log_every", "eval_every", "checkpoint_every", "keep_checkpoints", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -316,7 +318,7 @@ class Config:
     train: TrainConfig
 
     def __post_init__(self):
-        _check(self, "seed", least=0)
+        check(self, "seed", least=0)
         unknown = [task for task in self.tasks if task not in TASKS]
         if unknown or not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ConfigError(f"tasks is {self.tasks}; name one or more of {', '.join(TASKS)}, each once.")
@@ -337,7 +339,7 @@ def from_config_dict(config: ml_collections.ConfigDict) -> Config:
 
 def from_dict(values: dict[str, Any]) -> Config:
     """The inverse of `to_dict`; lists are taken for tuples, so that JSON round-trips."""
-    return _build(Config, values, "")
+    return build(Config, values)
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -345,58 +347,13 @@ def to_dict(config: Config) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def _build(cls: type, values: Any, path: str) -> Any:
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path or 'config'} is {values!r}; a group of keys is needed: {', '.join(_names(cls))}.")
-    prefix = f"{path}." if path else ""
-    for key in values:
-        if key not in _names(cls):
-            raise ConfigError(f"Unknown config key {prefix}{key}; known here: {', '.join(_names(cls))}.")
-    hints = typing.get_type_hints(cls)
-    missing = [name for name in _names(cls) if name not in values]
-    if missing:
-        raise ConfigError(f"Missing config key {prefix}{missing[0]}; an experiment states every key.")
-    converted = {name: _convert(hints[name], values[name], prefix + name) for name in _names(cls)}
-    try:
-        return cls(**converted)
-    except ConfigError as error:  # of a range: a group knows the names of its keys, not where it stands
-        raise ConfigError(prefix + str(error)) from None
-
-
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, path)
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        if value in args:
-            return value
-        raise ConfigError(f"{path} is {value!r}; use one of {', '.join(map(repr, args))}.")
-    if origin is tuple and isinstance(value, (tuple, list)):
-        return tuple(_convert(args[0], item, f"{path}[{i}]") for i, item in enumerate(value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    expected = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-    raise ConfigError(f"{path} is {value!r} ({type(value).__name__}); it must be {expected}.")
-
-
-def _names(cls: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(cls)]
-
-
-def _check(group: Any, *names: str, least: float = -math.inf, above: float = -math.inf, most: float = math.inf) -> None:
-    """Raises ConfigError for the first named number that is not finite or not in its range."""
-    for name in names:
-        value = getattr(group, name)
-        if math.isfinite(value) and least <= value <= most and value > above:
-            continue
-        low = f"{least:g} or above" if above == -math.inf else f"above {above:g}"
-        wanted = f"finite and {low}" if most == math.inf else f"in {least:g}..{most:g}"
-        raise ConfigError(f"{name} is {value}; it must be {wanted}.")
-
-
 def _check_width(name: str, width: int, below: int) -> None:
     """Raises ConfigError for a number of channels that group normalisation cannot divide into groups of 8."""
     if width < 1 or (width >= below and width % 8):
         raise ConfigError(f"{name} is {width}; it must be a multiple of 8, or 1 to {below - 1}.")
+
+
+def _check_score_weights(name: str, weights: tuple[float, ...], top: int) -> None:
+    """Raises ConfigError unless each score 0..top has a finite weight, 0 or above, and one is above 0."""
+    if len(weights) != top + 1 or not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+        raise ConfigError(f"{name} is {weights}; give each score 0 to {top} one of 0 or above, not all of them 0.")

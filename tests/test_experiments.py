@@ -3,6 +3,7 @@
 import functools
 import importlib
 import pathlib
+import re
 
 import jax
 import numpy as np
@@ -18,6 +19,7 @@ from tests.tasks.batches import random_batch
 
 NAMES = sorted(path.stem for path in pathlib.Path(experiments.__file__).parent.glob("*.py") if path.stem != "__init__")
 PRESETS = [(name, ()) for name in NAMES] + [(name, ("accelerator",)) for name in NAMES if name != "debug"]
+PRESETS += [("multitask", (preset,)) for preset in ("w600", "h1200+w600+phantom", "accelerator+w600")]
 
 
 def get_config(name: str, *arguments: str):
@@ -41,9 +43,37 @@ def test_train_and_eval_steps_shape_evaluate(name, arguments):
     assert all(leaf.shape[0] == size for leaf in jax.tree.leaves(counts))
 
 
-def test_unknown_presets_are_named():
-    with pytest.raises(ValueError, match="laptop"):
-        multitask.get_config("laptop")
+@pytest.mark.parametrize(
+    ("preset", "datasets", "weights", "canvas"),
+    [
+        ("", ("ram_phantom/small",), (1.0,), (448, 320)),
+        ("cpu", ("ram_phantom/small",), (1.0,), (448, 320)),
+        ("accelerator", ("ram_phantom/full",), (1.0,), (896, 704)),
+        ("h1200", ("ram_h1200",), (2.0,), (448, 320)),
+        ("w600", ("ram_w600/joint",), (1.0,), (320, 320)),
+        ("w600+accelerator", ("ram_w600/joint",), (1.0,), (640, 640)),
+        ("phantom+w600+h1200", ("ram_h1200", "ram_w600/joint", "ram_phantom/small"), (2.0, 1.0, 1.0), (448, 320)),
+        ("accelerator+h1200+w600", ("ram_h1200", "ram_w600/joint"), (2.0, 1.0), (896, 704)),
+    ],
+)
+def test_a_preset_names_machine_and_data(preset, datasets, weights, canvas):
+    data = config_lib.from_config_dict(multitask.get_config(preset)).data
+    assert (data.datasets, data.weights, (data.canvas.height, data.canvas.width)) == (datasets, weights, canvas)
+    assert (data.augment.wrist_crop == 0) == (datasets == ("ram_w600/joint",))
+
+
+@pytest.mark.parametrize(
+    ("preset", "words"),
+    [
+        ("laptop", "('laptop')"), ("h1200+", "('')"), ("h1200+H1200", "('H1200')"), ("w600+w600", "('w600' and 'w600')"),
+        ("cpu+w600+accelerator", "('cpu' and 'accelerator')"), ("h1200,w600", "('h1200,w600')"),
+    ],
+)  # fmt: skip
+def test_impossible_presets_are_named(preset, words):
+    with pytest.raises(
+        ValueError, match=rf"^Unknown preset '{re.escape(preset)}' .*{re.escape(words)}; join words of "
+    ):
+        multitask.get_config(preset)
 
 
 @functools.cache

@@ -52,7 +52,7 @@ class Term:
 
     def mean(self) -> Float[Array, ""]:
         """The mean, 0 where nothing was counted."""
-        return self.total / jnp.maximum(self.count, 1)
+        return self.total / jnp.where(self.count > 0, self.count, 1)  # a count of weights may be below 1
 
 
 class Task(Protocol):

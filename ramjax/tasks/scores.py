@@ -109,12 +109,12 @@ class Scores:
         return ScoresHead(self.config, model, rngs=rngs)
 
     def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
-        """Ordinal cross entropy of BE and of JSN, each over the sites whose score is known."""
+        """Ordinal cross entropy of BE and of JSN, each over the sites whose score is known, weighted by the score."""
         terms = []
         for name, (top, _) in SCALES.items():
             known = _known(name, batch)
             target = jnp.where(known, batch[name], 0)
-            weight = known * jnp.where(target > 0, self.config.positive_weight, 1.0)
+            weight = known * jnp.array(getattr(self.config, f"{name}_weights"))[target]
             losses = ordinal_loss(outputs[name], target, top, self.config.ordinal)
             terms.append(Term((losses * weight).sum(), weight.sum()))
         return terms

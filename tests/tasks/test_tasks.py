@@ -193,6 +193,25 @@ def test_ordinal_loss_is_the_likelihood_of_the_score(kind):
     assert float(value[0]) == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_scores_weight_multiplies_its_sites_in_sum_and_count(outputs):
+    """By hand: with logits of 0 a site of BE costs 5 ln 2 and one of JSN 4 ln 2, whatever its score."""
+    weights = dict(be_weights=(0.5, 1.0, 2.0, 0.0, 1.0, 8.0), jsn_weights=(0.25, 1.0, 1.0, 1.0, 3.0))
+    task = scores.Scores(dataclasses.replace(CONFIG.scores, **weights))
+    batch = random_batch()
+    batch["be"], batch["jsn"] = np.full((2, 22), -1), np.full((2, 22), -1)
+    batch["be"][0, :4], batch["be"][1, 0] = (0, 3, 5, 2), 0
+    batch["jsn"][1, :2] = 0, 4
+    zeros = {name: jnp.zeros_like(logits) for name, logits in outputs["scores"].items()}
+    be, jsn = task.loss(zeros, batch)
+    assert float(be.count) == 0.5 + 0 + 8 + 2 + 0.5 and float(jsn.count) == 0.25 + 3
+    assert float(be.total) == pytest.approx(11 * 5 * np.log(2)) and float(be.mean()) == pytest.approx(5 * np.log(2))
+    assert float(jsn.total) == pytest.approx(3.25 * 4 * np.log(2))
+    batch["jsn"][1, 1] = -1
+    assert float(task.loss(zeros, batch)[1].mean()) == pytest.approx(
+        4 * np.log(2)
+    )  # a weighted mean below count 1, too
+
+
 def test_coral_biases_are_ordered():
     output = scores.OrdinalOutput(4, 5, "coral", rngs=nnx.Rngs(0))
     logits = output(jnp.ones((1, 4)))[0]
