@@ -7,6 +7,8 @@ import re
 from absl import flags
 
 from ramjax.config import ConfigError
+from ramjax.io.errors import ReleaseError
+from ramjax.io.radiograph import ImageError
 from ramjax.training.errors import RunError, is_disk_full
 
 NOTE = "Research use only, not a medical device."
@@ -35,7 +37,7 @@ def keep_compiled_programs() -> None:
 
 def explain(error: BaseException) -> str:
     """A failed run as one sentence for people: what is wrong, where, and the remedy."""
-    if isinstance(error, ConfigError | RunError):
+    if isinstance(error, ConfigError | RunError | ReleaseError | ImageError):
         return str(error)
     if isinstance(error, OSError) and error.errno is None:  # whoever raised it composed a sentence
         return sentence(error)

@@ -17,6 +17,7 @@ from ramjax.record import UNKNOWN_SCORE, Joint
 Box = tuple[float, float, float, float]
 """ymin, xmin, ymax, xmax in pixels."""
 
+
 @dataclasses.dataclass(frozen=True)
 class Regions:
     """What a release tells of the joints of one radiograph.
@@ -88,7 +89,7 @@ def place(image: np.ndarray, regions: Regions, record_id: str) -> Placed:
 
 
 def read_score(value: object, scale: str, site: str, where: str) -> int:
-    """Returns a score as an int; raises ReleaseError naming `where` for one that the scale or the site does not have."""
+    """Returns a score as an int; raises ReleaseError naming `where` for one that the scale or site does not have."""
     top, sites = anatomy.SCALES[scale]
     if anatomy.SITE_INDEX[site] not in sites:
         raise ReleaseError(f"{where}: {site} is no site of the {scale.upper()} score; check the file.")

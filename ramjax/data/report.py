@@ -26,6 +26,9 @@ from ramjax.record import LABEL_FLAGS, Record
 EXAMPLES = 5
 """Findings of a kind that are named; the others are only counted."""
 
+UNASSIGNED = "unassigned"
+"""The split of radiographs that a release assigns to none: nothing to train on or to be judged by came with them."""
+
 _GROUPS = (
     "records", "records with", "rheumatoid arthritis", "center", "side", "sex", "age", "view", "pixel spacing",
     "be score", "jsn score", "boxes", "joints", "bones", "erosions",
@@ -102,7 +105,9 @@ class Report:
                 groups.setdefault(group, {})[name] = int(number)
             known = self._patients[split] - {""}
             splits[split] = {"patients": len(known), **groups}
-        seen = collections.Counter(patient for split in self._patients.values() for patient in split - {""})
+        seen = collections.Counter(
+            patient for split, there in self._patients.items() if split != UNASSIGNED for patient in there - {""}
+        )
         return {
             **self._about,
             "splits": splits,
@@ -114,12 +119,12 @@ class Report:
                 }
                 for split, found in self._findings.items()
             },
-            "patients_in_several_splits": sorted(patient for patient, splits in seen.items() if splits > 1),
+            "patients_in_several_splits": sorted(patient for patient, number in seen.items() if number > 1),
         }
 
 
 def count_record(record: Record) -> Counts:
-    """Returns what a record adds to the counts of its split: annotated levels, bones, lesions, sites, scores, traits."""
+    """Returns what a record adds to the counts of its split: levels, bones, lesions, sites, scores, traits."""
     counts: Counts = collections.Counter({("records", "images"): 1})
     for flag in LABEL_FLAGS:
         counts["records with", flag.removeprefix("has_")] += bool(getattr(record, flag))
@@ -162,9 +167,9 @@ def to_table(report: Mapping[str, Any]) -> str:
             group = key[0]
             rows.append([group, *[""] * len(splits)])
         rows.append([f"  {key[1]}", *(_cell(report, split, *key) for split in splits)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(splits) + 1)]
+    first, *others = (max(map(len, cells)) for cells in zip(*rows, strict=True))
     lines = [
-        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths)))
+        row[0].ljust(first) + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], others, strict=True))
         for row in rows
     ]
     return "\n".join([f"Data set {report['dataset']}", *(line.rstrip() for line in lines), *_amiss(report)])
@@ -197,8 +202,9 @@ def _amiss(report: Mapping[str, Any]) -> list[str]:
 
 def _order(key: tuple[str, str]) -> tuple[int, str, int, str]:
     """Sorts (group, name) for the table."""
-    ranks = [names.index(part) if part in names else len(names) for part, names in zip(key, (_GROUPS, _NAMES))]
-    return ranks[0], key[0], ranks[1], key[1]
+    group, name = key
+    rank = _NAMES.index(name) if name in _NAMES else len(_NAMES)
+    return _GROUPS.index(group) if group in _GROUPS else len(_GROUPS), group, rank, name
 
 
 def _cell(report: Mapping[str, Any], split: str, group: str, name: str) -> str:

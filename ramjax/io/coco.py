@@ -101,7 +101,9 @@ def parse_coco(values: Any, path: pathlib.Path) -> CocoFile:
             for image in values["images"]
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ReleaseError(f"{path} is not laid out as COCO ({type(error).__name__}: {error}); fetch it again.") from None
+        raise ReleaseError(
+            f"{path} is not laid out as COCO ({type(error).__name__}: {error}); fetch it again."
+        ) from None
     return CocoFile(path, tuple(names[key] for key in sorted(names)), names.get(0, ""), images)
 
 

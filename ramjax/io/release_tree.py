@@ -6,33 +6,23 @@ category, foreign objects, names changed by the annotation tool, crops of two sc
 metadata rows, scores as text. Without, it is the plainest tree of that layout.
 
     records = release_tree.as_h1200(records)   # what such a release can say of them, under its names
-    release_tree.write_h1200({"train": records[:80], "validation": records[80:90], "test": records[90:]}, "RAM-H1200-v1")
+    release_tree.write_h1200({"train": records[:80], "test": records[80:]}, "RAM-H1200-v1")
 """
 
-import contextlib
 import dataclasses
 import datetime
-import json
 import pathlib
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
-import cv2
 import numpy as np
-import openpyxl
-from PIL import Image
 
 from ramjax import anatomy
-from ramjax.io.coco import bounding_box, encode_mask
+from ramjax.io import release_parts as parts
 from ramjax.record import UNKNOWN_SCORE, Joint, Record, pack_bones, unpack_bones
 
 FOLDERS = {"train": "train", "validation": "val", "test": "test"}
 """The releases' names of the splits."""
-
-PLACEHOLDER = "bone-6U7D-RuyD"
-FOREIGN = ("Intravenous cannula", "Metal Implant", "Ring")
-FORMS = ("compressed", "uncompressed", "polygons")
 
 H1200_CENTERS = ("HMCRD", "SARC", "SCGH", "HU1", "HU2", "HU3")
 PER_HAND_CENTER = "SARC"
@@ -44,7 +34,14 @@ W600_SITES: dict[str, str] = {
 }  # fmt: skip
 """RAM-W600's names of its six sites, misspelling included."""
 
-_RELEASED_BONES = {"PisiformTriquetrum": "Pisifrom_Triquetrum"}
+_H1200_COLUMNS = (
+    "Mapped Image Stem", "StudyID", "Normalized PatientID", "isRA", "Sex", "Age", "Center", "PixelSpacing", "ImageSize",
+    "LR",
+)  # fmt: skip
+_W600_COLUMNS = (
+    "Mapped Image Stem", "NormalizedPatientID", "NormalizedStudyID", "InstitutionName", "IsRA", "PatientAge",
+    "PatientSex", "StudyDate (Days)", "ImagerPixelSpacing", "[Rows, Columns]",
+)  # fmt: skip
 _FIRST_VISIT, _BETWEEN_VISITS = datetime.date(2020, 1, 15), datetime.timedelta(days=366)
 
 
@@ -54,10 +51,9 @@ def as_h1200(records: Iterable[Record], *, detections: bool = False) -> list[Rec
     Patients are spread over the six centres, where their numbers start again at 1. Without a detection file
     (`detections`), a site that has no crop is unknown, not absent.
     """
-    records = list(records)
     patients: dict[str, tuple[str, int]] = {}
     numbers = dict.fromkeys(H1200_CENTERS, 0)
-    visits: dict[str, list[str]] = {}
+    visits, spacings = _Numbers(), _Numbers()
     renamed = []
     for record in records:
         if record.patient not in patients:
@@ -65,11 +61,12 @@ def as_h1200(records: Iterable[Record], *, detections: bool = False) -> list[Rec
             numbers[center] += 1
             patients[record.patient] = center, numbers[center]
         center, number = patients[record.patient]
-        seen = visits.setdefault(record.patient, [])
-        if record.visit not in seen:
-            seen.append(record.visit)
-        date = f"{_FIRST_VISIT + seen.index(record.visit) * _BETWEEN_VISITS:%Y%m%d}"
-        tag = 1000 + 7 * number + (1 if center == PER_HAND_CENTER and record.side == "R" else 0)
+        visit = visits.number(record.patient, record.visit)
+        date = f"{_FIRST_VISIT + visit * _BETWEEN_VISITS:%Y%m%d}"
+        # A metadata row has one spacing, so hands of another are another study: the tag tells them apart.
+        tag = 1000 + 7 * number + spacings.number((record.patient, record.visit), str(record.pixel_spacing_mm))
+        if center == PER_HAND_CENTER and record.side == "R":
+            tag += 3500
         joints = tuple(_whole_pixels(joint, record.image.shape) for joint in record.joints) if record.has_joints else ()
         boxed = np.isin(anatomy.SITE_NAMES, [joint.site for joint in joints])
         known = np.full(anatomy.NUM_SITES, True) if detections and record.has_joints else boxed
@@ -92,15 +89,12 @@ def as_h1200(records: Iterable[Record], *, detections: bool = False) -> list[Rec
 def as_w600(records: Iterable[Record]) -> list[Record]:
     """Returns the records as a RAM-W600 release can hold them: its names and keys, 14 bones, six sites with BE."""
     wrist = np.isin(anatomy.BONES, anatomy.WRIST_BONES)
-    patients: dict[str, int] = {}
-    visits: dict[str, list[str]] = {}
+    patients, studies = _Numbers(), _Numbers()
     renamed = []
     for record in records:
-        number = patients.setdefault(record.patient, len(patients) + 1)
-        seen = visits.setdefault(record.patient, [])
-        if record.visit not in seen:
-            seen.append(record.visit)
-        study = f"{seen.index(record.visit) + 1:04d}"
+        number = patients.number(None, record.patient) + 1
+        # A metadata row has one spacing, so wrists of another are another study.
+        study = f"{studies.number(record.patient, (record.visit, str(record.pixel_spacing_mm))) + 1:04d}"
         center = W600_CENTERS[number % len(W600_CENTERS)]
         joints = tuple(
             dataclasses.replace(_whole_pixels(joint, record.image.shape), jsn=UNKNOWN_SCORE)
@@ -148,47 +142,46 @@ def write_h1200(
     Raises:
       FileExistsError: the folder exists.
     """
-    with _whole_folder(folder) as root:
+    with parts.whole_folder(folder) as root:
         rows: dict[str, list[Any]] = {}
         for shift, (split, records) in enumerate(splits.items()):
             name = FOLDERS[split]
-            bones = _Coco([*_bone_names(), *(FOREIGN if quirks else ())], quirks, shift * quirks)
-            erosions = _Coco(anatomy.EROSION_LABELS[1:], quirks, shift * quirks)
-            joints = _Coco(anatomy.SITE_NAMES, False, 0)
+            bones = parts.Coco([*parts.bone_names(), *(parts.FOREIGN if quirks else ())], quirks, shift * quirks)
+            erosions = parts.Coco(anatomy.EROSION_LABELS[1:], quirks, shift * quirks)
+            joints = parts.Coco(anatomy.SITE_NAMES, False, 0)
             scores: dict[str, dict[str, dict[str, Any]]] = {"be": {}, "jsn": {}}
             for number, record in enumerate(records):
                 odd = number if quirks else None
                 file = f"{record.id}.bmp"
-                _write_bmp(root / "Segmentation" / name / file, record.image, odd is not None and odd % 7 == 3)
+                parts.write_bmp(root / "Segmentation" / name / file, record.image, odd is not None and odd % 7 == 3)
                 if record.has_bones:
                     bones.add_image(record, odd is not None and odd % 5 == 2)
-                    _add_bones(bones, record, odd)
+                    parts.add_bones(bones, record, odd)
                 if record.has_erosions:
                     erosions.add_image(record, False)
-                    _add_erosions(erosions, record, odd)
+                    parts.add_erosions(erosions, record, odd)
                 if record.has_joints and detections:
                     joints.add_image(record, False)
                     for joint in record.joints:
-                        joints.add_box(joint.site, _pixel_box(joint, record.image.shape))
+                        joints.add_box(joint.site, parts.pixel_box(joint, record.image.shape))
                 for scale, entries in scores.items():
                     parent = root / f"SvdH_Scoring/SvdH_{scale.upper()}_Scoring" / name
-                    _write_crops(parent / record.id, record, scale, odd)
+                    parts.write_crops(parent / record.id, record, scale, odd)
                     if getattr(record, f"has_{scale}"):
                         key = record.id if odd is not None and odd % 6 == 5 else file
-                        entries[key] = _score_entry(record, scale, odd)
+                        entries[key] = parts.score_entry(record, scale, odd)
                 _add_h1200_row(rows, record, odd)
-            _write_json(root / f"Segmentation/{name}/_annotations_bone_rle.coco.json", bones.values)
-            _write_json(root / f"Segmentation/{name}/_annotations_be_rle.coco.json", erosions.values)
+            parts.write_json(root / f"Segmentation/{name}/_annotations_bone_rle.coco.json", bones.values)
+            parts.write_json(root / f"Segmentation/{name}/_annotations_be_rle.coco.json", erosions.values)
             for scale, entries in scores.items():
                 path = f"SvdH_Scoring/SvdH_{scale.upper()}_Scoring/{name}/_annotation_{scale}_scores.json"
-                _write_json(root / path, entries)
+                parts.write_json(root / path, entries)
             if detections:
-                _write_json(root / f"Joint_Detection/{name}/_annotations_joint.coco.json", joints.values)
+                parts.write_json(root / f"Joint_Detection/{name}/_annotations_joint.coco.json", joints.values)
         for orphan in range(3 * quirks):
             stem = f"JP_HMCRD_P9{orphan:03d}_20210101_0000"
             rows[stem] = [stem, 1, 9000 + orphan, 1, "O", 50.0, "HMCRD", "[0.15, 0.15]", "1670x2010", "LR"]
-        columns = "Mapped Image Stem,StudyID,Normalized PatientID,isRA,Sex,Age,Center,PixelSpacing,ImageSize,LR"
-        _write_sheet(root / "Metadata.xlsx", columns.split(","), rows.values())
+        parts.write_sheet(root / "Metadata.xlsx", _H1200_COLUMNS, rows.values())
 
 
 def write_w600(splits: Mapping[str, Iterable[Record]], folder: str | pathlib.Path, *, quirks: bool = False) -> None:
@@ -196,8 +189,8 @@ def write_w600(splits: Mapping[str, Iterable[Record]], folder: str | pathlib.Pat
 
     Masks and scores have the same splits here; a record without masks or without boxes is written without them.
     """
-    with _whole_folder(folder) as root:
-        detection = _Coco(W600_SITES.values(), quirks, 0)
+    with parts.whole_folder(folder) as root:
+        detection = parts.Coco(W600_SITES.values(), quirks, 0)
         original: list[dict[str, Any]] = []
         rows: dict[str, list[Any]] = {}
         number = -1
@@ -207,24 +200,26 @@ def write_w600(splits: Mapping[str, Iterable[Record]], folder: str | pathlib.Pat
                 wide = quirks and number % 2 == 1
                 _add_w600_row(rows, record, quirks)
                 if record.has_bones:
-                    _write_bmp(root / f"BoneSegmentation/images/{record.id}.bmp", record.image, wide)
+                    parts.write_bmp(root / f"BoneSegmentation/images/{record.id}.bmp", record.image, wide)
                     planes = unpack_bones(record.bones)[..., [anatomy.BONE_INDEX[b] for b in anatomy.WRIST_BONES]]
                     planes = planes if quirks and number % 5 == 4 else planes.transpose(2, 0, 1)
                     path = root / "BoneSegmentation/masks" / FOLDERS[split] / f"{record.id}.npy"
                     path.parent.mkdir(parents=True, exist_ok=True)
                     np.save(path, planes.astype(bool if wide else np.uint8))
                 if record.has_joints or not record.has_bones:
-                    _write_bmp(root / f"JointLocationDetection/images/{record.id}.bmp", record.image, not wide)
+                    parts.write_bmp(root / f"JointLocationDetection/images/{record.id}.bmp", record.image, not wide)
                 if record.has_joints:
                     detection.add_image(record, False)
                     for joint in record.joints:
-                        detection.add_box(W600_SITES[joint.site], _pixel_box(joint, record.image.shape))
+                        detection.add_box(W600_SITES[joint.site], parts.pixel_box(joint, record.image.shape))
                 if record.has_be:
                     case = root / "SvdHBEScoreClassification" / FOLDERS[split] / record.id
                     case.mkdir(parents=True, exist_ok=True)
                     for joint in record.joints:
-                        ymin, xmin, ymax, xmax = _pixel_box(joint, record.image.shape)
-                        _write_bmp(case / f"{W600_SITES[joint.site]}.bmp", record.image[ymin:ymax, xmin:xmax], wide)
+                        ymin, xmin, ymax, xmax = parts.pixel_box(joint, record.image.shape)
+                        parts.write_bmp(
+                            case / f"{W600_SITES[joint.site]}.bmp", record.image[ymin:ymax, xmin:xmax], wide
+                        )
                     scores = {W600_SITES[j.site]: j.be for j in record.joints if j.be != UNKNOWN_SCORE}
                     original.append({"identifier": record.id, "joints": scores})
         if quirks:
@@ -235,11 +230,52 @@ def write_w600(splits: Mapping[str, Iterable[Record]], folder: str | pathlib.Pat
             {**entry, "joints": {joint: 3 if score == 5 else score for joint, score in entry["joints"].items()}}
             for entry in original
         ]
-        _write_json(root / "JointLocationDetection/Joints.coco.json", detection.values)
-        _write_json(root / "SvdHBEScoreClassification/JointBE_SvdH_GT_Ori.json", original)
-        _write_json(root / "SvdHBEScoreClassification/JointBE_SvdH_GT.json", processed)
-        columns = (
-            "Mapped Image Stem,NormalizedPatientID,NormalizedStudyID,InstitutionName,IsRA,PatientAge,PatientSex,"
-            "StudyDate (Days),ImagerPixelSpacing"
-        ).split(",")
-        _write_sheet(root / "Metadata.xlsx", [*columns, "[Rows, Columns]"], rows.values())
+        parts.write_json(root / "JointLocationDetection/Joints.coco.json", detection.values)
+        parts.write_json(root / "SvdHBEScoreClassification/JointBE_SvdH_GT_Ori.json", original)
+        parts.write_json(root / "SvdHBEScoreClassification/JointBE_SvdH_GT.json", processed)
+        parts.write_sheet(root / "Metadata.xlsx", _W600_COLUMNS, rows.values())
+
+
+class _Numbers:
+    """Numbers what it sees within a group, from 0 on, in the order in which it came first."""
+
+    def __init__(self):
+        self._seen: dict[Hashable, dict[Hashable, int]] = {}
+
+    def number(self, group: Hashable, value: Hashable) -> int:
+        seen = self._seen.setdefault(group, {})
+        return seen.setdefault(value, len(seen))
+
+
+def _whole_pixels(joint: Joint, shape: tuple[int, int]) -> Joint:
+    """The joint with the box of its crop, which has whole pixels."""
+    height, width = shape
+    box = parts.pixel_box(joint, shape)
+    return dataclasses.replace(
+        joint, bbox=tuple(v / side for v, side in zip(box, (height, width, height, width), strict=True))
+    )
+
+
+def _add_h1200_row(rows: dict[str, list[Any]], record: Record, odd: int | None) -> None:
+    """A row a study, or a hand in the centre that has it so; sizes in the three forms of the release."""
+    study = record.id.rpartition("_")[0]
+    per_hand = record.center == PER_HAND_CENTER
+    height, width = record.image.shape
+    sizes = (f"{height}x{width}", f"[{height}, {width}]")
+    spacing = "" if np.isnan(record.pixel_spacing_mm) else f"[{record.pixel_spacing_mm}, {record.pixel_spacing_mm}]"
+    rows[study] = [
+        study, 1, int(record.patient[-4:]), record.is_ra, record.sex, record.age, record.center, spacing,
+        sizes[(odd or 0) % 2], record.side if per_hand else "LR",
+    ]  # fmt: skip
+
+
+def _add_w600_row(rows: dict[str, list[Any]], record: Record, quirks: bool) -> None:
+    """A row a study; an unknown age is text."""
+    study = record.id.rpartition("_")[0]
+    height, width = record.image.shape
+    spacing = "" if np.isnan(record.pixel_spacing_mm) else f"[{record.pixel_spacing_mm}, {record.pixel_spacing_mm}]"
+    age = "Unknown" if np.isnan(record.age) else record.age
+    rows[study] = [
+        study, record.patient[-4:], record.visit, record.center, record.is_ra, age, record.sex, 0, spacing,
+        f"[{height}, {width}]" if quirks else f"{height}x{width}",
+    ]  # fmt: skip

@@ -281,9 +281,7 @@ def _bones(hand: Hand, shape: tuple[int, int], counts: Counts, findings: list[Fi
             counts["foreign objects (instances)", annotation.category] += 1
         elif annotation.category not in _IGNORED:
             bit = np.uint32(1) << np.uint32(anatomy.BONE_INDEX[anatomy.canonical_bone(annotation.category)])
-            rows, columns, mask = coco.decode_mask(
-                annotation.segmentation, *shape, f"{BONE_FILE}, {hand.path.name}"
-            )
+            rows, columns, mask = coco.decode_mask(annotation.segmentation, *shape, f"{BONE_FILE}, {hand.path.name}")
             words[rows, columns] |= mask * bit
             if not mask.any():
                 findings.append(Finding("empty bone masks", f"{hand.path.stem} {annotation.category}"))
@@ -299,8 +297,6 @@ def _erosions(hand: Hand, shape: tuple[int, int]) -> np.ndarray:
         if annotation.category in anatomy.EROSION_LABELS[1:]
     ]
     for label, annotation in sorted(found, key=lambda pair: -pair[0]):
-        rows, columns, mask = coco.decode_mask(
-            annotation.segmentation, *shape, f"{EROSION_FILE}, {hand.path.name}"
-        )
+        rows, columns, mask = coco.decode_mask(annotation.segmentation, *shape, f"{EROSION_FILE}, {hand.path.name}")
         labels[rows, columns][mask > 0] = label
     return labels

@@ -50,7 +50,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             levels=reading.LEVELS,
         ),
         RamW600Config(name="bones", description="Bones alone, in their official splits.", levels=("bones",)),
-        RamW600Config(name="scores", description="Boxes and scores alone, in their official splits.", levels=("scores",)),
+        RamW600Config(name="scores", description="Boxes and scores alone, in official splits.", levels=("scores",)),
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:

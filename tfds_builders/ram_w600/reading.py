@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.data.report import Counts, Finding, Made, Report
+from ramjax.data.report import UNASSIGNED, Counts, Finding, Made, Report
 from ramjax.io import coco
 from ramjax.io.crops import CropFinder
 from ramjax.io.errors import ReleaseError
@@ -29,9 +29,6 @@ LEVELS = ("bones", "scores")
 """What has official splits: the masks, and the scores with their boxes."""
 
 SPLITS = ("train", "validation", "test")
-UNASSIGNED = "unassigned"
-"""The split of radiographs that no level assigns: no masks and no scores came with them."""
-
 SEGMENTATION, DETECTION, SCORING = "BoneSegmentation", "JointLocationDetection", "SvdHBEScoreClassification"
 DETECTION_FILE = "Joints.coco.json"
 ORIGINAL_SCORES, PROCESSED_SCORES = "JointBE_SvdH_GT_Ori.json", "JointBE_SvdH_GT.json"
