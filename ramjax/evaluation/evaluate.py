@@ -1,5 +1,6 @@
 """The evaluation loop: batches of a split through the evaluation step, padding dropped, one summary at the end."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -65,10 +66,31 @@ def evaluate(
     return summarize(rows)
 
 
-def selection_score(metrics: Mapping[str, float], selected_by: Mapping[str, Sequence[str]]) -> float:
-    """Mean over the tasks of the mean of the metrics that each is `selected_by`; one that is not finite counts as 0."""
-    scores = [
-        np.mean([np.nan_to_num(metrics[f"{task}/{name}"], nan=0.0, posinf=0.0, neginf=0.0) for name in names])
-        for task, names in selected_by.items()
+def selection_score(metrics: Sequence[Mapping[str, float]], selected_by: Mapping[str, Sequence[str]]) -> float:
+    """How good a checkpoint is: the mean over the data sets of the mean over the tasks.
+
+    Args:
+      metrics: of each data set, ``<task>/<metric>`` with ``<task>/<metric>/n``.
+      selected_by: the metrics whose mean stands for each task.
+
+    Returns:
+      The score. A metric of which the data set has no label is left out, and with it a task or a data set that has no
+      other; one that has labels and is not finite counts as 0. 0 where there is no label at all.
+    """
+    of_datasets = [
+        _mean([_mean([_judged(of, f"{task}/{name}") for name in names]) for task, names in selected_by.items()])
+        for of in metrics
     ]
-    return float(np.mean(scores))
+    return _mean(of_datasets) or 0.0
+
+
+def _judged(metrics: Mapping[str, float], name: str) -> float | None:
+    """The metric, 0 where it is not finite, None where nothing was counted."""
+    if not metrics[f"{name}/n"]:
+        return None
+    return metrics[name] if math.isfinite(metrics[name]) else 0.0
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else None

@@ -11,7 +11,7 @@ import logging
 import math
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import jax
@@ -64,13 +64,13 @@ def run(config: Config, workdir: pathlib.Path, mode: Mode, preemption: Preemptio
 
 def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption) -> None:
     """Takes the steps that are left, with validation and checkpoints; see `run`."""
-    # 1. Data. Opening the training split prepares the data set where it is not there yet.
-    train_source = _open(config, config.data.train_split)
-    validation_source = _open(config, config.data.validation_split)
+    # 1. Data. Opening the training split prepares a synthetic data set where it is not there yet.
+    train_sources = _open(config, config.data.train_split)
+    validation_sources = _open(config, config.data.validation_split)
     _open(config, config.data.test_split)  # a mistake in its name should not show only after the training
     fingerprints = {
-        "train": pipeline.fingerprint(config.data, train_source),
-        "validation": pipeline.fingerprint(config.data, validation_source),
+        "train": pipeline.fingerprint(config.data, train_sources),
+        "validation": pipeline.fingerprint(config.data, validation_sources),
     }
 
     # 2. State: abstract first, so that a run that goes on never initialises.
@@ -83,11 +83,12 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         state = jax.jit(lambda: step.init_state(config), out_shardings=sharding.replicated(mesh))()
     start = done = int(state.step)
     steps = config.train.steps
+    for source, weight in zip(train_sources, config.data.weights, strict=True):
+        log.info("%s: %d records, weight %g.", source.name, len(source), weight)
     log.info(
-        "%s %s: %d records, %d steps, %s parameters, %d device(s) (%s).",
+        "%s %s: %d steps, %s parameters, %d device(s) (%s).",
         f"Going on from step {start} of" if start else "Training",
         workdir,
-        len(train_source),
         steps,
         f"{sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract.params)):,}",
         mesh.size,
@@ -101,8 +102,9 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
 
     def validate():
         began = time.perf_counter()
-        metrics = _evaluate(config, state, validation_source, "validation", mesh, eval_step, preemption.check)
-        score = evaluation.selection_score(metrics, _selected_by(config))
+        of_datasets = _evaluate(config, state, validation_sources, "validation", mesh, eval_step, preemption.check)
+        score = evaluation.selection_score(of_datasets, _selected_by(config))
+        metrics = _named(config, of_datasets)
         log.info("step %d/%d: validation %s, mean %.4f", done, steps, _headlines(config, metrics), score)
         best = checkpoints.best_score
         if best is None or score > best:
@@ -120,7 +122,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         try:
             if _due(start, config.train.eval_every, steps) and not writer.has(start, "validation/"):
                 validate()
-            batches = _until_stopped(_make_train_batches(config, train_source, start), preemption)
+            batches = _until_stopped(_make_train_batches(config, train_sources, start), preemption)
             for batch in progress.timed(_prefetch_to_device(batches, mesh)):
                 preemption.check()
                 if train_step is None:
@@ -161,22 +163,23 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
 
 def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption) -> dict[str, float]:
     """Evaluates the best checkpoint on the test split; writes eval_test.json and test_grid.png; prints a table."""
-    source = _open(config, config.data.test_split)
+    sources = _open(config, config.data.test_split)
+    records = [len(source) for source in sources]
     state, chosen = restore_best(workdir, config, mesh)
-    log.info("Testing the checkpoint of step %d, %s, on %d records.", state.step, chosen, len(source))
+    log.info("Testing the checkpoint of step %d, %s, on %d records.", state.step, chosen, sum(records))
     eval_step = evaluation.jit_eval_step(step.make_eval_step(config), mesh)
-    metrics = _evaluate(config, state, source, "test", mesh, eval_step, preemption.check)
+    metrics = _named(config, _evaluate(config, state, sources, "test", mesh, eval_step, preemption.check))
     about = {
         "note": NOTE,
         "split": config.data.test_split,
-        "records": len(source),
+        "records": dict(zip(dataset_names(config), records, strict=True)) if len(records) > 1 else records[0],
         "step": int(state.step),
         "checkpoint": chosen,
     }
     if jax.process_index() == 0:
         files.write_json(workdir / "eval_test.json", about | metrics)
-    _save_pictures(config, workdir / "test_grid.png", state, source, mesh)
-    log.info("%s", _table(config, metrics))
+    _save_pictures(config, workdir / "test_grid.png", state, sources, mesh)
+    log.info("%s", _table(metrics))
     log.info(
         "Metrics: %s   Pictures: %s   Everything else: %s",
         workdir / "eval_test.json",
@@ -187,23 +190,41 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
     return metrics
 
 
-def _open(config: Config, split: str) -> pipeline.Source:
-    """Opens a split; one that is unknown or empty is the user's to mend."""
+def dataset_names(config: Config) -> tuple[str, ...]:
+    """What each data set is called in the metrics: without its config, unless two are of the same builder."""
+    builders = [dataset.partition("/")[0] for dataset in config.data.datasets]
+    return tuple(
+        builder if builders.count(builder) == 1 else dataset
+        for builder, dataset in zip(builders, config.data.datasets, strict=True)
+    )
+
+
+def _named(config: Config, of_datasets: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The metrics of all data sets; where there are several, each one's begin with its name."""
+    if len(of_datasets) == 1:
+        return of_datasets[0]
+    named = zip(dataset_names(config), of_datasets, strict=True)
+    return {f"{name}/{key}": value for name, metrics in named for key, value in metrics.items()}
+
+
+def _open(config: Config, split: str) -> tuple[pipeline.Source, ...]:
+    """Opens the split of every data set; one that is unknown or empty is the user's to mend."""
     try:
-        source = pipeline.open_source(config.data.datasets[0], config.data.data_dir, split)
+        sources = pipeline.open_sources(config.data, split)
     except ValueError as error:
         raise RunError(str(error)) from error
-    if not len(source):
-        raise RunError(
-            f"Split {split!r} of {config.data.datasets[0]} has no records; name another."
-        )
-    return source
+    for dataset, source in zip(config.data.datasets, sources, strict=True):
+        if not len(source):
+            raise RunError(f"Split {split!r} of data set {dataset} has no records; name another.")
+    return sources
 
 
-def _make_train_batches(config: Config, source: pipeline.Source, start: int) -> Iterable[dict[str, np.ndarray]]:
+def _make_train_batches(
+    config: Config, sources: Sequence[pipeline.Source], start: int
+) -> Iterable[dict[str, np.ndarray]]:
     return pipeline.make_train_batches(
         config.data,
-        source,
+        sources,
         seed=config.seed,
         start_step=start,
         steps=config.train.steps,
@@ -212,9 +233,13 @@ def _make_train_batches(config: Config, source: pipeline.Source, start: int) -> 
     )
 
 
-def _make_eval_batches(config: Config, source: pipeline.Source) -> Iterable[dict[str, np.ndarray]]:
+def _make_eval_batches(config: Config, source: pipeline.Source, dataset: int) -> Iterable[dict[str, np.ndarray]]:
     return pipeline.make_eval_batches(
-        config.data, source, process_index=jax.process_index(), process_count=jax.process_count()
+        config.data,
+        source,
+        dataset=dataset,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
     )
 
 
@@ -276,39 +301,47 @@ def _finish_step(
         writer.write(number, {f"train/{key}": value for key, value in (metrics | speed).items()})
 
 
-def _evaluate(config, state, source, label, mesh, eval_step, check) -> dict[str, float]:
-    return evaluation.evaluate(
-        eval_step,
-        state,
-        _make_eval_batches(config, source),
-        mesh=mesh,
-        size=len(source),
-        summarize=functools.partial(step.summarize, config),
-        label=label,
-        check=check,
-        total=-(-len(source) // config.data.eval_batch_size),
-        quiet=None if jax.process_index() == 0 else True,
-    )
+def _evaluate(config, state, sources, label, mesh, eval_step, check) -> list[dict[str, float]]:
+    """The metrics of each data set by itself, all by the one compiled step."""
+    names = dataset_names(config)
+    return [
+        evaluation.evaluate(
+            eval_step,
+            state,
+            _make_eval_batches(config, source, dataset),
+            mesh=mesh,
+            size=len(source),
+            summarize=functools.partial(step.summarize, config),
+            label=label if len(sources) == 1 else f"{label} {names[dataset]}",
+            check=check,
+            total=-(-len(source) // config.data.eval_batch_size),
+            quiet=None if jax.process_index() == 0 else True,
+        )
+        for dataset, source in enumerate(sources)
+    ]
 
 
-def _save_pictures(config: Config, path: pathlib.Path, state: Any, source: pipeline.Source, mesh: Mesh) -> None:
-    """The first test records beside what the network sees in them."""
+def _save_pictures(
+    config: Config, path: pathlib.Path, state: Any, sources: Sequence[pipeline.Source], mesh: Mesh
+) -> None:
+    """The first test records of every data set, as many of each, beside what the network sees in them."""
     predict = step.make_predict_step(config)
 
+    @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
     def first(state, batch):
         boxes = None if "joints" in config.tasks else batch["boxes"]
         return jax.tree.map(lambda leaf: leaf[:PICTURES], (batch, predict(state, batch["image"], boxes)))
 
-    batch = sharding.place_batch(next(iter(_make_eval_batches(config, source))), mesh)
-    examples, predictions = jax.device_get(jax.jit(first, out_shardings=sharding.replicated(mesh))(state, batch))
+    hands = []
+    for dataset, source in enumerate(sources):
+        batch = sharding.place_batch(next(iter(_make_eval_batches(config, source, dataset))), mesh)
+        shown = jax.device_get(first(state, batch))
+        share = PICTURES // len(sources) + (dataset < PICTURES % len(sources))
+        for row in np.flatnonzero(shown[0]["valid"])[:share]:
+            example, predictions = jax.tree.map(lambda leaf, row=row: leaf[row], shown)
+            hands.append((source[int(example["index"])], example, predictions))
     if jax.process_index() == 0:
-        rows = np.flatnonzero(examples["valid"])
-        pictures.save_test_grid(
-            path,
-            [source[int(examples["index"][row])] for row in rows],
-            [jax.tree.map(lambda leaf, row=row: leaf[row], examples) for row in rows],
-            [jax.tree.map(lambda leaf, row=row: leaf[row], predictions) for row in rows],
-        )
+        pictures.save_test_grid(path, *map(list, zip(*hands, strict=True)))
 
 
 def _selected_by(config: Config) -> dict[str, tuple[str, ...]]:
@@ -316,13 +349,16 @@ def _selected_by(config: Config) -> dict[str, tuple[str, ...]]:
 
 
 def _headlines(config: Config, metrics: dict[str, float]) -> str:
-    names = [f"{task}/{name}" for task, names in _selected_by(config).items() for name in names]
-    return ", ".join(f"{name} {metrics[name]:.4f}" for name in names)
+    """The metrics that checkpoints are selected by, of each data set those it has labels of."""
+    ends = tuple(f"{task}/{name}" for task, names in _selected_by(config).items() for name in names)
+    return ", ".join(
+        f"{name} {value:.4f}" for name, value in metrics.items() if name.endswith(ends) and metrics[f"{name}/n"]
+    )
 
 
-def _table(config: Config, metrics: dict[str, float]) -> str:
+def _table(metrics: dict[str, float]) -> str:
     """The test metrics, without those of single bones, which eval_test.json has."""
-    names = [name for name in metrics if not name.endswith("/n") and not name.startswith("bones/dsc_")]
+    names = [name for name in metrics if not name.endswith("/n") and "bones/dsc_" not in name]
     width = max(len(name) for name in names)
     rows = [f"  {name:{width}}  {metrics[name]:>10.4f}  {metrics.get(name + '/n', ''):>8}" for name in names]
     return "\n".join([f"  {'test metric':{width}}  {'value':>10}  {'n':>8}", *rows])

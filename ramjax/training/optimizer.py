@@ -1,9 +1,13 @@
-"""The optimiser: AdamW with warmup, cosine decay and clipping."""
+"""The optimiser: AdamW with warmup, cosine decay and clipping, at rest for a head whose task has no label."""
+
+from collections.abc import Sequence
 
 import jax
 import optax
 
 from ramjax.config import OptimizerConfig
+
+_SHARED = "shared"
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -17,13 +21,35 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     )
 
 
-def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Clipping by global norm, then AdamW (Loshchilov and Hutter, arXiv 1711.05101), biases and scales not decayed."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(
-            make_schedule(config, steps),
-            weight_decay=config.weight_decay,
-            mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
+def make_optimizer(config: OptimizerConfig, steps: int, tasks: Sequence[str]) -> optax.GradientTransformationExtraArgs:
+    """Clipping by global norm, then AdamW (Loshchilov and Hutter, arXiv 1711.05101), biases and scales not decayed.
+
+    Momentum and weight decay would move a head on a step that says nothing about it. So ``update`` takes
+    ``labelled={task: bool ()}``, and where that is False, ``heads/<task>`` stays as it is, with its moments and their
+    count; only the schedule goes on. With every task labelled this is AdamW.
+
+    Args:
+      config: the settings.
+      steps: of the whole training, for the schedule.
+      tasks: the names of the heads.
+    """
+    adam = optax.chain(
+        optax.scale_by_adam(),
+        optax.add_decayed_weights(
+            config.weight_decay, mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
         ),
     )
+    heads = {
+        task: optax.conditionally_mask(adam, lambda step, labelled, task=task: labelled[task], forward_extra_args=True)
+        for task in tasks
+    }
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.partition({_SHARED: adam, **heads}, _labels),
+        optax.scale_by_learning_rate(make_schedule(config, steps)),
+    )
+
+
+def _labels(params: optax.Params) -> optax.Params:
+    """Who moves which parameters, as a prefix of their tree."""
+    return dict.fromkeys(params, _SHARED) | {"heads": {task: task for task in params["heads"]}}

@@ -3,6 +3,7 @@
 They are made from a `Config` and not yet jitted: the loop decides on shardings and donation.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ def init_state(config: Config) -> TrainState:
     """Returns the state before the first step, a function of the config alone; jit it with the shardings you want."""
     model = MultiTaskNetwork(config.model, make_tasks(config), rngs=nnx.Rngs(config.seed))
     params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    optimizer = make_optimizer(config.optimizer, config.train.steps)
+    optimizer = make_optimizer(config.optimizer, config.train.steps, config.tasks)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -55,26 +56,33 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
     """Returns ``step(state, batch) -> (state, metrics)``.
 
     Metrics are float32 scalars: ``loss``, ``loss/<task>`` (unweighted), ``grad_norm`` and ``learning_rate``.
+    A batch without any label of a task leaves that task's head as it is: parameters, moments and average.
     """
     tasks, apply = make_tasks(config), _make_apply(config)
-    optimizer = make_optimizer(config.optimizer, config.train.steps)
+    optimizer = make_optimizer(config.optimizer, config.train.steps, config.tasks)
     schedule = make_schedule(config.optimizer, config.train.steps)
 
     def loss_of(params, batch, key):
         boxes = jitter_boxes(key, batch["boxes"], config.scores.jitter)
         outputs = apply(params, batch["image"], boxes)
-        losses = {task.name: sum(term.mean() for term in task.loss(outputs[task.name], batch)) for task in tasks}
-        return sum(task.weight * losses[task.name] for task in tasks), losses
+        terms = {task.name: task.loss(outputs[task.name], batch) for task in tasks}
+        losses = {name: sum(term.mean() for term in of_task) for name, of_task in terms.items()}
+        labelled = {name: sum(term.count for term in of_task) > 0 for name, of_task in terms.items()}
+        return sum(task.weight * losses[task.name] for task in tasks), (losses, labelled)
 
     def train_step(state, batch):
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        (loss, losses), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, key)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        (loss, (losses, labelled)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, key)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, labelled=labelled)
         params = optax.apply_updates(state.params, updates)
         # Early averages forget the random start sooner: the decay rises with the step.
         decay = jnp.minimum(config.optimizer.ema_decay, (1.0 + state.step) / (10.0 + state.step))
         decay = jnp.where(config.optimizer.ema_decay > 0, decay, 0.0)
         ema_params = optax.incremental_update(params, state.ema_params, 1 - decay)
+        ema_params["heads"] = {
+            name: jax.tree.map(functools.partial(jnp.where, labelled[name]), head, state.ema_params["heads"][name])
+            for name, head in ema_params["heads"].items()
+        }
         metrics = {
             "loss": loss,
             "grad_norm": optax.tree.norm(grads),

@@ -59,13 +59,36 @@ def test_it_can_be_stopped_before_every_batch(mesh):
     assert len(looks) == 2
 
 
-def test_the_best_is_chosen_by_every_task_alike():
+DENSE = {"bones": ("dsc",), "erosions": ("dsc",)}
+ALL = DENSE | {"joints": ("iou",), "scores": ("be_qwk", "jsn_qwk")}
+
+
+def with_counts(*unlabelled, **changes):
+    """Metrics of one data set, those named `unlabelled` of no label."""
     metrics = {"bones/dsc": 0.9, "erosions/dsc": 0.5, "joints/iou": 0.7, "scores/be_qwk": 0.2, "scores/jsn_qwk": 0.6}
-    dense = {"bones": ("dsc",), "erosions": ("dsc",)}
-    assert selection_score(metrics, dense) == pytest.approx(0.7)
-    others = {"joints": ("iou",), "scores": ("be_qwk", "jsn_qwk")}
-    assert selection_score(metrics, dense | others) == pytest.approx((0.9 + 0.5 + 0.7 + 0.4) / 4)
-    assert selection_score(metrics | {"bones/dsc": np.nan}, dense) == pytest.approx(0.25)
+    metrics |= dict.fromkeys(unlabelled, np.nan) | changes
+    return metrics | {f"{name}/n": 0 if name in unlabelled else 5 for name in metrics}
+
+
+def test_the_best_is_chosen_by_every_task_alike():
+    assert selection_score([with_counts()], DENSE) == pytest.approx(0.7)
+    assert selection_score([with_counts()], ALL) == pytest.approx((0.9 + 0.5 + 0.7 + 0.4) / 4)
+    assert selection_score([with_counts(**{"bones/dsc": np.nan})], DENSE) == pytest.approx(0.25)
+
+
+def test_what_a_data_set_has_no_label_of_is_left_out_of_the_choice():
+    wrists = with_counts("erosions/dsc", "scores/jsn_qwk")
+    assert selection_score([wrists], ALL) == pytest.approx((0.9 + 0.7 + 0.2) / 3)
+    nothing = with_counts(*with_counts())
+    whole = (0.9 + 0.5 + 0.7 + 0.4) / 4
+    assert selection_score([with_counts(), wrists], ALL) == pytest.approx((whole + 0.6) / 2)
+    assert selection_score([with_counts(), nothing], ALL) == pytest.approx(whole)
+    assert selection_score([nothing], ALL) == 0
+
+
+def test_worse_than_chance_is_worse_than_nothing_known():
+    assert selection_score([with_counts(**{"scores/be_qwk": -0.6})], {"scores": ("be_qwk", "jsn_qwk")}) == 0
+    assert selection_score([with_counts(**{"scores/be_qwk": -1.0})], {"scores": ("be_qwk", "jsn_qwk")}) < 0
 
 
 def test_the_summary_sees_numpy(mesh):

@@ -40,9 +40,9 @@ def start(config):
 
 def train(config, mesh, state, train_step, first: int, last: int):
     """Losses of steps `first` to `last` - 1, and the state after them."""
-    source = pipeline.open_source(config.data, config.data.train_split)
+    sources = pipeline.open_sources(config.data, config.data.train_split)
     losses = []
-    for batch in pipeline.make_train_batches(config.data, source, seed=0, start_step=first, steps=last):
+    for batch in pipeline.make_train_batches(config.data, sources, seed=0, start_step=first, steps=last):
         state, metrics = train_step(state, sharding.place_batch(batch, mesh))
         losses.append({name: float(value) for name, value in metrics.items()})
     return losses, state
@@ -68,7 +68,7 @@ def test_the_losses_and_the_evaluation_are_those_of_one_device(config, tmp_path)
     for devices in (8, 1):
         mesh, state, train_step = start(on(config, devices))
         losses, state = train(config, mesh, state, train_step, 0, STEPS)
-        source = pipeline.open_source(config.data, config.data.test_split)
+        (source,) = pipeline.open_sources(config.data, config.data.test_split)
         metrics = evaluate(
             jit_eval_step(step.make_eval_step(config), mesh), state, pipeline.make_eval_batches(config.data, source),
             mesh=mesh, size=len(source), summarize=functools.partial(step.summarize, config), label="test", quiet=True,

@@ -64,6 +64,64 @@ def test_a_run_learns_and_leaves_everything(config, tmp_path, capsys):
     assert (tmp_path / "test_grid.png").read_text() == "[0, 1] [0, 1] 2"
 
 
+@pytest.mark.parametrize(
+    ("datasets", "names"),
+    [
+        (("ram_h1200", "ram_phantom/tiny"), ("ram_h1200", "ram_phantom")),
+        (("ram_phantom/tiny", "ram_phantom/small"), ("ram_phantom/tiny", "ram_phantom/small")),
+    ],
+)
+def test_each_data_set_of_a_mixture_is_evaluated_apart(config, tmp_path, capsys, datasets, names):
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, datasets=datasets, weights=(2.0, 1.0)))
+    tiny_job.go(config, tmp_path)
+    shown = capsys.readouterr().out
+    assert "tiny: 10 records, weight 2." in shown and "tiny: 11 records, weight 1." in shown
+    test = json.loads((tmp_path / "eval_test.json").read_text())
+    assert test["records"] == {names[0]: 7, names[1]: 8}
+    metrics = {key for key in test if "/" in key}
+    assert metrics == {f"{name}/bones/dsc{end}" for name in names for end in ("", "/n")}
+    assert [test[f"{name}/bones/dsc/n"] for name in names] == [7, 8]
+    assert test[f"{names[0]}/bones/dsc"] != test[f"{names[1]}/bones/dsc"]
+    for row in read_metrics(tmp_path / "metrics.jsonl"):
+        if "validation/selection" in row:
+            of_each = [row[f"validation/{name}/bones/dsc"] for name in names]
+            assert row["validation/selection"] == pytest.approx(np.mean(of_each))
+            assert f"validation {names[0]}/bones/dsc {of_each[0]:.4f}, {names[1]}/bones/dsc {of_each[1]:.4f}," in shown
+    # As many pictures of each; an evaluation batch has two records.
+    assert (tmp_path / "test_grid.png").read_text() == "[0, 1, 0, 1] [0, 1, 0, 1] 4"
+
+
+def test_pictures_are_shared_among_the_data_sets(config, tmp_path):
+    data = dataclasses.replace(config.data, datasets=("a", "b", "c", "d"), weights=(1.0,) * 4, eval_batch_size=4)
+    tiny_job.go(dataclasses.replace(config, data=data), tmp_path)
+    assert (tmp_path / "test_grid.png").read_text().startswith("[0, 1, 0, 1, 0, 0] ")
+
+
+def test_a_mixture_interrupted_in_validation_or_test_ends_the_same(config, tmp_path):
+    data = dataclasses.replace(config.data, datasets=("ram_h1200", "ram_w600/joint"), weights=(2.0, 1.0))
+    config = tiny_job.tiny(dataclasses.replace(config, data=data), steps=2, eval_every=2)
+    looks = tiny_job.go(config, tmp_path / "whole").looks
+    assert looks > 2 + (3 + 3) + (4 + 4) - 1
+    for look in range(3, looks + 1):
+        with pytest.raises(Preempted):
+            tiny_job.go(config, tmp_path / f"stopped{look}", look)
+        tiny_job.go(config, tmp_path / f"stopped{look}")
+        assert outcome(config, tmp_path / f"stopped{look}") == outcome(config, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_data_set_without_records_in_a_split_is_named(config, tmp_path, monkeypatch, split):
+    data = dataclasses.replace(config.data, datasets=("ram_h1200", "ram_w600/joint"), weights=(2.0, 1.0))
+
+    def open_sources(data, asked):
+        hands, wrists = tiny_job.open_sources(data, asked)
+        return hands, tiny_job.Source() if asked == split else wrists
+
+    monkeypatch.setattr(pipeline, "open_sources", open_sources)
+    with pytest.raises(RunError, match=rf"^Split '{split}' of data set ram_w600/joint has no records; name another\.$"):
+        tiny_job.go(dataclasses.replace(config, data=data), tmp_path)
+
+
 def test_the_best_on_validation_is_the_one_tested(config, tmp_path):
     tiny_job.go(config, tmp_path)
     rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "validation/selection" in row]
@@ -234,19 +292,19 @@ def test_an_unknown_split_is_one_sentence(config, tmp_path, monkeypatch):
     def no_such(data, split):
         raise ValueError(f"There is no split {split!r}.")
 
-    monkeypatch.setattr(pipeline, "open_source", no_such)
+    monkeypatch.setattr(pipeline, "open_sources", no_such)
     with pytest.raises(RunError, match=r"^There is no split 'train'\.$"):
         tiny_job.go(config, tmp_path)
 
 
 @pytest.mark.parametrize("key", ["train_split", "validation_split", "test_split"])
 def test_a_refused_mistake_can_be_corrected_in_the_same_folder(config, tmp_path, monkeypatch, key):
-    def open_source(data, split):
+    def open_sources(data, split):
         if split not in tiny_job.RECORDS:
             raise ValueError(f"There is no split {split!r}.")
-        return tiny_job.Source(range(tiny_job.RECORDS[split]))
+        return tiny_job.open_sources(data, split)
 
-    monkeypatch.setattr(pipeline, "open_source", open_source)
+    monkeypatch.setattr(pipeline, "open_sources", open_sources)
     wrong = dataclasses.replace(config, data=dataclasses.replace(config.data, **{key: "tets"}))
     with pytest.raises(RunError, match="There is no split 'tets'"):
         tiny_job.go(wrong, tmp_path)

@@ -22,6 +22,11 @@ class Source(list):
     name = "tiny"
 
 
+def open_sources(data, split):
+    """A source a data set, each one record longer than the one before."""
+    return tuple(Source(range(RECORDS[split] + more)) for more, _ in enumerate(data.datasets))
+
+
 class StopAt(Preemption):
     """Told to stop at the n-th time the loop looks; never for None."""
 
@@ -74,23 +79,24 @@ def summarize(config, counts):
     return {"bones/dsc": float(np.exp(-error.mean())), "bones/dsc/n": len(error)}
 
 
-def _rows(indices, valid):
+def _rows(indices, valid, dataset=0):
+    """The rows of another data set are noisy, so that its error is another."""
     x = np.stack([np.random.default_rng(index).normal(size=3) for index in indices]).astype(np.float32)
-    y = x @ np.float32([1, -2, 0.5]) + np.float32(0.1)
+    y = x @ np.float32([1, -2, 0.5]) + np.float32(0.1 + dataset * (-1.0) ** indices)
     return {"x": x, "y": y, "valid": np.array(valid), "index": np.int32(indices), "image": x, "boxes": x}
 
 
-def make_train_batches(data, source, *, seed, start_step, steps, process_index, process_count):
+def make_train_batches(data, sources, *, seed, start_step, steps, process_index, process_count):
     for number in range(start_step, steps):
         rng = np.random.default_rng((seed, number))
-        yield _rows(rng.choice(len(source), data.batch_size), [True] * data.batch_size)
+        yield _rows(rng.choice(len(sources[0]), data.batch_size), [True] * data.batch_size)
 
 
-def make_eval_batches(data, source, *, process_index, process_count):
+def make_eval_batches(data, source, *, dataset, process_index, process_count):
     size = data.eval_batch_size
     for first in range(0, len(source), size):
         indices = np.arange(first, first + size)
-        yield _rows(indices, indices < len(source))
+        yield _rows(indices, indices < len(source), dataset)
 
 
 def install(monkeypatch) -> None:
@@ -98,7 +104,7 @@ def install(monkeypatch) -> None:
     for function in (init_state, make_train_step, make_eval_step, summarize):
         monkeypatch.setattr(step, function.__name__, function)
     monkeypatch.setattr(step, "make_predict_step", lambda config: lambda state, image, boxes: {"boxes": boxes})
-    monkeypatch.setattr(pipeline, "open_source", lambda data, split: Source(range(RECORDS[split])))
+    monkeypatch.setattr(pipeline, "open_sources", open_sources)
     monkeypatch.setattr(pipeline, "make_train_batches", make_train_batches)
     monkeypatch.setattr(pipeline, "make_eval_batches", make_eval_batches)
 
