@@ -7,6 +7,7 @@ import optax
 
 from ramjax.config import OptimizerConfig
 from ramjax.training.optimizer import make_optimizer, make_schedule
+from tests.training.heads import adam_of
 
 CONFIG = OptimizerConfig(
     learning_rate=0.01, warmup_steps=3, final_fraction=0.1, weight_decay=0.1, clip_norm=1.0, ema_decay=0.0
@@ -32,13 +33,6 @@ def gradients(step, params):
         for key, leaf in zip(keys, jax.tree.leaves(params), strict=True)
     ]
     return jax.tree.unflatten(jax.tree.structure(params), leaves)
-
-
-def adam_of(opt_state, head) -> optax.ScaleByAdamState:
-    """A head's moments and their count."""
-    adam = opt_state[1].inner_states[head].inner_state.inner_state[0]
-    assert isinstance(adam, optax.ScaleByAdamState)
-    return adam
 
 
 def adamw(schedule):
