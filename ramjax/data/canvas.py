@@ -84,15 +84,17 @@ def render(
     image = _normalise(geometry.warp_grey(record.image, placement.affine, *shape), shown)
     if vary_grey is not None:
         image = vary_grey(image)
-    image[~shown] = 0
+    padding = ~shown
+    image[padding] = 0
     bones = geometry.warp_labels(record.bones, placement.affine, *shape).view("<u4")[..., 0]
     erosions = geometry.warp_labels(record.erosions, placement.affine, *shape)
+    bones[padding] = erosions[padding] = 0
     return {
         "image": image[..., None],
-        "padding": ~shown,
-        "bones": np.where(shown, bones, 0).astype(np.uint32),
+        "padding": padding,
+        "bones": bones.astype(np.uint32, copy=False),
         "bones_known": np.asarray(record.bones_known, bool) & record.has_bones,
-        "erosions": np.where(shown, erosions, 0).astype(np.uint8),
+        "erosions": erosions,
         **_joints(record, placement, canvas),
         **{name: np.bool_(getattr(record, name)) for name in LABEL_FLAGS},
         "valid": np.bool_(True),

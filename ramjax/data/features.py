@@ -14,11 +14,15 @@ import tensorflow_datasets as tfds
 from ramjax import anatomy
 from ramjax.record import LABEL_FLAGS, Joint, Record
 
-_MASK_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
-"""Level 1 writes several times faster than the default and reads as fast, for files about a tenth larger."""
+_FAST_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER)
+"""Level 1 writes several times faster than the default and reads as fast; one filter for all rows, which follows here,
+spares trying five, and undoing whichever was best."""
 
-_GREY_PNG = (*_MASK_PNG, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
-"""Noise has no matches worth searching for: this is a third faster, and smaller."""
+_MASK_PNG = (*_FAST_PNG, cv2.IMWRITE_PNG_FILTER_NONE)
+"""Runs of one value need no filter: written four times as fast as with all, read in two thirds of the time."""
+
+_GREY_PNG = (*_FAST_PNG, cv2.IMWRITE_PNG_FILTER_UP, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+"""Noise has no matches worth searching for."""
 
 _TEXTS = ("id", "dataset", "patient", "visit", "center", "side", "sex", "view")
 

@@ -39,15 +39,16 @@ class Placement:
 
 def compose(*maps: np.ndarray) -> np.ndarray:
     """The map that applies the last of `maps` first, as in a matrix product."""
-    total = np.eye(3)
+    linear, shift = np.eye(2), np.zeros(2)
     for affine in maps:
-        total = total @ np.vstack([affine, (0, 0, 1)])
-    return total[:2]
+        linear, shift = linear @ affine[:, :2], linear @ affine[:, 2] + shift
+    return np.column_stack([linear, shift])
 
 
 def invert(affine: np.ndarray) -> np.ndarray:
     """The inverse map."""
-    return np.linalg.inv(np.vstack([affine, (0, 0, 1)]))[:2]
+    linear = np.linalg.inv(affine[:, :2])
+    return np.column_stack([linear, -linear @ affine[:, 2]])
 
 
 def translate(x: float, y: float) -> np.ndarray:
@@ -103,6 +104,9 @@ def visible(placement: Placement, height: int, width: int) -> np.ndarray:
     """Returns bool (height, width): the canvas pixels whose centres show a point of the placement's window."""
     ymin, xmin, ymax, xmax = placement.window
     inverse = invert(placement.affine)
+    corners = apply(inverse, np.array([(x, y) for x in (0.5, width - 0.5) for y in (0.5, height - 0.5)]))
+    if (corners >= (xmin, ymin)).all() and (corners < (xmax, ymax)).all():  # as in a crop from the middle
+        return np.ones((height, width), bool)
     columns, rows = np.arange(width) + 0.5, (np.arange(height) + 0.5)[:, None]
     x = inverse[0, 0] * columns + (inverse[0, 1] * rows + inverse[0, 2])
     y = inverse[1, 0] * columns + (inverse[1, 1] * rows + inverse[1, 2])

@@ -13,7 +13,7 @@ from ramjax.io.errors import ReleaseError
 Row = Mapping[str, str]
 """Cells as text by column name; see `column`."""
 
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
 def read_rows(path: pathlib.Path) -> list[Row]:

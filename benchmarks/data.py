@@ -1,0 +1,276 @@
+"""Measures preparing and reading a release beside the loading that published code does, in one run.
+
+    python -m benchmarks.data [--hands=48] [--crops=4] [--seconds=10] [--steps=60] [--folder=FOLDER] [--json]
+
+Synthetic hands of full size are written as a RAM-H1200 release (kept in --folder for the next run) and prepared.
+Then, each in a process of its own, pinned to one core unless said otherwise:
+
+- dense: the pattern of public training code. Every annotation of the split is decoded into dense uint8 planes
+  (30, H, W) in memory; a sample decodes its whole BMP, normalises it and cuts 512 x 512 out of both.
+- ours: native 512 x 512 canvases through the pipeline, with augmentation, bones, erosions and boxes; the 30 planes are
+  unpacked as dense ones are. --crops canvases are taken of a hand each time it is read (data.crops).
+- whole hands on the quickstart's canvas.
+- memory: resident memory of the training process and its two data workers, with a quarter of the hands and with all.
+- waiting: the share of a training step of the quickstart that is spent waiting for data, over --steps steps; 0 skips
+  it.
+
+With --json the last line is one JSON object: `crops_per_second_per_core` and `rss_gb` (ours), the same with
+`_dense`, `crops_per_second_per_core_one_a_read`, `canvases_per_second_per_core`, `rss_gb_quarter`,
+`rss_gb_per_hand_dense`, `prepared_hands_per_second`, `data_wait_share`, `hands`, `cores`.
+"""
+
+import concurrent.futures
+import dataclasses
+import json
+import logging
+import multiprocessing
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from absl import flags
+from PIL import Image
+from pycocotools import mask as coco_mask
+from tqdm import tqdm
+
+from experiments import multitask
+from ramjax import anatomy, phantom
+from ramjax import config as config_lib
+from ramjax.config import DataConfig
+from ramjax.data import parallel, pipeline, source
+from ramjax.io import coco, release_tree
+from ramjax.record import Record
+
+CROP = 512
+"""Side in pixels of the published training patch."""
+
+WARM_UP = 2
+"""Batches or samples before the clock starts."""
+
+
+def write_release(folder: pathlib.Path, hands: int) -> None:
+    """Writes `hands` synthetic hands of full size as a release, two more for validation and two for test."""
+    config = phantom.PhantomConfig(patients=hands // 2 + 2, scale=1.0, seed=9)
+    cases = list(phantom.cases(config))[: hands + 4]
+    rendered = parallel.in_order(_Render(config), cases)
+    bar = tqdm(rendered, desc="Writing a release", total=len(cases), unit="hand")
+    # One at a time would lose the patients' numbers; names need the records, but not their planes, all at once.
+    records = release_tree.as_h1200(bar)
+    splits = {"train": records[:hands], "validation": records[hands : hands + 2], "test": records[hands + 2 :]}
+    release_tree.write_h1200(splits, folder, quirks=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Render:
+    config: phantom.PhantomConfig
+
+    def __call__(self, case: phantom.Case) -> Record:
+        return phantom.render(self.config, case).record
+
+
+def dense(folder: str, seconds: float) -> dict[str, float]:
+    """The dense pattern on one core: samples a second, and memory with and without the planes."""
+    empty = _resident_gb(os.getpid())
+    path = pathlib.Path(folder) / "Segmentation" / "train"
+    content = json.loads((path / "_annotations_bone_rle.coco.json").read_text())
+    names = {category["id"]: category["name"] for category in content["categories"] if category["id"]}
+    files, planes = {image["id"]: image["file_name"] for image in content["images"]}, {}
+    for image in content["images"]:
+        planes[image["id"]] = np.zeros((anatomy.NUM_BONES, image["height"], image["width"]), np.uint8)
+    for annotation in content["annotations"]:
+        name = names[annotation["category_id"]]
+        if name not in ("Ring", "Metal Implant", "Intravenous cannula"):
+            plane = planes[annotation["image_id"]][anatomy.BONE_INDEX[anatomy.canonical_bone(name)]]
+            plane |= _dense_mask(annotation["segmentation"], *plane.shape)
+    names_on_disk = {key: name.split("_bmp")[0].removesuffix(".bmp") + ".bmp" for key, name in files.items()}
+    rng, keys = np.random.default_rng(0), list(planes)
+
+    def samples() -> Iterator[int]:
+        while True:
+            key = keys[rng.integers(len(keys))]
+            image = np.asarray(Image.open(path / names_on_disk[key]).convert("L"), np.float32)
+            image = (image - image.min()) / (image.max() - image.min())
+            y, x = (int(rng.integers(side - CROP)) for side in image.shape)
+            crop = np.ascontiguousarray(image[y : y + CROP, x : x + CROP])
+            target = planes[key][:, y : y + CROP, x : x + CROP].astype(np.float32)
+            yield len(crop[None]) * bool(target.shape)
+
+    rate = _rate(samples(), seconds, lambda one: one)
+    grown = _resident_gb(os.getpid()) - empty
+    return {"per_second": rate, "rss_gb": empty + grown, "rss_gb_per_hand": grown / len(planes)}
+
+
+def ours(data_dir: str, seconds: float, crops: int, whole: bool) -> dict[str, float]:
+    """Canvases a second on one core, planes unpacked: native crops, or whole hands on the quickstart's canvas."""
+    data = _data(data_dir, crops, whole, workers=0)
+    batches = pipeline.make_train_batches(data, pipeline.open_sources(data, "train"), seed=0, start_step=0, steps=10**6)
+    return {"per_second": _rate(batches, seconds, _unpack)}
+
+
+def memory(data_dir: str, seconds: float, crops: int, split: str) -> dict[str, float]:
+    """Most resident memory in GB of this process and its data workers while they make native crops."""
+    data = _data(data_dir, crops, whole=False, workers=2)
+    batches = pipeline.make_train_batches(data, pipeline.open_sources(data, split), seed=0, start_step=0, steps=10**6)
+    most, end = 0.0, time.perf_counter() + seconds
+    for batch in batches:
+        _unpack(batch)
+        most = max(most, _resident_gb(os.getpid()))
+        if time.perf_counter() > end:
+            break
+    return {"rss_gb": most}
+
+
+def data_wait_share(data_dir: str, steps: int) -> float:
+    """Median share of a quickstart's steps, after the first report, that waits for data."""
+    with tempfile.TemporaryDirectory() as workdir:
+        every = max(steps // 4, 1)
+        command = [
+            sys.executable, "-m", "ramjax.main", "--config=experiments/multitask.py", f"--workdir={workdir}/run",
+            "--mode=train", f"--config.data.data_dir={data_dir}", f"--config.train.steps={steps}",
+            f"--config.train.log_every={every}", f"--config.train.eval_every={10 * steps}",
+            "--config.data.validation_split=validation[:8]",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"The quickstart ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+        rows = [json.loads(line) for line in (pathlib.Path(workdir) / "run" / "metrics.jsonl").read_text().splitlines()]
+    shares = [row["train/data_wait_share"] for row in rows if "train/data_wait_share" in row]
+    return statistics.median(shares[1:])
+
+
+def measure(folder: pathlib.Path, hands: int, crops: int, seconds: float, steps: int) -> dict[str, float]:
+    """Returns all numbers of the module's docstring."""
+    release = folder / f"release_{hands}" / "RAM-H1200-v1"
+    if not release.exists():
+        release.parent.mkdir(parents=True, exist_ok=True)
+        write_release(release, hands)
+    with tempfile.TemporaryDirectory(dir=folder) as prepared:
+        began = time.perf_counter()
+        source.prepare("ram_h1200", prepared, release)
+        rate = (hands + 4) / (time.perf_counter() - began)
+        baseline = _apart(dense, str(release), seconds)
+        numbers = {
+            "hands": hands,
+            "cores": _cores(),
+            "prepared_hands_per_second": rate,
+            "crops_per_second_per_core_dense": baseline["per_second"],
+            "rss_gb_dense": baseline["rss_gb"],
+            "rss_gb_per_hand_dense": baseline["rss_gb_per_hand"],
+            "crops_per_second_per_core": _apart(ours, prepared, seconds, crops, False)["per_second"],
+            "crops_per_second_per_core_one_a_read": _apart(ours, prepared, seconds, 1, False)["per_second"],
+            "canvases_per_second_per_core": _apart(ours, prepared, seconds, 1, True)["per_second"],
+            "rss_gb_quarter": _apart(memory, prepared, seconds, crops, "train[:25%]", pinned=False)["rss_gb"],
+            "rss_gb": _apart(memory, prepared, seconds, crops, "train", pinned=False)["rss_gb"],
+        }
+    if steps:
+        source.prepare("ram_phantom/small", str(folder))
+        numbers["data_wait_share"] = data_wait_share(str(folder), steps)
+    return {name: round(value, 4) for name, value in numbers.items()}
+
+
+def _data(data_dir: str, crops: int, whole: bool, workers: int) -> DataConfig:
+    """The quickstart's data settings on the release, with native crops unless `whole`."""
+    data = config_lib.from_config_dict(multitask.get_config()).data
+    canvas = data.canvas
+    if not whole:
+        canvas = dataclasses.replace(canvas, height=CROP, width=CROP, sizing="scale", scale=1.0)
+    return dataclasses.replace(
+        data, datasets=("ram_h1200",), weights=(1.0,), data_dir=data_dir, batch_size=8, crops=crops, workers=workers,
+        canvas=canvas,
+    )  # fmt: skip
+
+
+def _apart(function: Callable[..., dict[str, float]], *arguments: Any, pinned: bool = True) -> dict[str, float]:
+    """Calls a function in a fresh process, on one core where `pinned`."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context, _start, (pinned,)) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _start(pinned: bool) -> None:
+    logging.disable()
+    cv2.setNumThreads(1)
+    if pinned and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def _rate(things: Iterator[Any], seconds: float, use: Callable[[Any], int]) -> float:
+    """Examples a second, `use` telling how many a thing holds."""
+    for _ in range(WARM_UP):
+        use(next(things))
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        count += use(next(things))
+    return count / (time.perf_counter() - began)
+
+
+def _unpack(batch: pipeline.Batch) -> int:
+    """Unpacks the 30 planes of each example, as a network's loss does on the device; returns how many there are."""
+    for words in batch["bones"]:
+        planes = np.unpackbits(
+            words.astype("<u4", copy=False)[..., None].view(np.uint8), axis=-1, count=anatomy.NUM_BONES,
+            bitorder="little",
+        )  # fmt: skip
+        assert planes.shape == (*words.shape, anatomy.NUM_BONES)
+    return len(batch["bones"])
+
+
+def _dense_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
+    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
+        return coco_mask.decode({**segmentation, "counts": segmentation["counts"].encode()})
+    rows, columns, cut = coco.decode_mask(segmentation, height, width, "benchmark")
+    mask = np.zeros((height, width), np.uint8)
+    mask[rows, columns] = cut
+    return mask
+
+
+def _resident_gb(pid: int) -> float:
+    """Resident memory of a process and all below it, pages that they share counted once (PSS), in GB."""
+    total = 0.0
+    children = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+    for child in {int(child) for path in children for child in path.read_text().split()}:
+        total += _resident_gb(child)
+    rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return total + next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024 / 1e9
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command line `argv` (program name first) and returns the exit code."""
+    values = flags.FlagValues()
+    define = {"flag_values": values}
+    flags.DEFINE_integer("hands", 48, "Hands of the training split.", 8, **define)
+    flags.DEFINE_integer("crops", 4, "Crops that are taken of a hand each time it is read; 1, 2, 4 or 8.", 1, 8, **define)
+    flags.DEFINE_float("seconds", 10.0, "Length of each measurement.", 0.1, **define)
+    flags.DEFINE_integer("steps", 60, "Steps of the quickstart; 0 leaves it out.", 0, **define)
+    flags.DEFINE_string("folder", "data/benchmark", "Where the release is written and prepared.", **define)
+    flags.DEFINE_bool("json", False, "End with one line of JSON.", **define)
+    try:
+        values(argv)
+    except flags.Error as error:
+        print(f"Usage error: {error}", file=sys.stderr)
+        return 2
+    folder = pathlib.Path(values.folder).absolute()
+    numbers = measure(folder, values.hands, values.crops, values.seconds, values.steps)
+    width = max(map(len, numbers))
+    print("\n".join(f"{name:{width}}  {value:>10.4g}" for name, value in numbers.items()))
+    ratio = numbers["crops_per_second_per_core"] / numbers["crops_per_second_per_core_dense"]
+    print(f"Native crops a second a core: {ratio:.1f} times those of the dense pattern.")
+    if values.json:
+        print(json.dumps(numbers))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

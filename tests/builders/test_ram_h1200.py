@@ -1,0 +1,348 @@
+"""The builder of RAM-H1200 on release trees that are written to specification."""
+
+import json
+import pathlib
+import shutil
+
+import cv2
+import numpy as np
+import openpyxl
+import pytest
+import tensorflow_datasets as tfds
+import trees
+
+from ramjax import anatomy
+from ramjax.data import features, source
+from ramjax.io import coco, release_tree
+from ramjax.io.errors import ReleaseError
+from ramjax.io.radiograph import ImageError
+from tfds_builders.ram_h1200.ram_h1200_dataset_builder import Builder
+
+SCORING = "SvdH_Scoring/SvdH_{}_Scoring/{}/_annotation_{}_scores.json"
+
+
+def records(detections: bool):
+    """Hands as the release has them; some levels of some are not annotated."""
+    named = release_tree.as_h1200(trees.hands(), detections=detections)
+    for number, levels in {1: ["bones"], 4: ["erosions"], 6: ["be"], 9: ["jsn", "bones"], 12: ["be", "jsn"]}.items():
+        named[number] = trees.without(named[number], *levels)
+    return trees.split(named)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> pathlib.Path:
+    """A release with every quirk and without a detection file."""
+    folder = tmp_path_factory.mktemp("h1200") / "RAM-H1200-v1"
+    release_tree.write_h1200(records(detections=False), folder, quirks=True)
+    return folder
+
+
+@pytest.fixture
+def copy(tree, tmp_path) -> pathlib.Path:
+    shutil.copytree(tree, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+@pytest.mark.parametrize("detections", [False, True], ids=["crops", "detections"])
+@pytest.mark.parametrize("quirks", [False, True], ids=["plain", "quirks"])
+def test_what_went_in_comes_out(tmp_path, detections, quirks):
+    expected = records(detections)
+    release_tree.write_h1200(expected, tmp_path / "tree", detections=detections, quirks=quirks)
+    report = trees.prepare("ram_h1200", tmp_path / "tree", tmp_path / "data")
+    for split, hands in expected.items():
+        found = trees.read("ram_h1200", tmp_path / "data", split)
+        assert found.keys() == {record.id for record in hands}
+        for record in hands:
+            trees.assert_same(found[record.id], record)
+        counts = report["splits"][split]
+        assert counts["records"]["images"] == len(hands)
+        for level in ("bones", "erosions", "joints", "be", "jsn"):
+            with_level = sum(getattr(record, f"has_{level}") for record in hands)
+            assert counts["records with"].get(level, 0) == with_level
+        joints = [joint for record in hands for joint in record.joints]
+        for scale in ("be", "jsn"):
+            histogram = {int(score): number for score, number in counts.get(f"{scale} score", {}).items()}
+            known = [getattr(joint, scale) for joint in joints if getattr(joint, scale) >= 0]
+            assert histogram == {score: known.count(score) for score in set(known)}
+        assert sum(counts["joints"].values()) == len(joints)
+        key = "of the detection file" if detections else "of crops found in the image"
+        assert counts["boxes"][key] >= len(joints)
+    assert not report["patients_in_several_splits"]
+
+
+def test_the_report_tells_what_was_found(tree, tmp_path):
+    report = trees.prepare("ram_h1200", tree, tmp_path)
+    expected = records(detections=False)
+    amiss = report["amiss"]
+    assert amiss["train"]["images that _annotations_bone_rle.coco.json does not list"]["count"] == sum(
+        not record.has_bones for record in expected["train"]
+    )
+    assert amiss["test"]["metadata rows without an image"]["count"] == 3
+    assert any("published are 793" in line for line in source_table(report))
+    names = report["categories"]["train"]["_annotations_bone_rle.coco.json"]
+    assert "Pisifrom_Triquetrum" in names and "Ring" in names and len(names) == 33
+    boxes = report["splits"]["train"]["boxes"]
+    assert 0 < boxes["of two crops that differ"] < boxes["of two crops"]
+    differences = report["splits"]["train"]["BE and JSN crops differ at most by (pixels)"]
+    assert {int(pixels): n for pixels, n in differences.items()} == {3: boxes["of two crops that differ"]}
+    assert sum(report["splits"]["train"]["foreign objects (instances)"].values()) > 0
+    assert report["release"]["revision"].startswith("unknown")
+    assert "not a medical device" in report["note"]
+
+
+def source_table(report) -> list[str]:
+    from ramjax.data.report import to_table
+
+    return to_table(report).splitlines()
+
+
+def test_numbers_of_patients_start_again_in_every_centre(tree):
+    centers = {path.name.split("_")[1] for path in tree.rglob("JP_*_P0001_*.bmp")}
+    assert centers == set(release_tree.H1200_CENTERS)
+
+
+def test_it_works_through_the_api_of_tfds(tree, tmp_path):
+    builder = Builder(data_dir=tmp_path, file_format="array_record")
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=tree.parent))
+    data = tfds.builder_from_directory(builder.data_path).as_data_source("test")
+    assert len(data) == len(records(False)["test"]) and data[0]["image"].ndim == 3
+    assert builder.info.metadata["splits"]["test"]["records"]["images"] == len(data)
+    assert "RAM-H1200" in builder.info.description and "yang2026ramh1200" in builder.info.citation
+
+
+def test_a_release_in_the_manual_folder_is_found(tree, tmp_path):
+    manual = tmp_path / "downloads" / "manual"
+    manual.mkdir(parents=True)
+    (manual / "RAM-H1200-v1").symlink_to(tree)
+    assert trees.prepare("ram_h1200", None, tmp_path)["splits"]["test"]["records"]["images"]
+
+
+def test_val_may_be_called_validation(copy, tmp_path):
+    for folder in [copy / "Segmentation", *(copy / "SvdH_Scoring").iterdir()]:
+        (folder / "val").rename(folder / "validation")
+    report = trees.prepare("ram_h1200", copy, tmp_path)
+    assert report["splits"]["validation"]["records with"]["be"] == len(records(False)["validation"])
+
+
+def test_a_file_under_an_unknown_name_is_recognised_as_the_detection_file(tmp_path):
+    expected = records(detections=True)
+    release_tree.write_h1200(expected, tmp_path / "tree", detections=True)
+    for number, path in enumerate((tmp_path / "tree").rglob("_annotations_joint.coco.json")):
+        path.rename(tmp_path / "tree" / f"roi{number}.json")
+    report = trees.prepare("ram_h1200", tmp_path / "tree", tmp_path / "data")
+    assert report["splits"]["train"]["boxes"] == {
+        "of the detection file": sum(len(record.joints) for record in expected["train"])
+    }
+
+
+def test_boxes_of_two_detection_files_are_joined(tmp_path):
+    """The BE and the JSN sites may have a file each; a site of both gets the smallest box around both."""
+    image = {"id": 1, "file_name": "x.bmp"}
+    for name, sites, x in (("be", {"MCP-T": 3, "Tm": 4}, 10), ("jsn", {"MCP-T": 1, "SC": 2}, 13)):
+        content = {
+            "images": [image],
+            "categories": [{"id": key, "name": site} for site, key in sites.items()],
+            "annotations": [{"image_id": 1, "category_id": sites["MCP-T"], "bbox": [x, 20, 5, 6]}],
+        }
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    from tfds_builders.ram_h1200.reading import read_detections
+
+    found = read_detections(tmp_path)
+    assert found.boxes == {"x": {"MCP-T": (20, 10, 26, 18)}}
+    assert found.searched == {"x": {"MCP-T", "Tm", "SC"}}
+
+
+def edit(path: pathlib.Path, change) -> None:
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def test_of_overlapping_lesions_the_lower_label_wins(copy, tmp_path):
+    expected = next(record for record in records(False)["train"] if record.has_bones and record.has_erosions)
+    height, width = expected.image.shape
+    masks = {name: np.zeros((height, width), bool) for name in anatomy.EROSION_LABELS[1:]}
+    for label, mask in enumerate(masks.values(), 1):
+        mask[10 : 10 + 10 * label, 10 : 10 + 10 * label] = True
+
+    def replace(values):
+        ids = {category["name"]: category["id"] for category in values["categories"]}
+        image = next(i["id"] for i in values["images"] if i["file_name"] == f"{expected.id}.bmp")
+        values["annotations"] = [a for a in values["annotations"] if a["image_id"] != image]
+        values["annotations"] += [
+            {"image_id": image, "category_id": ids[name], "segmentation": coco.encode_mask(mask, "compressed")}
+            for name, mask in masks.items()
+        ]
+
+    edit(copy / "Segmentation/train/_annotations_be_rle.coco.json", replace)
+    trees.prepare("ram_h1200", copy, tmp_path)
+    labels = trees.read("ram_h1200", tmp_path, "train")[expected.id].erosions
+    assert [int((labels == k).sum()) for k in (1, 2, 3)] == [100, 300, 500]
+
+
+def image_of(tree: pathlib.Path) -> pathlib.Path:
+    """An image that both mask files list under its own name."""
+    listed = json.loads((tree / "Segmentation/train/_annotations_bone_rle.coco.json").read_text())["images"]
+    others = json.loads((tree / "Segmentation/train/_annotations_be_rle.coco.json").read_text())["images"]
+    both = {image["file_name"] for image in listed} & {image["file_name"] for image in others}
+    return tree / "Segmentation/train" / min(both)
+
+
+def test_levels_whose_files_are_missing_are_unknown_and_said_so(copy, tmp_path):
+    (copy / "Segmentation/train/_annotations_be_rle.coco.json").unlink()
+    shutil.rmtree(copy / "SvdH_Scoring/SvdH_JSN_Scoring")
+    report = trees.prepare("ram_h1200", copy, tmp_path)
+    assert report["amiss"]["train"]["annotation files are missing"]["count"] == 2
+    found = trees.read("ram_h1200", tmp_path, "train").values()
+    assert not any(record.has_erosions or record.has_jsn for record in found)
+    assert any(record.has_bones for record in found) and any(record.has_be for record in found)
+
+
+def test_a_missing_crop_and_a_foreign_one_lose_the_site_and_are_counted(copy, tmp_path):
+    expected = next(record for record in records(False)["train"] if record.has_be and record.has_jsn)
+    parents = [copy / f"SvdH_Scoring/SvdH_{scale}_Scoring/train" / expected.id for scale in ("BE", "JSN")]
+    (parents[0] / "Tm.bmp").unlink()
+    cv2.imwrite(str(parents[1] / "SC.bmp"), np.full((9, 9), 77, np.uint8) + np.eye(9, dtype=np.uint8))
+    report = trees.prepare("ram_h1200", copy, tmp_path)
+    found = trees.read("ram_h1200", tmp_path, "train")[expected.id]
+    sites = {joint.site for joint in expected.joints} - {joint.site for joint in found.joints}
+    assert sites == {"Tm", "SC"}
+    assert not found.joints_known[[anatomy.SITE_INDEX[site] for site in sites]].any()
+    amiss = report["amiss"]["train"]
+    assert f"{expected.id} Tm" in amiss["BE scores without a box, left out"]["examples"]
+    assert amiss["crops that are not in the image"]["examples"] == [f"{expected.id}/SC.bmp"]
+
+
+def test_scores_of_no_image_are_left_out_and_counted(copy, tmp_path):
+    edit(copy / SCORING.format("BE", "test", "be"), lambda v: v.update({"JP_HMCRD_P0777_20200101_1000_L.bmp": {}}))
+    report = trees.prepare("ram_h1200", copy, tmp_path)
+    found = report["amiss"]["test"]["BE scores of no image of the split, left out"]
+    assert found == {"count": 1, "examples": ["JP_HMCRD_P0777_20200101_1000_L"]}
+
+
+def test_a_patient_in_two_splits_is_named(copy, tmp_path):
+    path = image_of(copy)
+    path.rename(copy / "Segmentation/test" / path.name)
+    report = trees.prepare("ram_h1200", copy, tmp_path)
+    assert report["patients_in_several_splits"] == ["_".join(path.stem.split("_")[:3])]
+
+
+def test_a_study_without_a_metadata_row_keeps_its_image(copy, tmp_path):
+    path = image_of(copy)
+    book = openpyxl.load_workbook(copy / "Metadata.xlsx")
+    sheet = book.active
+    for row in range(sheet.max_row, 1, -1):
+        if sheet.cell(row, 1).value == path.stem[:-2]:
+            sheet.delete_rows(row)
+    book.save(copy / "Metadata.xlsx")
+    report = trees.prepare("ram_h1200", copy, tmp_path)
+    found = trees.read("ram_h1200", tmp_path, "train")[path.stem]
+    assert np.isnan(found.pixel_spacing_mm) and np.isnan(found.age) and (found.sex, found.is_ra) == ("", -1)
+    assert path.stem in report["amiss"]["train"]["images without a metadata row"]["examples"]
+
+
+def pointer(copy):
+    path = image_of(copy)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    return path.name
+
+
+def truncated(copy):
+    path = image_of(copy)
+    path.write_bytes(path.read_bytes()[:500])
+    return path.name
+
+
+def png_by_another_name(copy):
+    path = image_of(copy)
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    return path.name
+
+
+def smaller_image(copy):
+    path = image_of(copy)
+    cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)[:-1])
+    return path.name
+
+
+def unknown_bone(copy):
+    edit(
+        copy / "Segmentation/val/_annotations_bone_rle.coco.json",
+        lambda v: v["categories"].append({"id": 99, "name": "Femur"}),
+    )
+    return "val/_annotations_bone_rle.coco.json", "'Femur'"
+
+
+def unknown_erosions(copy):
+    def rename(values):
+        for category in values["categories"]:
+            category["name"] = "BE" + str(category["id"])
+
+    edit(copy / "Segmentation/train/_annotations_be_rle.coco.json", rename)
+    return "_annotations_be_rle.coco.json", "SvdH-BE-90"
+
+
+def score(value, scale="BE", key="BE_MCP-I"):
+    def spoil(copy):
+        path = copy / SCORING.format(scale, "train", scale.lower())
+
+        def change(values):
+            next(iter(values.values()))[key] = value
+
+        edit(path, change)
+        return path.name, key
+
+    spoil.__name__ = f"score_{value}_{key}"
+    return spoil
+
+
+def twice(copy):
+    path = image_of(copy)
+    shutil.copy(path, copy / "Segmentation/test" / path.name)
+    return path.name, "also in another split"
+
+
+def no_splits(copy):
+    shutil.rmtree(copy / "Segmentation")
+    (copy / "Segmentation").mkdir()
+    return "Segmentation", "train, val, test"
+
+
+def damaged_sheet(copy):
+    (copy / "Metadata.xlsx").write_bytes(b"PK")
+    return ("Metadata.xlsx",)
+
+
+def damaged_json(copy):
+    path = copy / "Segmentation/train/_annotations_bone_rle.coco.json"
+    path.write_text(path.read_text()[:200])
+    return (path.name,)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pointer, truncated, png_by_another_name, smaller_image, unknown_bone, unknown_erosions, score(6), score(-1),
+        score(2.5), score("NA"), score(None), score(True), score(5, "JSN", "JSN_MCP-I"), score(0, "BE", "BE_CMC-M"),
+        score(0, "BE", "BE_Toe"), twice, no_splits, damaged_sheet, damaged_json,
+    ],
+    ids=lambda spoil: spoil.__name__,
+)  # fmt: skip
+def test_what_cannot_be_trusted_stops_with_file_and_key(copy, tmp_path, spoil):
+    words = spoil(copy)
+    with pytest.raises((ReleaseError, ImageError)) as error:
+        trees.prepare("ram_h1200", copy, tmp_path / "data")
+    for word in (words,) if isinstance(words, str) else words:
+        assert word in str(error.value)
+    left = [path for path in (tmp_path / "data").rglob("*") if path.is_file() and path.name != ".lock"]
+    assert not left, "nothing half-written stays"
+
+
+def test_training_on_a_release_that_was_not_prepared_says_how(tmp_path):
+    with pytest.raises(ValueError, match=r"not prepared in .*python -m ramjax\.prepare --dataset=ram_h1200 --data_dir"):
+        source.open_source("ram_h1200", str(tmp_path), "train")
+
+
+def test_the_features_are_those_of_every_data_set(tmp_path):
+    assert Builder(data_dir=tmp_path).info.features.keys() == features.features().keys()
