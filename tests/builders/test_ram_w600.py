@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 
@@ -20,7 +21,7 @@ from tfds_builders.joints import Regions
 from tfds_builders.ram_w600 import reading
 from tfds_builders.ram_w600.ram_w600_dataset_builder import Builder
 
-REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "radiographs" / "ram_w600"
+REAL = pathlib.Path(os.environ.get("RAMJAX_RADIOGRAPHS", "nowhere")) / "ram_w600"
 MASKS, SCORES = "BoneSegmentation/masks", "SvdHBEScoreClassification"
 
 
@@ -292,12 +293,12 @@ def test_names_of_another_pattern_are_patients_of_their_own(copy, tmp_path):
     assert "file names of an unknown pattern" in report["amiss"]["unassigned"]
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real wrists are not beside the project")
+@pytest.mark.skipif(not REAL.is_dir(), reason="RAMJAX_RADIOGRAPHS names no folder of real radiographs")
 def test_real_wrists_without_masks_and_scores_prepare_with_warnings(tmp_path):
     """8 and 24-bit images as released, the images alone: what a partial download leaves."""
     images = tmp_path / "RAM-W600/JointLocationDetection/images"
     images.parent.mkdir(parents=True)
-    images.symlink_to(REAL)
+    images.symlink_to(REAL.absolute())
     report = trees.prepare("ram_w600", tmp_path, tmp_path / "data")
     assert report["splits"]["unassigned"]["records"]["images"] == 24
     missing = report["amiss"]["all"]["files are missing"]["examples"]

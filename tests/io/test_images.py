@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ramjax.io.images import ImageError, is_candidate, read_radiograph
+from ramjax.io.images import ImageError, is_candidate, read_bmp, read_radiograph
 from tests.io import dicom_files
 
 RADIOGRAPHS = os.environ.get("RAMJAX_RADIOGRAPHS", "")
@@ -151,6 +151,33 @@ def test_candidates_of_a_folder(tmp_path, grey):
     dicom_files.write(tmp_path / "1.2.840.1", grey)
     found = sorted(path.name for path in tmp_path.iterdir() if is_candidate(path))
     assert found == ["1.2.840.1", "IM0001", "a.PNG", "b.jpeg"]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_a_released_bitmap_of_any_size_is_grey(tmp_path, mode):
+    grey = np.arange(35, dtype=np.uint8).reshape(5, 7) * 7
+    image = Image.fromarray(grey)
+    if mode == "P":
+        image = image.convert("P")
+        image.putpalette([value for level in range(256) for value in (255 - level,) * 3])
+        grey = 255 - grey
+    (image.convert("RGB") if mode == "RGB" else image).save(tmp_path / "MCP-T.bmp")
+    np.testing.assert_array_equal(read_bmp(tmp_path / "MCP-T.bmp"), grey)
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"), (b"", "empty"), (b"BM", "damaged"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "no BMP"), (None, "does not exist"),
+    ],
+)  # fmt: skip
+def test_a_released_bitmap_that_is_none_is_named(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "x.bmp").write_bytes(content)
+    with pytest.raises(ImageError, match=words) as error:
+        read_bmp(tmp_path / "x.bmp")
+    assert "x.bmp" in str(error.value)
 
 
 @pytest.mark.skipif(not RADIOGRAPHS, reason="RAMJAX_RADIOGRAPHS names no folder of real radiographs")
