@@ -9,13 +9,11 @@ import sys
 
 import pytest
 
+from ramjax.io import release_tree
+from tests.builders import hub, trees
+
 ROOT = pathlib.Path(__file__).parent.parent
-sys.path.append(str(ROOT / "tests" / "builders"))
 
-import hub  # noqa: E402
-import trees  # noqa: E402
-
-from ramjax.io import release_tree  # noqa: E402
 
 NO_NETWORK = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_DISABLE_XET": "1"}
 

@@ -9,13 +9,13 @@ import numpy as np
 import openpyxl
 import pytest
 import tensorflow_datasets as tfds
-import trees
 
 from ramjax import anatomy
 from ramjax.data import features, source
 from ramjax.io import coco, release_tree
 from ramjax.io.errors import ReleaseError
 from ramjax.io.radiograph import ImageError
+from tests.builders import trees
 from tfds_builders.ram_h1200.ram_h1200_dataset_builder import Builder
 
 SCORING = "SvdH_Scoring/SvdH_{}_Scoring/{}/_annotation_{}_scores.json"

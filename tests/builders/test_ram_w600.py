@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-import trees
 
 from ramjax import anatomy
 from ramjax.data import source
 from ramjax.data.report import Report
 from ramjax.io import release_tree
 from ramjax.io.errors import ReleaseError
+from tests.builders import trees
 from tfds_builders.joints import Regions
 from tfds_builders.ram_w600 import reading
 from tfds_builders.ram_w600.ram_w600_dataset_builder import Builder

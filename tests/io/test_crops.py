@@ -23,7 +23,10 @@ def every_place(image: np.ndarray, crop: np.ndarray) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize(
     "box",
-    [(0, 20, 40, 60), (60, 20, 90, 60), (30, 0, 60, 25), (30, 50, 60, 70), (0, 0, 30, 30), (60, 50, 90, 70), (0, 0, 90, 70)],
+    [
+        (0, 20, 40, 60), (60, 20, 90, 60), (30, 0, 60, 25), (30, 50, 60, 70), (0, 0, 30, 30), (60, 50, 90, 70),
+        (0, 0, 90, 70),
+    ],
     ids=["top", "bottom", "left", "right", "corner", "other corner", "whole"],
 )  # fmt: skip
 def test_crops_at_the_borders_are_found(box):

@@ -2,18 +2,14 @@
 
 import json
 import pathlib
-import sys
 
 import numpy as np
 import openpyxl
 import pytest
 from PIL import Image
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "builders"))
-
-import trees  # noqa: E402
-
-from ramjax.io import release_tree  # noqa: E402
+from ramjax.io import release_tree
+from tests.builders import trees
 
 
 @pytest.fixture(scope="module")

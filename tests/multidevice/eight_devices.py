@@ -49,11 +49,13 @@ def train(config, mesh, state, train_step, first: int, last: int):
 
 
 def assert_close(one, other):
+    """Losses agree closely; the gradient's norm less so, for that of an absolute error jumps where it is near 0."""
     assert len(one) == len(other)
     for a, b in zip(one, other, strict=True):
         assert a.keys() == b.keys()
         for name in a:
-            np.testing.assert_allclose(a[name], b[name], rtol=2e-4, err_msg=name)
+            rtol = 1e-3 if name == "grad_norm" else 1e-5
+            np.testing.assert_allclose(a[name], b[name], rtol=rtol, err_msg=name)
 
 
 def test_there_are_eight_devices_and_each_holds_its_rows(config):
