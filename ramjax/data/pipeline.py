@@ -46,7 +46,7 @@ from ramjax.data.canvas import empty, to_canvas
 from ramjax.data.source import Source, open_source
 from ramjax.record import Record
 
-__all__ = ["Source", "fingerprint", "make_eval_batches", "make_train_batches", "open_source", "open_sources"]
+__all__ = ["Source", "fingerprint", "make_eval_batches", "make_train_batches", "open_sources"]
 
 Batch = dict[str, np.ndarray]
 
