@@ -66,7 +66,8 @@ def test_a_preset_names_machine_and_data(preset, datasets, weights, canvas):
     ("preset", "words"),
     [
         ("laptop", "('laptop')"), ("h1200+", "('')"), ("h1200+H1200", "('H1200')"),
-        ("w600+w600", "('w600' and 'w600')"), ("cpu+w600+accelerator", "('cpu' and 'accelerator')"), ("h1200,w600", "('h1200,w600')"),
+        ("w600+w600", "('w600' and 'w600')"),
+        ("cpu+w600+accelerator", "('cpu' and 'accelerator')"), ("h1200,w600", "('h1200,w600')"),
     ],
 )  # fmt: skip
 def test_impossible_presets_are_named(preset, words):
