@@ -8,14 +8,16 @@ from ml_collections import ConfigDict
 from experiments import multitask
 
 
-def get_config() -> ConfigDict:
-    """Returns the experiment."""
-    return shrink(multitask.get_config())
+def get_config(preset: str = "") -> ConfigDict:
+    """Returns the experiment for a preset of `multitask`, such as ``h1200+w600``."""
+    return shrink(multitask.get_config(preset))
 
 
 def shrink(config: ConfigDict) -> ConfigDict:
     """Makes any experiment small enough to try its code path in seconds; changes and returns `config`."""
-    config.data.datasets, config.data.weights = ("ram_phantom/tiny",), (1.0,)
+    config.data.datasets = tuple(
+        "ram_phantom/tiny" if dataset.startswith("ram_phantom") else dataset for dataset in config.data.datasets
+    )
     config.data.batch_size = config.data.eval_batch_size = 2
     config.data.workers = 0
     config.data.canvas.height, config.data.canvas.width = 128, 96

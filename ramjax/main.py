@@ -20,6 +20,7 @@ from ml_collections import config_flags
 
 from ramjax import command_line
 from ramjax import config as config_lib
+from ramjax.logs import logging_to
 from ramjax.training.preemption import REQUEUE_EXIT_CODE, Preempted, Preemption
 
 log = logging.getLogger("ramjax.main")
@@ -84,7 +85,9 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
 
 
 def _run(values: flags.FlagValues, preemption: Preemption) -> None:
-    from ramjax.training import loop, run_dir  # after the flags: a wrong one should not take seconds to say
+    import jax  # after the flags: a wrong one should not take seconds to say
+
+    from ramjax.training import loop, run_dir
 
     command_line.keep_compiled_programs()
     workdir = pathlib.Path(values.workdir).expanduser()
@@ -95,7 +98,7 @@ def _run(values: flags.FlagValues, preemption: Preemption) -> None:
         if values.mode == "eval":
             run_dir.load_config(workdir)
         run_dir.prepare(workdir, config)
-    with run_dir.logging_to(workdir / "log.txt"):
+    with logging_to(workdir / "log.txt", first=jax.process_index() == 0):
         try:
             loop.run(config, workdir, values.mode, preemption)
         except Exception:

@@ -36,7 +36,7 @@ from ramjax.inference.findings import Findings, from_predictions, is_finger, pac
 from ramjax.inference.model import Model, load
 from ramjax.inference.search import CONFIDENT, MIN_SITES, Found, search
 from ramjax.io.images import ImageError, Radiograph, read_radiograph
-from ramjax.training import run_dir
+from ramjax.logs import logging_to
 from ramjax.training.errors import RunError, is_disk_full
 
 log = logging.getLogger("ramjax.predict")
@@ -85,7 +85,7 @@ def main(argv: list[str]) -> int:
     )
     try:
         command_line.keep_compiled_programs()
-        with run_dir.logging_to(None):
+        with logging_to(None):
             failures = predict_all(
                 values.input, pathlib.Path(values.output).expanduser(), load(values.workdir), options
             )

@@ -16,6 +16,7 @@ Exit codes: 0 done, 1 an error that the last line names, 2 wrong usage, 130 inte
 Research use only, not a medical device.
 """
 
+import json
 import logging
 import pathlib
 import sys
@@ -24,6 +25,7 @@ from absl import flags
 
 from ramjax import command_line
 from ramjax.config import ConfigError
+from ramjax.logs import logging_to
 
 log = logging.getLogger("ramjax.prepare")
 
@@ -77,11 +79,8 @@ def prepare(dataset: str, data_dir: str, release: str | None) -> None:
       ReleaseError, ImageError: what is wrong with the release.
       ValueError, OSError: as `ramjax.data.source.prepare`.
     """
-    import json
-
-    from ramjax.data import source
+    from ramjax.data import source  # after the flags: a wrong one should not take seconds to say
     from ramjax.data.report import to_table
-    from ramjax.training import run_dir  # after the flags: a wrong one should not take seconds to say
 
     try:
         builder = source.make_builder(dataset, data_dir)
@@ -92,7 +91,7 @@ def prepare(dataset: str, data_dir: str, release: str | None) -> None:
         raise ConfigError(f"--source is {release}, but {dataset} is made, not read; leave --source out.")
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"--source={release} is no folder; name the one that holds the release.")
-    with run_dir.logging_to(None):
+    with logging_to(None):
         there = source.is_prepared(builder)
         builder = source.prepare(dataset, data_dir, folder)
         path = pathlib.Path(builder.data_path)

@@ -16,12 +16,6 @@ from ramjax.models import layers
 from ramjax.models.roi_align import roi_align
 from ramjax.tasks.base import Batch, Features, Term, dense_level, dense_width
 
-SCALES: dict[str, tuple[int, tuple[int, ...]]] = {
-    "be": (anatomy.BE_MAX, anatomy.BE_SITES),
-    "jsn": (anatomy.JSN_MAX, anatomy.JSN_SITES),
-}
-"""Each scale's highest score and the indices of the sites it grades."""
-
 LEVEL = 1
 """The level of the dense features that are sampled beside the canvas."""
 
@@ -69,7 +63,10 @@ class ScoresHead(nnx.Module):
         self.mix = nnx.Linear(4 * width, 4 * width, rngs=rngs)
         self.place = nnx.Embed(anatomy.NUM_SITES, 4 * width, rngs=rngs)
         self.outputs = nnx.Dict(
-            {name: OrdinalOutput(4 * width, top, config.ordinal, rngs=rngs) for name, (top, _) in SCALES.items()}
+            {
+                name: OrdinalOutput(4 * width, top, config.ordinal, rngs=rngs)
+                for name, (top, _) in anatomy.SCALES.items()
+            }
         )
 
     def __call__(self, features: Features) -> dict[str, Array]:
@@ -111,7 +108,7 @@ class Scores:
     def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
         """Ordinal cross entropy of BE and of JSN, each over the sites whose score is known, weighted by the score."""
         terms = []
-        for name, (top, _) in SCALES.items():
+        for name, (top, _) in anatomy.SCALES.items():
             known = _known(name, batch)
             target = jnp.where(known, batch[name], 0)
             weight = known * jnp.array(getattr(self.config, f"{name}_weights"))[target]
@@ -120,16 +117,16 @@ class Scores:
         return terms
 
     def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:
-        return {name: class_probabilities(outputs[name], self.config.ordinal) for name in SCALES}
+        return {name: class_probabilities(outputs[name], self.config.ordinal) for name in anatomy.SCALES}
 
     def counts(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
         counts = {f"{name}_probabilities": p for name, p in self.predict(outputs).items()}
-        return counts | {name: jnp.where(_known(name, batch), batch[name], -1) for name in SCALES}
+        return counts | {name: jnp.where(_known(name, batch), batch[name], -1) for name in anatomy.SCALES}
 
     def summarize(self, counts: dict[str, np.ndarray]) -> dict[str, float]:
         """Kappa and mean absolute error over all known sites pooled, and of the hand's total over its known sites."""
         metrics, totals = {}, []
-        for name, (top, _) in SCALES.items():
+        for name, (top, _) in anatomy.SCALES.items():
             predicted, annotated = scoring.decode(counts[f"{name}_probabilities"]), counts[name]
             known = annotated >= 0
             metrics[f"{name}_qwk"] = scoring.quadratic_weighted_kappa(predicted[known], annotated[known], top + 1)
@@ -175,6 +172,6 @@ def class_probabilities(logits: Float[Array, "*b k"], kind: str) -> Float[Array,
 
 
 def _known(name: str, batch: Batch) -> Array:
-    graded = np.isin(np.arange(anatomy.NUM_SITES), SCALES[name][1])
+    graded = np.isin(np.arange(anatomy.NUM_SITES), anatomy.SCALES[name][1])
     annotated = batch["present"] & (batch["has_" + name] & batch["valid"])[:, None]
     return annotated & (batch[name] >= 0) & graded

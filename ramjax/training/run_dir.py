@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-from tqdm import tqdm
 
 from ramjax import config as config_lib
 from ramjax import files
@@ -143,56 +142,6 @@ def parameter_table(params: Any) -> str:
     sums = [f"{name:{width}}  {'':>20}  {'':>9}  {count:>12,}" for name, count in modules.items()]
     total = f"{'total':{width}}  {'':>20}  {'':>9}  {sum(math.prod(leaf.shape) for _, leaf in leaves):>12,}"
     return "\n".join(["Parameters", *rows, "", "Modules", *sums, "", total]) + "\n"
-
-
-@contextlib.contextmanager
-def logging_to(path: pathlib.Path | None) -> Iterator[None]:
-    """Sends the log of `ramjax` to the console and, with times and tracebacks, to `path`; other packages' warnings too.
-
-    Messages of level DEBUG go to the file only. Processes but the first show warnings only and write no file.
-    """
-    first = jax.process_index() == 0
-    logger, root = logging.getLogger("ramjax"), logging.getLogger()
-    console = _Console(logging.INFO if first else logging.WARNING)
-    handlers: list[tuple[logging.Logger, logging.Handler]] = [(logger, console)]
-    if path is not None and first:
-        file = logging.FileHandler(path, encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        handlers.append((root, file))
-    else:
-        handlers.append((root, logging.NullHandler()))
-    # What others put on the root logger to print to the terminal would print every message twice.
-    printing = [handler for handler in root.handlers if getattr(handler, "stream", None) in (sys.stdout, sys.stderr)]
-    for handler in printing:
-        root.removeHandler(handler)
-    level, logger_level, raising = root.level, logger.level, logging.raiseExceptions
-    logging.raiseExceptions = False  # a full disk stops the run where results are written, not in its log
-    root.setLevel(logging.WARNING)
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what is meant
-    logger.setLevel(logging.DEBUG)
-    for where, handler in handlers:
-        where.addHandler(handler)
-    try:
-        yield
-    finally:
-        for where, handler in handlers:
-            where.removeHandler(handler)
-            handler.close()
-        for handler in printing:
-            root.addHandler(handler)
-        logging.raiseExceptions = raising
-        root.setLevel(level)
-        logger.setLevel(logger_level)
-
-
-class _Console(logging.Handler):
-    """Messages for people, above any progress bar: warnings on stderr, the rest on stdout, no tracebacks."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        warning = record.levelno >= logging.WARNING
-        text = f"Warning: {record.getMessage()}" if record.levelno == logging.WARNING else record.getMessage()
-        tqdm.write(text, file=sys.stderr if warning else sys.stdout)
-        (sys.stderr if warning else sys.stdout).flush()
 
 
 def _load_about(path: pathlib.Path) -> dict[str, Any]:

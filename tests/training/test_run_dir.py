@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import logging
 import multiprocessing
 import pathlib
 import subprocess
@@ -128,21 +127,6 @@ def test_other_data_are_refused_and_the_same_are_noted(tmp_path):
     assert len(json.loads((tmp_path / "versions.json").read_text())["continued"]) == 1
     with pytest.raises(RunError, match=r"^The validation data differ from those .* began with; name another"):
         run_dir.write_about(tmp_path, PARAMS, {"train": "aa", "validation": "cc"})
-
-
-def test_the_log_tells_people_and_the_file(tmp_path, capsys):
-    log = logging.getLogger("ramjax.test")
-    with run_dir.logging_to(tmp_path / "log.txt"):
-        log.debug("detail")
-        log.info("hello")
-        log.warning("careful")
-        logging.getLogger("absl").warning("chatter")
-    log.info("after")
-    shown = capsys.readouterr()
-    assert shown.out == "hello\n"
-    assert shown.err == "Warning: careful\n"
-    lines = (tmp_path / "log.txt").read_text().splitlines()
-    assert [line.rsplit(": ", 1)[1] for line in lines] == ["detail", "hello", "careful"]
 
 
 def test_config_json_is_the_resolved_config(tmp_path, debug_config):

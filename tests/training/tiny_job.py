@@ -11,6 +11,7 @@ import numpy as np
 
 from ramjax.data import pipeline
 from ramjax.evaluation import pictures
+from ramjax.logs import logging_to
 from ramjax.training import run_dir, step
 from ramjax.training.loop import run
 from ramjax.training.preemption import Preempted, Preemption
@@ -123,6 +124,6 @@ def tiny(config, **train):
 def go(config, workdir, look=None, mode="train_and_eval") -> StopAt:
     """Runs the job as `main` does; returns how often the loop looked for a signal, raises Preempted at look `look`."""
     run_dir.prepare(workdir, config)
-    with run_dir.logging_to(workdir / "log.txt"), StopAt(look) as preemption:
+    with logging_to(workdir / "log.txt"), StopAt(look) as preemption:
         run(config, workdir, mode, preemption)
     return preemption

@@ -1,0 +1,59 @@
+"""Where the log of `ramjax` goes: to the console for people, to a file with times and tracebacks."""
+
+import contextlib
+import logging
+import pathlib
+import sys
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+
+@contextlib.contextmanager
+def logging_to(path: pathlib.Path | None, *, first: bool = True) -> Iterator[None]:
+    """Sends the log of `ramjax` to the console and, with times and tracebacks, to `path`; other packages' warnings too.
+
+    Messages of level DEBUG go to the file only. Processes but the `first` of a run show warnings only and write no
+    file.
+    """
+    logger, root = logging.getLogger("ramjax"), logging.getLogger()
+    console = _Console(logging.INFO if first else logging.WARNING)
+    handlers: list[tuple[logging.Logger, logging.Handler]] = [(logger, console)]
+    if path is not None and first:
+        file = logging.FileHandler(path, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handlers.append((root, file))
+    else:
+        handlers.append((root, logging.NullHandler()))
+    # What others put on the root logger to print to the terminal would print every message twice.
+    printing = [handler for handler in root.handlers if getattr(handler, "stream", None) in (sys.stdout, sys.stderr)]
+    for handler in printing:
+        root.removeHandler(handler)
+    level, logger_level, raising = root.level, logger.level, logging.raiseExceptions
+    logging.raiseExceptions = False  # a full disk stops the run where results are written, not in its log
+    root.setLevel(logging.WARNING)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what is meant
+    logger.setLevel(logging.DEBUG)
+    for where, handler in handlers:
+        where.addHandler(handler)
+    try:
+        yield
+    finally:
+        for where, handler in handlers:
+            where.removeHandler(handler)
+            handler.close()
+        for handler in printing:
+            root.addHandler(handler)
+        logging.raiseExceptions = raising
+        root.setLevel(level)
+        logger.setLevel(logger_level)
+
+
+class _Console(logging.Handler):
+    """Messages for people, above any progress bar: warnings on stderr, the rest on stdout, no tracebacks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warning = record.levelno >= logging.WARNING
+        text = f"Warning: {record.getMessage()}" if record.levelno == logging.WARNING else record.getMessage()
+        tqdm.write(text, file=sys.stderr if warning else sys.stdout)
+        (sys.stderr if warning else sys.stdout).flush()
