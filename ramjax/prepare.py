@@ -80,7 +80,7 @@ def prepare(dataset: str, data_dir: str, release: str | None) -> None:
       ValueError, OSError: as `ramjax.data.source.prepare`.
     """
     from ramjax.data import source  # after the flags: a wrong one should not take seconds to say
-    from ramjax.data.report import to_table
+    from ramjax.data.report import findings, to_table
 
     try:
         builder = source.make_builder(dataset, data_dir)
@@ -96,7 +96,10 @@ def prepare(dataset: str, data_dir: str, release: str | None) -> None:
         builder = source.prepare(dataset, data_dir, folder)
         path = pathlib.Path(builder.data_path)
         report = path / "metadata.json"
-        log.info("%s", to_table(json.loads(report.read_text(encoding="utf-8"))))
+        found = json.loads(report.read_text(encoding="utf-8"))
+        log.info("%s", to_table(found))
+        if findings(found):
+            log.warning("%d kinds of things are amiss or deviate from what is published, see above.", findings(found))
         if there:
             log.info("It was prepared before; delete %s to prepare it anew.", path)
         log.info("Data: %s   Report: %s\n%s", path, report, command_line.NOTE)

@@ -55,6 +55,8 @@ def test_it_ends_with_a_table_of_what_it_found(tree, tmp_path):
     count = len(hands()["train"])
     assert any(line.split()[:3] == ["images", str(count), "[793]"] for line in done.stdout.splitlines())
     assert f"train: {count} records images, published are 793." in done.stdout
+    assert "Warning: " in done.stderr and "kinds of things are amiss" in done.stderr
+    assert "_annotations_bone_rle.coco.json (train" in done.stdout and "Pisifrom_Triquetrum" in done.stdout
     assert "metadata rows without an image" in done.stdout and "not a medical device" in done.stdout
     report = tmp_path / "ram_h1200" / "1.0.0" / "metadata.json"
     assert (

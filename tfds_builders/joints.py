@@ -103,31 +103,36 @@ def read_score(value: object, scale: str, site: str, where: str) -> int:
 
 
 def detections(coco: CocoFile) -> tuple[dict[str, dict[str, Box]], frozenset[str], list[Finding]]:
-    """Returns the boxes of a detection file by image name and site, the sites it annotates, and what was amiss.
+    """Returns the boxes of a detection file by the image's stem and site, the sites it annotates, and what was amiss.
 
-    Of several boxes of a site in one image the first counts, as for the released crops.
+    Of several boxes of a site in one image the first counts, as for the released crops. Categories that are no site of
+    the score are left out.
 
     Raises:
-      ReleaseError: a category is no joint site.
+      ReleaseError: no category is a joint site.
     """
-    try:
-        sites = {name: anatomy.canonical_site(name) for name in coco.categories if name != coco.placeholder}
-    except ValueError as error:
-        raise ReleaseError(f"{coco.path}, categories: {error}") from None
-    by_image: dict[str, dict[str, Box]] = {}
+    sites = {name: anatomy.SITE_ALIASES.get(name, name) for name in coco.categories}
+    sites = {name: site for name, site in sites.items() if site in anatomy.SITE_INDEX}
+    if not sites:
+        raise ReleaseError(
+            f"{coco.path}: none of the categories {', '.join(coco.categories)} is a joint site; known are "
+            f"{', '.join(anatomy.SITE_NAMES)} and the aliases {', '.join(anatomy.SITE_ALIASES)}."
+        )
+    by_stem: dict[str, dict[str, Box]] = {}
     findings = []
     for image in coco.images:
-        boxes = by_image.setdefault(image.names[0], {})
+        stem = pathlib.PurePath(image.original).stem
+        boxes = by_stem.setdefault(stem, {})
         for annotation in image.annotations:
             site = sites.get(annotation.category)
             if site is None or annotation.bbox is None:
-                findings.append(Finding("detections of no site or without a box", image.names[0]))
+                findings.append(Finding("detections of no site or without a box", f"{stem} {annotation.category}"))
             elif site in boxes:
-                findings.append(Finding("further boxes of a site, left out", f"{image.names[0]} {site}"))
+                findings.append(Finding("further boxes of a site, left out", f"{stem} {site}"))
             else:
                 x, y, width, height = annotation.bbox
                 boxes[site] = (y, x, y + height, x + width)
-    return by_image, frozenset(sites.values()), findings
+    return by_stem, frozenset(sites.values()), findings
 
 
 def union(one: Mapping[str, Box], other: Mapping[str, Box]) -> dict[str, Box]:

@@ -3,14 +3,15 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import huggingface_hub
 import tensorflow_datasets as tfds
 
 from ramjax import files
+from ramjax.data.report import Finding
 from ramjax.io.errors import ReleaseError
-from ramjax.io.spreadsheet import Row, column, to_flag, to_number, to_spacing
+from ramjax.io.spreadsheet import Row, column, read_rows, to_flag, to_number, to_spacing
 
 SPLIT_FOLDERS: dict[str, tuple[str, ...]] = {
     "train": ("train",),
@@ -160,9 +161,15 @@ def last_token(stem: str) -> Stem:
     return Stem(study, "", "", "", side) if side in ("L", "R") else Stem(stem, "", "", "", "")
 
 
-def rows_by_study(rows: Sequence[Row]) -> dict[str, Row]:
-    """Metadata rows by their study."""
-    return {row[column("Mapped Image Stem")]: row for row in rows if row.get(column("Mapped Image Stem"))}
+def read_metadata(folder: pathlib.Path, studies: Collection[str], amiss: list[Finding]) -> dict[str, Row]:
+    """Returns the rows of a release's metadata sheet by study; what has no image, or a missing sheet, is amiss."""
+    sheet, key = folder / "Metadata.xlsx", column("Mapped Image Stem")
+    if not sheet.exists():
+        amiss.append(Finding("files are missing", sheet.name))
+        return {}
+    rows = {row[key]: row for row in read_rows(sheet) if row.get(key)}
+    amiss += [Finding("metadata rows without an image", study) for study in sorted(set(rows) - set(studies))]
+    return rows
 
 
 def traits(row: Mapping[str, str] | None, names: Mapping[str, str]) -> dict[str, object]:

@@ -151,7 +151,7 @@ def count_record(record: Record) -> Counts:
 
 
 def to_table(report: Mapping[str, Any]) -> str:
-    """The report as text: counts a split beside the published ones in brackets, then what was amiss."""
+    """The report as text: counts a split beside the published ones in brackets, categories, and what was amiss."""
     splits = list(report["splits"])
     rows = [["", *splits], ["patients", *(str(report["splits"][split]["patients"]) for split in splits)]]
     keys = {
@@ -172,7 +172,9 @@ def to_table(report: Mapping[str, Any]) -> str:
         row[0].ljust(first) + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], others, strict=True))
         for row in rows
     ]
-    return "\n".join([f"Data set {report['dataset']}", *(line.rstrip() for line in lines), *_amiss(report)])
+    about = [f"{name}: {value}" for name, value in report["release"].items()]
+    title = "  ".join([f"Data set {report['dataset']}", *about])
+    return "\n".join([title, *(line.rstrip() for line in lines), *_categories(report), *_amiss(report)])
 
 
 def deviations(report: Mapping[str, Any]) -> list[str]:
@@ -185,6 +187,22 @@ def deviations(report: Mapping[str, Any]) -> list[str]:
                 if found != expected:
                     sentences.append(f"{split}: {found} {group} {name}, published are {expected}.")
     return sentences
+
+
+def _categories(report: Mapping[str, Any]) -> list[str]:
+    """A line for each file and each set of names in it, with the splits that have it."""
+    splits: dict[tuple[str, str], list[str]] = {}
+    for split, found in report["categories"].items():
+        for file, names in found.items():
+            splits.setdefault((file, ", ".join(names)), []).append(split)
+    lines = [f"  {file} ({', '.join(where)}): {names}" for (file, names), where in splits.items()]
+    return ["categories", *lines] if lines else []
+
+
+def findings(report: Mapping[str, Any]) -> int:
+    """How many kinds of things are amiss: findings by split, patients in several splits, deviations."""
+    several = bool(report["patients_in_several_splits"])
+    return sum(map(len, report["amiss"].values())) + several + len(deviations(report))
 
 
 def _amiss(report: Mapping[str, Any]) -> list[str]:

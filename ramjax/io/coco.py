@@ -41,6 +41,11 @@ class CocoImage:
     width: int | None
     annotations: tuple[Annotation, ...]
 
+    @property
+    def original(self) -> str:
+        """The file name before the annotation tool changed it, where the file tells."""
+        return self.names[1] if len(self.names) > 1 else self.names[0]
+
 
 @dataclasses.dataclass(frozen=True)
 class CocoFile:

@@ -77,7 +77,7 @@ def test_the_report_tells_what_was_found(tree, tmp_path):
     assert amiss["train"]["images that _annotations_bone_rle.coco.json does not list"]["count"] == sum(
         not record.has_bones for record in expected["train"]
     )
-    assert amiss["test"]["metadata rows without an image"]["count"] == 3
+    assert amiss["all"]["metadata rows without an image"]["count"] == 3
     assert any("published are 793" in line for line in source_table(report))
     names = report["categories"]["train"]["_annotations_bone_rle.coco.json"]
     assert "Pisifrom_Triquetrum" in names and "Ring" in names and len(names) == 33

@@ -251,12 +251,13 @@ def no_list(values):
     return "identifier", "list"
 
 
-def unknown_category(copy):
+def unknown_categories(copy):
     path = copy / "JointLocationDetection/Joints.coco.json"
     values = json.loads(path.read_text())
-    values["categories"].append({"id": 77, "name": "Patella"})
+    for number, category in enumerate(values["categories"]):
+        category["name"] = f"joint{number}"
     path.write_text(json.dumps(values))
-    return path.name, "Patella"
+    return path.name, "joint1", "Metacarpal1st"
 
 
 def no_images(copy):
@@ -269,7 +270,7 @@ def no_images(copy):
     "spoil",
     [
         short_mask, other_size, damaged_mask, pickled_mask, twice, score_of_6, unknown_joint, no_list,
-        unknown_category, no_images,
+        unknown_categories, no_images,
     ],
     ids=lambda spoil: spoil.__name__,
 )  # fmt: skip
@@ -279,6 +280,18 @@ def test_what_cannot_be_trusted_stops_with_file_and_key(copy, tmp_path, spoil):
         trees.prepare("ram_w600", copy, tmp_path / "data")
     for word in words:
         assert word in str(error.value)
+
+
+def test_a_joint_that_is_not_scored_is_left_out_and_counted(copy, tmp_path):
+    path = copy / "JointLocationDetection/Joints.coco.json"
+    values = json.loads(path.read_text())
+    values["categories"].append({"id": 77, "name": "Pisiform"})
+    image = values["images"][0]
+    values["annotations"].append({"image_id": image["id"], "category_id": 77, "bbox": [1, 2, 3, 4]})
+    path.write_text(json.dumps(values))
+    amiss = trees.prepare("ram_w600", copy, tmp_path)["amiss"]["all"]
+    expected = {"count": 1, "examples": [f"{pathlib.Path(image['file_name']).stem} Pisiform"]}
+    assert amiss["detections of no site or without a box"] == expected
 
 
 def test_names_of_another_pattern_are_patients_of_their_own(copy, tmp_path):

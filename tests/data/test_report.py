@@ -48,7 +48,8 @@ def make() -> Report:
         report.add("train", reports.count_record(record()), f"P{number}", [Finding("odd things", f"hand {number}")])
     report.add("test", reports.count_record(record()), "P1")
     report.find("train", [Finding("odd things", f"more {n}") for n in range(9)])
-    report.categories("train", "file.json", ["b", "a"])
+    for split in ("train", "test"):
+        report.categories(split, "file.json", ["b", "a"])
     return report
 
 
@@ -62,22 +63,24 @@ def test_the_report_adds_up_and_names_the_first_few():
     found = values["amiss"]["train"]["odd things"]
     assert found["count"] == 11 and found["examples"] == ["hand 0", "hand 1", "more 0", "more 1", "more 2"]
     assert values["patients_in_several_splits"] == ["P1"]
-    assert values["categories"] == {"train": {"file.json": ["b", "a"]}}
+    assert values["categories"] == {s: {"file.json": ["b", "a"]} for s in ("train", "test")}
     assert reports.deviations(values) == ["train: 2 records images, published are 3."]
 
 
 def test_the_table_sets_what_was_found_against_what_was_published():
     lines = reports.to_table(make().to_json()).splitlines()
     rows = {line.split("  ")[0] if line[0] != " " else line.split()[0]: line.split() for line in lines}
-    assert lines[0] == "Data set ram_x/1.0.0" and lines[1].split() == ["train", "test"]
+    assert lines[0] == "Data set ram_x/1.0.0  revision: abc" and lines[1].split() == ["train", "test"]
     assert rows["images"] == ["images", "2", "[3]", "1", "[1]"]
     order = [lines.index(group) for group in ("records", "be score", "joints", "bones") if group in lines]
     assert order == sorted(order) and len(order) >= 3
     assert "  train: 11 odd things: hand 0, hand 1, more 0, more 1, more 2, ..." in lines
     assert "  1 patients are in several splits: P1" in lines
+    assert lines[lines.index("categories") + 1] == "  file.json (train, test): b, a"
+    assert reports.findings(make().to_json()) == 3
     clean = Report("ram_x/1.0.0", "For tests.")
     clean.add("train", collections.Counter({("records", "images"): 1}), "P")
-    assert reports.to_table(clean.to_json()).endswith("Nothing amiss.")
+    assert reports.to_table(clean.to_json()).endswith("Nothing amiss.") and not reports.findings(clean.to_json())
 
 
 def test_radiographs_that_no_split_has_do_not_cross_any():

@@ -50,7 +50,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             release.fetch(REPOSITORY, folder, CROPS)
         report = Report(self.info.full_name, NOTE, PUBLISHED, release.revision_of(folder))
         splits = reading.read_splits(folder, report)
-        return {split: self._generate_examples(split, hands, report) for split, hands in splits}
+        return {split: self._generate_examples(split, hands, report) for split, hands in splits.items() if hands}
 
     def _generate_examples(
         self, split: str, hands: list[reading.Hand], report: Report

@@ -14,7 +14,7 @@ from ramjax.io import coco
 from ramjax.io.coco import CocoFile, CocoImage
 from ramjax.io.errors import ReleaseError
 from ramjax.io.images import read_bmp
-from ramjax.io.spreadsheet import Row, read_rows
+from ramjax.io.spreadsheet import Row
 from ramjax.record import Record
 from tfds_builders import joints, release
 from tfds_builders.joints import Box, Regions
@@ -60,8 +60,8 @@ class Detections:
     findings: tuple[Finding, ...]
 
 
-def read_splits(folder: pathlib.Path, report: Report) -> Iterator[tuple[str, list[Hand]]]:
-    """Yields the hands of each split, in the order of their names; the report takes what is amiss.
+def read_splits(folder: pathlib.Path, report: Report) -> dict[str, list[Hand]]:
+    """Returns the hands of each split, in the order of their names; the report takes what is amiss.
 
     Raises:
       ReleaseError: a file that cannot be trusted: damaged, a pointer, unknown categories or scores, a hand in two
@@ -73,12 +73,13 @@ def read_splits(folder: pathlib.Path, report: Report) -> Iterator[tuple[str, lis
         raise ReleaseError(f"{segmentation} has none of the folders train, val, test; fetch the release again.")
     images = {split: release.list_files(path, ".bmp") for split, path in splits.items()}
     _check_disjoint(images)
-    rows = release.rows_by_study(read_rows(folder / "Metadata.xlsx"))
     detections = read_detections(folder)
-    used = set()
-    for number, (split, path) in enumerate(splits.items()):
+    amiss = list(detections.findings)
+    rows = release.read_metadata(folder, {_parse(stem).study for stems in images.values() for stem in stems}, amiss)
+    report.find("all", amiss)
+    hands = {}
+    for split, path in splits.items():
         stems = images[split]
-        report.find(split, detections.findings if number == 0 else ())
         bones, bone_names = _read_masks(path / BONE_FILE, stems, split, report)
         erosions, erosion_names = _read_masks(path / EROSION_FILE, stems, split, report)
         known = frozenset(_bone_channels(bone_names, path / BONE_FILE))
@@ -88,20 +89,17 @@ def read_splits(folder: pathlib.Path, report: Report) -> Iterator[tuple[str, lis
                 f"{', '.join(anatomy.EROSION_LABELS[1:])} is needed; fetch the release again."
             )
         scores = {scale: _read_scores(folder, scale, split, stems, report) for scale in SCORING}
-        hands = []
+        hands[split] = []
         for stem, image in stems.items():
-            study = _parse(stem).study
-            used.add(study)
             regions = Regions(
                 scores={scale: by_stem[stem] for scale, by_stem in scores.items() if stem in by_stem},
                 detected=detections.boxes.get(stem, {}),
                 searched=detections.searched.get(stem, frozenset()),
                 crops={scale: _crops(folder, scale, split, stem) for scale in SCORING},
             )
-            hands.append(Hand(image, bones.get(stem), erosions.get(stem), known, regions, rows.get(study)))
-        if number == len(splits) - 1:
-            report.find(split, [Finding("metadata rows without an image", study) for study in sorted(set(rows) - used)])
-        yield split, hands
+            row = rows.get(_parse(stem).study)
+            hands[split].append(Hand(image, bones.get(stem), erosions.get(stem), known, regions, row))
+    return hands
 
 
 def make_record(hand: Hand) -> Made:
@@ -173,10 +171,8 @@ def read_detections(folder: pathlib.Path) -> Detections:
             continue
         found, sites, amiss = joints.detections(file)
         findings += amiss
-        for image in file.images:
-            # The crops are named after the original file, so that name tells the hand best.
-            stem = pathlib.PurePath(image.names[1] if len(image.names) > 1 else image.names[0]).stem
-            boxes[stem] = joints.union(boxes.get(stem, {}), found[image.names[0]])
+        for stem, there in found.items():
+            boxes[stem] = joints.union(boxes.get(stem, {}), there)
             searched[stem] = searched.get(stem, frozenset()) | sites
     return Detections(boxes, searched, tuple(findings))
 

@@ -18,7 +18,7 @@ from ramjax.io import coco
 from ramjax.io.crops import CropFinder
 from ramjax.io.errors import ReleaseError
 from ramjax.io.images import read_bmp
-from ramjax.io.spreadsheet import Row, column, read_rows
+from ramjax.io.spreadsheet import Row, column
 from ramjax.record import Record, pack_bones
 from tfds_builders import joints, release
 from tfds_builders.joints import Box, Regions
@@ -78,13 +78,10 @@ def read_wrists(folder: pathlib.Path, report: Report) -> list[Wrist]:
     cases, case_splits = _by_split(folder / SCORING, _case_folders)
     boxes, searched = _read_detections(folder / DETECTION / DETECTION_FILE, amiss, report)
     scores = _read_scores(folder / SCORING, amiss)
-    sheet = folder / "Metadata.xlsx"
-    if not sheet.exists():
-        amiss.append(Finding("files are missing", sheet.name))
-    rows = release.rows_by_study(read_rows(sheet)) if sheet.exists() else {}
     stems = sorted(set().union(*paths.values()))
     if not stems:
         raise ReleaseError(f"{folder} has no images in {' or '.join(_IMAGE_FOLDERS)}/images; fetch the release again.")
+    rows = release.read_metadata(folder, {_parse(stem).study for stem in stems}, amiss)
     for what, names in (
         ("masks without an image", set(masks) - set(stems)),
         ("score folders without an image", set(cases) - set(stems)),
@@ -92,7 +89,6 @@ def read_wrists(folder: pathlib.Path, report: Report) -> list[Wrist]:
         ("score folders without scores", set(cases) - set(scores)),
         ("scores without a folder", set(scores) - set(cases)),
         ("detections without an image", set(boxes) - set(stems)),
-        ("metadata rows without an image", set(rows) - {_parse(stem).study for stem in stems}),
     ):
         amiss += [Finding(what, name) for name in sorted(names)]
     centers = _centers(rows)
@@ -238,10 +234,7 @@ def _read_detections(
     report.categories("all", path.name, file.categories)
     found, sites, findings = joints.detections(file)
     amiss += findings
-    return {
-        pathlib.PurePath(image.names[-1] if "_bmp" in image.names[0] else image.names[0]).stem: found[image.names[0]]
-        for image in file.images
-    }, sites
+    return found, sites
 
 
 def _read_scores(folder: pathlib.Path, amiss: list[Finding]) -> dict[str, dict[str, int]]:
