@@ -45,7 +45,7 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from experiments import multitask
-from ramjax import anatomy, phantom
+from ramjax import anatomy, command_line, phantom
 from ramjax import config as config_lib
 from ramjax.config import AugmentConfig, DataConfig
 from ramjax.data import parallel, pipeline, source
@@ -273,20 +273,21 @@ def main(argv: list[str]) -> int:
     values = flags.FlagValues()
     define = {"flag_values": values}
     flags.DEFINE_integer("hands", 48, "Hands of the training split.", 8, **define)
-    flags.DEFINE_integer(
-        "crops", 4, "Crops that are taken of a hand each time it is read; 1, 2, 4 or 8.", 1, 8, **define
-    )
+    flags.DEFINE_enum("crops", "4", ["1", "2", "4", "8"], "Crops taken of a hand each time it is read.", **define)
     flags.DEFINE_float("seconds", 10.0, "Length of each measurement.", 0.1, **define)
     flags.DEFINE_integer("steps", 60, "Steps of the quickstart; 0 leaves it out.", 0, **define)
     flags.DEFINE_string("folder", "data/benchmark", "Where the release is written and prepared.", **define)
     flags.DEFINE_bool("json", False, "End with one line of JSON.", **define)
+    if command_line.wants_help(argv):
+        print(command_line.help_text(__doc__, values))
+        return 0
     try:
         values(argv)
     except flags.Error as error:
         print(f"Usage error: {error}", file=sys.stderr)
         return 2
     folder = pathlib.Path(values.folder).absolute()
-    numbers = measure(folder, values.hands, values.crops, values.seconds, values.steps)
+    numbers = measure(folder, values.hands, int(values.crops), values.seconds, values.steps)
     width = max(map(len, numbers))
     print("\n".join(f"{name:{width}}  {value:>10.4g}" for name, value in numbers.items()))
     ratio = numbers["crops_per_second_per_core"] / numbers["crops_per_second_per_core_dense_published"]

@@ -21,5 +21,5 @@ def test_it_measures_what_it_says(tmp_path):
 
 
 def test_mistakes_are_usage_errors(capsys):
-    assert data.main(["data", "--crops=0"]) == 2
+    assert data.main(["data", "--crops=3"]) == 2
     assert "crops" in capsys.readouterr().err
