@@ -6,7 +6,8 @@
     python -m ramjax.main --config=experiments/multitask.py:accelerator+h1200+w600 --workdir=runs/accelerator
 
 What follows the colon is a preset: words joined by ``+`` that name the machine (``cpu``, the default, or
-``accelerator`` for GPUs and TPUs) and the data (``phantom``, the default, ``h1200`` and ``w600``).
+``accelerator`` for GPUs and TPUs) and the data (``phantom``, the default, ``h1200`` and ``w600``). ``w600`` alone has no
+erosions task, for want of erosion masks.
 """
 
 from ml_collections import ConfigDict
@@ -33,6 +34,7 @@ def get_config(preset: str = "") -> ConfigDict:
     if sources == ("w600",):  # Square films of the wrist.
         config.data.canvas.height = config.data.canvas.width = 320 if machine == "cpu" else 640
         config.data.augment.wrist_crop = 0.0
+        config.tasks = ("bones", "joints", "scores")  # It has no erosion masks, so the head would learn nothing.
     return config
 
 

@@ -120,8 +120,10 @@ SITE_ALIASES: dict[str, str] = {
     "Lunate": "L",
     "DistalRadius": "R",
     "DistalUlna": "U",
+    "Radius": "R",
+    "Ulna": "U",
 }
-"""RAM-W600's joint names."""
+"""RAM-W600's joint names, and those of the bones they stand for."""
 
 
 def canonical_bone(name: str) -> str:

@@ -91,6 +91,8 @@ def prepare(dataset: str, data_dir: str, release: str | None) -> None:
         raise ConfigError(f"--source is {release}, but {dataset} is made, not read; leave --source out.")
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"--source={release} is no folder; name the one that holds the release.")
+    if folder is not None and not any(folder.iterdir()):
+        raise ConfigError(f"--source={release} is empty; name the folder that holds the release.")
     with logging_to(None):
         there = source.is_prepared(builder)
         builder = source.prepare(dataset, data_dir, folder)

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from ramjax.training.writers import read_metrics
+from tests.commands import assert_one_sentence
 
 ROOT = pathlib.Path(__file__).parent.parent
 LONGER = ("--config.train.steps=40", "--config.train.log_every=1", "--config.train.eval_every=25")
@@ -25,16 +26,6 @@ def command(data_dir, workdir, *more: str) -> list[str]:
 
 def call(arguments: list[str]) -> subprocess.CompletedProcess:
     return subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, timeout=300)
-
-
-def assert_one_sentence(done: subprocess.CompletedProcess, code: int, *words: str) -> None:
-    """The last line of stderr says it all, and there is no traceback."""
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith(("Error: ", "Usage error: "))
-    for word in words:
-        assert word in last
 
 
 @pytest.fixture(scope="module")

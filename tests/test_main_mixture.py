@@ -11,6 +11,7 @@ from PIL import Image
 
 from ramjax.io import release_tree
 from tests.builders import trees
+from tests.commands import assert_one_sentence
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -56,6 +57,4 @@ def test_a_data_set_that_was_not_prepared_is_one_sentence(tmp_path):
         "ramjax.main", "--config=experiments/debug.py:h1200", f"--workdir={tmp_path / 'run'}",
         f"--config.data.data_dir={tmp_path / 'data'}",
     )  # fmt: skip
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    last = done.stderr.strip().splitlines()[-1]
-    assert "ram_h1200/1.0.0 is not prepared" in last and "python -m ramjax.prepare --dataset=ram_h1200" in last
+    assert_one_sentence(done, 1, "ram_h1200/1.0.0 is not prepared", "python -m ramjax.prepare --dataset=ram_h1200")

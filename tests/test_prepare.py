@@ -11,6 +11,7 @@ import pytest
 
 from ramjax.io import release_tree
 from tests.builders import hub, trees
+from tests.commands import assert_one_sentence
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -25,15 +26,6 @@ def command(*flags: str) -> list[str]:
 def call(*flags: str, **environment: str) -> subprocess.CompletedProcess:
     variables = {**os.environ, **NO_NETWORK, **environment}
     return subprocess.run(command(*flags), capture_output=True, text=True, cwd=ROOT, timeout=300, env=variables)
-
-
-def assert_one_sentence(done: subprocess.CompletedProcess, code: int, *words: str) -> None:
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith(("Error: ", "Usage error: "))
-    for word in words:
-        assert word in last
 
 
 def hands(detections: bool = False):
@@ -141,6 +133,20 @@ def test_w600_downloads_one_crop_a_case(tmp_path):
     assert len(crops) == len(trees.wrists()) and {pathlib.Path(name).name for name in crops} == {"Lunate.bmp"}
 
 
+def test_w600_downloads_all_crops_where_no_file_has_the_boxes(tmp_path):
+    release = tmp_path / "hub"
+    wrists = trees.split(trees.wrists())
+    release_tree.write_w600(wrists, release)
+    (release / "JointLocationDetection" / "Joints.coco.json").unlink()
+    with hub.serve(release) as (served, address):
+        done = call("--dataset=ram_w600/scores", f"--data_dir={tmp_path / 'data'}", HF_ENDPOINT=address)
+    assert done.returncode == 0, done.stderr
+    assert set(served.fetched) == set(served.files)
+    found = trees.read("ram_w600/scores", tmp_path / "data", "train")
+    for record in wrists["train"]:
+        assert {j.site: j.be for j in found[record.id].joints} == {j.site: j.be for j in record.joints}
+
+
 def test_without_a_network_one_sentence_says_what_to_fetch_and_where_to_put_it(tmp_path):
     done = call("--dataset=ram_w600", f"--data_dir={tmp_path}")
     assert_one_sentence(
@@ -156,6 +162,7 @@ def test_without_a_network_one_sentence_says_what_to_fetch_and_where_to_put_it(t
         (["--dataset=ram_w600/all"], 1, ["'all'", "joint, bones, scores"]),
         (["--dataset=ram_h1200/big"], 1, ["'big'", "it has none"]),
         (["--dataset=ram_h1200", "--source=nowhere"], 1, ["nowhere is no folder"]),
+        (["--dataset=ram_h1200", "--source={empty}"], 1, ["is empty", "name the folder"]),
         (["--dataset=ram_h1200", "--source=."], 1, ["does not hold the release RAM-H1200-v1", "Segmentation"]),
         (["--dataset=ram_phantom/tiny", "--source=."], 1, ["is made, not read", "leave --source out"]),
         ([], 2, ["--dataset=NAME is missing"]),
@@ -164,6 +171,8 @@ def test_without_a_network_one_sentence_says_what_to_fetch_and_where_to_put_it(t
     ],
 )
 def test_mistakes_are_one_sentence(tmp_path, flags, code, words):
+    (tmp_path / "empty").mkdir()
+    flags = [flag.format(empty=tmp_path / "empty") for flag in flags]
     assert_one_sentence(call(*flags, f"--data_dir={tmp_path}"), code, *words)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
 
@@ -19,20 +19,55 @@ Box = tuple[float, float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)
+class Detection:
+    """What the detection files tell of one image.
+
+    Attributes:
+      boxes: by site; one that is empty says that the site is there, not where.
+      searched: the sites that are annotated where they are.
+      sizes: of the image by file, (height, width), where it is stated.
+    """
+
+    boxes: Mapping[str, Box] = dataclasses.field(default_factory=dict)
+    searched: frozenset[str] = frozenset()
+    sizes: Mapping[pathlib.Path, tuple[int, int]] = dataclasses.field(default_factory=dict)
+
+    def joined(self, other: "Detection") -> "Detection":
+        """Of two files; where both have a site, the smallest box around both."""
+        boxes = dict(self.boxes)
+        for site, b in other.boxes.items():
+            a = boxes.get(site, b)
+            boxes[site] = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+        return Detection(boxes, self.searched | other.searched, {**self.sizes, **other.sizes})
+
+    def check_size(self, image: np.ndarray, path: pathlib.Path) -> None:
+        """Raises ReleaseError where a file states another size than the image (H, W) at `path` has."""
+        for file, (height, width) in self.sizes.items():
+            if (height, width) != image.shape:
+                raise ReleaseError(
+                    f"{path} is {image.shape[1]} x {image.shape[0]} pixels, {file} says {width} x {height}; image and "
+                    "boxes are of different releases, fetch both again."
+                )
+
+
+@dataclasses.dataclass(frozen=True)
 class Regions:
     """What a release tells of the joints of one radiograph.
 
     Attributes:
       scores: by scale (``be``, ``jsn``) that was read, the score of each site.
-      detected: boxes by site of a detection file.
-      searched: the sites that the detection file annotates where they are; none where it does not list the radiograph.
+      detection: of the detection files.
       crops: by scale, the files of released regions by site.
     """
 
     scores: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
-    detected: Mapping[str, Box] = dataclasses.field(default_factory=dict)
-    searched: frozenset[str] = frozenset()
+    detection: Detection = Detection()
     crops: Mapping[str, Mapping[str, pathlib.Path]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def lacks_boxes(self) -> bool:
+        """Whether a site has a score and no box in a detection file, so that its place is only in a released crop."""
+        return any(site not in self.detection.boxes for scores in self.scores.values() for site in scores)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +83,19 @@ class Placed:
 def place(image: np.ndarray, regions: Regions, record_id: str) -> Placed:
     """Joins boxes and scores of one radiograph, uint8 (H, W), by site.
 
-    A box is that of the detection file. A site without one gets it from its released crops, each an exact sub-image:
-    the smallest box around those of both scales. A score whose site has no box has no place in the record.
+    A box is that of the detection files. A site without one gets it from its released crops, each an exact sub-image:
+    the smallest box around those of both scales. A score whose site has no box has no place in the record, and a site
+    of which there is any sign but no box is not known.
     """
     height, width = image.shape
     counts, findings = Counts(), []
-    boxes = {site: _clipped(box, height, width) for site, box in regions.detected.items()}
+    detected = {site: _clipped(box, height, width) for site, box in regions.detection.boxes.items()}
+    boxes = {site: box for site, box in detected.items() if box[2] > box[0] and box[3] > box[1]}
+    findings += [
+        Finding("detected boxes that are empty or outside the image", f"{record_id} {site}")
+        for site in detected
+        if site not in boxes
+    ]
     counts["boxes", "of the detection file"] = len(boxes)
     finder: CropFinder | None = None
     for site in anatomy.SITE_NAMES:
@@ -72,20 +114,21 @@ def place(image: np.ndarray, regions: Regions, record_id: str) -> Placed:
             if shift:
                 counts["boxes", "of two crops that differ"] += 1
                 counts["BE and JSN crops differ at most by (pixels)", f"{shift:4d}"] += 1
-    joints = []
-    for site, box in boxes.items():
-        if box[2] <= box[0] or box[3] <= box[1]:
-            findings.append(Finding("boxes outside their image, left out", f"{record_id} {site}"))
-            continue
-        fractions = tuple(float(v) for v in np.array(box) / (height, width, height, width))
-        scores = {scale: regions.scores.get(scale, {}).get(site, UNKNOWN_SCORE) for scale in anatomy.SCALES}
-        joints.append(Joint(fractions, site, **scores))
-    placed = {joint.site for joint in joints}
+    joints = tuple(
+        Joint(
+            tuple(float(v) for v in np.array(box) / (height, width, height, width)),
+            site,
+            **{scale: regions.scores.get(scale, {}).get(site, UNKNOWN_SCORE) for scale in anatomy.SCALES},
+        )
+        for site, box in boxes.items()
+    )
     for scale, scores in regions.scores.items():
-        lost = sorted(set(scores) - placed)
+        lost = sorted(set(scores) - set(boxes))
         findings += [Finding(f"{scale.upper()} scores without a box, left out", f"{record_id} {s}") for s in lost]
-    known = np.array([site in placed or site in regions.searched for site in anatomy.SITE_NAMES])
-    return Placed(tuple(joints), known, counts, tuple(findings))
+    signs = set(detected).union(*regions.scores.values(), *regions.crops.values())
+    absent = regions.detection.searched - signs
+    known = np.array([site in boxes or site in absent for site in anatomy.SITE_NAMES])
+    return Placed(joints, known, counts, tuple(findings))
 
 
 def read_score(value: object, scale: str, site: str, where: str) -> int:
@@ -102,46 +145,50 @@ def read_score(value: object, scale: str, site: str, where: str) -> int:
     return int(score)
 
 
-def detections(coco: CocoFile) -> tuple[dict[str, dict[str, Box]], frozenset[str], list[Finding]]:
-    """Returns the boxes of a detection file by the image's stem and site, the sites it annotates, and what was amiss.
+def detections(
+    coco: CocoFile, names: Mapping[str, str], stems: Container[str]
+) -> tuple[dict[str, Detection], list[Finding]]:
+    """Returns what a detection file tells of each image, by stem, and what was amiss.
 
     Of several boxes of a site in one image the first counts, as for the released crops. Categories that are no site of
     the score are left out.
 
+    Args:
+      coco: the file.
+      names: joint sites by the name of their category.
+      stems: of the images of the release.
+
     Raises:
       ReleaseError: no category is a joint site.
     """
-    sites = {name: anatomy.SITE_ALIASES.get(name, name) for name in coco.categories}
-    sites = {name: site for name, site in sites.items() if site in anatomy.SITE_INDEX}
+    sites = {name: names[name] for name in coco.categories if name in names}
     if not sites:
         raise ReleaseError(
             f"{coco.path}: none of the categories {', '.join(coco.categories)} is a joint site; known are "
-            f"{', '.join(anatomy.SITE_NAMES)} and the aliases {', '.join(anatomy.SITE_ALIASES)}."
+            f"{', '.join(names)}."
         )
-    by_stem: dict[str, dict[str, Box]] = {}
+    by_stem: dict[str, Detection] = {}
     findings = []
     for image in coco.images:
-        stem = pathlib.PurePath(image.original).stem
-        boxes = by_stem.setdefault(stem, {})
+        stem = image.stem_in(stems)
+        if stem is None:
+            findings.append(Finding("detections without an image", image.names[0]))
+            continue
+        boxes: dict[str, Box] = {}
         for annotation in image.annotations:
             site = sites.get(annotation.category)
-            if site is None or annotation.bbox is None:
-                findings.append(Finding("detections of no site or without a box", f"{stem} {annotation.category}"))
+            if site is None:
+                findings.append(Finding("detections of no site of the score", f"{stem} {annotation.category}"))
             elif site in boxes:
                 findings.append(Finding("further boxes of a site, left out", f"{stem} {site}"))
             else:
-                x, y, width, height = annotation.bbox
+                x, y, width, height = annotation.bbox or (0.0,) * 4
                 boxes[site] = (y, x, y + height, x + width)
-    return by_stem, frozenset(sites.values()), findings
-
-
-def union(one: Mapping[str, Box], other: Mapping[str, Box]) -> dict[str, Box]:
-    """Boxes by site of two files; where both have a site, the smallest box around both."""
-    boxes = dict(one)
-    for site, b in other.items():
-        a = boxes.get(site, b)
-        boxes[site] = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
-    return boxes
+        stated = None not in (image.height, image.width)
+        sizes = {coco.path: (image.height, image.width)} if stated else {}
+        there = Detection(boxes, frozenset(sites.values()), sizes)
+        by_stem[stem] = by_stem[stem].joined(there) if stem in by_stem else there
+    return by_stem, findings
 
 
 def _find(finder: CropFinder, path: pathlib.Path, counts: Counts, findings: list[Finding]) -> Box | None:

@@ -106,18 +106,24 @@ def fetch(repository: Repository, folder: pathlib.Path, patterns: Sequence[str])
         ) from error
 
 
+def is_download(folder: pathlib.Path) -> bool:
+    """Whether a release was downloaded here, so that more of it can be fetched."""
+    return (folder / REVISION_FILE).exists()
+
+
 def revision_of(folder: pathlib.Path) -> dict[str, str]:
     """What the report says of the release: its revision, where it was downloaded here."""
-    pin = folder / REVISION_FILE
-    return {"revision": pin.read_text().strip() if pin.exists() else "unknown; a folder of yours"}
+    known = is_download(folder)
+    return {"revision": (folder / REVISION_FILE).read_text().strip() if known else "unknown; a folder of yours"}
 
 
 def split_folders(parent: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
     """Yields (split, folder) of the split folders that are there."""
     for split, names in SPLIT_FOLDERS.items():
-        for name in names:
-            if (parent / name).is_dir():
-                yield split, parent / name
+        there = [parent / name for name in names if (parent / name).is_dir()]
+        if len(there) > 1:
+            raise ReleaseError(f"{there[0]} and {there[1].name} are both there; move one of them away.")
+        yield from ((split, folder) for folder in there)
 
 
 def list_files(folder: pathlib.Path, suffix: str) -> dict[str, pathlib.Path]:
@@ -145,29 +151,39 @@ class Stem:
     side: str
 
 
-def parse_stem(stem: str, pattern: re.Pattern[str]) -> Stem | None:
-    """What a stem tells by a pattern with groups named as the fields of `Stem`; None where it does not match."""
-    match = pattern.match(stem)
-    if match is None:
-        return None
-    groups = match.groupdict()
-    names = ("center", "patient", "visit", "side")
-    return Stem(stem.rpartition("_")[0], *(groups.get(name, "") for name in names))
+def parse_stem(stem: str, pattern: re.Pattern[str]) -> Stem:
+    """What a stem tells by a pattern with groups named as the fields of `Stem`.
 
-
-def last_token(stem: str) -> Stem:
-    """What can be told of a stem of no known pattern: the side, where the last token names one; nobody's patient."""
+    Of a stem that does not match only the study and, where the last token names one, the side.
+    """
     study, _, side = stem.rpartition("_")
+    match = pattern.match(stem)
+    if match is not None:
+        groups = match.groupdict()
+        return Stem(study, *(groups.get(name, "") for name in ("center", "patient", "visit", "side")))
     return Stem(study, "", "", "", side) if side in ("L", "R") else Stem(stem, "", "", "", "")
 
 
-def read_metadata(folder: pathlib.Path, studies: Collection[str], amiss: list[Finding]) -> dict[str, Row]:
-    """Returns the rows of a release's metadata sheet by study; what has no image, or a missing sheet, is amiss."""
+def read_metadata(
+    folder: pathlib.Path, studies: Collection[str], columns: Collection[str], amiss: list[Finding]
+) -> dict[str, Row]:
+    """Returns the rows of a release's metadata sheet by study.
+
+    What is amiss: a missing sheet, a missing one of `columns`, a row without an image.
+
+    Raises:
+      ReleaseError: the sheet is damaged, or has no column of studies.
+    """
     sheet, key = folder / "Metadata.xlsx", column("Mapped Image Stem")
     if not sheet.exists():
         amiss.append(Finding("files are missing", sheet.name))
         return {}
-    rows = {row[key]: row for row in read_rows(sheet) if row.get(key)}
+    table = read_rows(sheet)
+    header = list(table[0]) if table else [key]
+    if key not in header:
+        raise ReleaseError(f"{sheet} has no column Mapped Image Stem; it has {', '.join(header)}; fetch it again.")
+    amiss += [Finding("metadata columns are missing", name) for name in columns if column(name) not in header]
+    rows = {row[key]: row for row in table if row[key]}
     amiss += [Finding("metadata rows without an image", study) for study in sorted(set(rows) - set(studies))]
     return rows
 

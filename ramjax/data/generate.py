@@ -37,15 +37,22 @@ class _Encode(Generic[T]):
         return _Encoded(made.record.id, features.encode(made.record), made.record.patient, counts, made.findings)
 
 
+def dataset_info(builder: tfds.core.DatasetBuilder, homepage: str) -> tfds.core.DatasetInfo:
+    """What a builder's ``_info`` returns: the features of every data set, and metadata that `examples` fills."""
+    return builder.dataset_info_from_configs(
+        features=features.features(), homepage=homepage, metadata=tfds.core.MetadataDict()
+    )
+
+
 def examples(
     builder: tfds.core.DatasetBuilder, make: Callable[[T], Made], items: list[T], *, report: Report, split: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields the (key, example) pairs of a split as TFDS takes them; the report becomes the builder's metadata.
 
     Args:
-      builder: whose split it is; its ``info.metadata`` is a ``tfds.core.MetadataDict``.
+      builder: whose split it is, with the info of `dataset_info`.
       make: a picklable function of an item.
-      items: picklable; their order is that of the examples.
+      items: picklable, made in this order; TFDS stores the examples in an order of its own.
       report: counts the records.
       split: name of the split.
     """

@@ -116,7 +116,7 @@ def fingerprint(data: DataConfig, sources: Sequence[Source]) -> str:
     settings = dataclasses.asdict(data)
     for name in ("data_dir", "workers", "prefetch"):  # These change where and how fast, not what.
         del settings[name]
-    identity = {"sources": [(source.name, len(source)) for source in sources], "data": settings}
+    identity = {"sources": [(source.name, len(source), source.report) for source in sources], "data": settings}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import fcntl
 import functools
+import hashlib
 import importlib
 import io
 import logging
@@ -34,10 +35,12 @@ class Source(Sequence):
     Attributes:
       name: data set, config, version and split, e.g. ``ram_phantom/tiny/1.0.0 train``.
       examples: the encoded examples, random access.
+      report: hash of the data set's report, which tells a release prepared from another revision.
     """
 
     name: str
     examples: Any
+    report: str = ""
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -75,7 +78,8 @@ def open_source(dataset: str, data_dir: str, split: str) -> Source:
             f"Data set {builder.info.full_name} has no split {split!r}; it has {', '.join(builder.info.splits)}, "
             "and slices of these such as train[:8]."
         ) from error
-    return Source(f"{builder.info.full_name} {split}", examples)
+    report = (pathlib.Path(builder.data_path) / "metadata.json").read_bytes()
+    return Source(f"{builder.info.full_name} {split}", examples, hashlib.sha256(report).hexdigest()[:16])
 
 
 def make_builder(dataset: str, data_dir: str) -> tfds.core.DatasetBuilder:

@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -41,10 +42,9 @@ class CocoImage:
     width: int | None
     annotations: tuple[Annotation, ...]
 
-    @property
-    def original(self) -> str:
-        """The file name before the annotation tool changed it, where the file tells."""
-        return self.names[1] if len(self.names) > 1 else self.names[0]
+    def stem_in(self, stems: Container[str]) -> str | None:
+        """The first of `names`, without its suffix, that is one of `stems`; None where none is."""
+        return next((stem for name in self.names if (stem := pathlib.PurePath(name).stem) in stems), None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ def parse_coco(values: Any, path: pathlib.Path) -> CocoFile:
     A category of id 0 that no annotation uses is left out.
 
     Raises:
-      ReleaseError: it is no COCO, or lacks a key.
+      ReleaseError: it is no COCO, lacks a key, has an id twice, or a box that is none.
     """
     if not is_coco(values):
         raise ReleaseError(f"{path} is no COCO file: images, annotations and categories are needed; fetch it again.")
@@ -98,18 +98,24 @@ def parse_coco(values: Any, path: pathlib.Path) -> CocoFile:
         used = {annotation["category_id"] for annotation in values["annotations"]}
         names = {c["id"]: str(c["name"]) for c in values["categories"] if c["id"] != 0 or c["id"] in used}
         by_image: dict[int, list[Annotation]] = {image["id"]: [] for image in values["images"]}
+        for kind, ids in (("image", by_image), ("category", {c["id"] for c in values["categories"]})):
+            if len(ids) != len(values["images" if kind == "image" else "categories"]):
+                raise ValueError(f"two {kind} entries have the same id")
         for a in values["annotations"]:
             bbox = tuple(float(v) for v in a["bbox"]) if a.get("bbox") else None
+            if bbox is not None and (len(bbox) != 4 or not all(map(math.isfinite, bbox))):
+                raise ValueError(f"the bbox {a['bbox']} of annotation {a.get('id')} is no x, y, width, height")
             by_image[a["image_id"]].append(Annotation(names[a["category_id"]], bbox, a.get("segmentation")))
         images = tuple(
             CocoImage(_names(image), image.get("height"), image.get("width"), tuple(by_image[image["id"]]))
             for image in values["images"]
         )
+        categories = tuple(names[key] for key in sorted(names))
     except (KeyError, TypeError, ValueError) as error:
         raise ReleaseError(
             f"{path} is not laid out as COCO ({type(error).__name__}: {error}); fetch it again."
         ) from None
-    return CocoFile(path, tuple(names[key] for key in sorted(names)), names.get(0, ""), images)
+    return CocoFile(path, categories, names.get(0, ""), images)
 
 
 def decode_mask(segmentation: Any, height: int, width: int, where: str) -> tuple[slice, slice, np.ndarray]:
@@ -163,13 +169,33 @@ def _to_run_lengths(segmentation: Any, height: int, width: int) -> dict[str, Any
     """A segmentation as the decoder takes it."""
     if isinstance(segmentation, Mapping):
         counts = segmentation["counts"]
-        if isinstance(counts, list):
-            return coco_mask.frPyObjects(dict(segmentation), height, width)
-        return {"size": [height, width], "counts": counts.encode() if isinstance(counts, str) else counts}
+        counts = counts.encode() if isinstance(counts, str) else counts
+        covered = sum(counts) if isinstance(counts, list) else _length(counts)
+        if covered != height * width:
+            raise ValueError(f"its runs cover {covered} of {height * width} pixels")
+        runs = {"size": [height, width], "counts": counts}
+        return coco_mask.frPyObjects(runs, height, width) if isinstance(counts, list) else runs
     polygons = [polygon for polygon in segmentation if len(polygon) >= _MIN_POLYGON]
     if not polygons:
         return coco_mask.encode(np.zeros((height, width), np.uint8, order="F"))
     return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+
+
+def _length(counts: bytes) -> int:
+    """How many pixels compressed run lengths cover, which the decoder does not check.
+
+    A run is written in groups of 5 bits, lowest first, bit 5 telling that another follows; from the fourth run on it
+    is the difference to the one before the last (the COCO reference code's `rleToString`).
+    """
+    codes = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(codes & 32 == 0)
+    if not ends.size or ends[-1] != codes.size - 1:
+        return -1
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    place = np.arange(codes.size) - np.repeat(starts, ends - starts + 1)
+    runs = np.add.reduceat((codes & 31) << (5 * place), starts)
+    runs -= np.where(codes[ends] & 16, 1 << (5 * (ends - starts + 1)), 0)
+    return int(runs[:1].sum() + np.cumsum(runs[1::2]).sum() + np.cumsum(runs[2::2]).sum())
 
 
 def _names(image: Mapping[str, Any]) -> tuple[str, ...]:

@@ -48,8 +48,12 @@ _FIRST_VISIT, _BETWEEN_VISITS = datetime.date(2020, 1, 15), datetime.timedelta(d
 def as_h1200(records: Iterable[Record], *, detections: bool = False) -> list[Record]:
     """Returns the records as a RAM-H1200 release can hold them: its names and keys, boxes of whole pixels.
 
-    Patients are spread over the six centres, where their numbers start again at 1. Without a detection file
-    (`detections`), a site that has no crop is unknown, not absent.
+    Patients are spread over the six centres, where their numbers start again at 1. A bone file cannot tell unknown from
+    absent: a hand of which not all bones are known is written without. Nor can a detection file, which makes absent
+    (`detections`) what has no box, cut by a border or not; without one, a site that has no crop is unknown.
+
+    Raises:
+      ValueError: a record has no patient or side, or two have the same patient, visit, side and spacing.
     """
     patients: dict[str, tuple[str, int]] = {}
     numbers = dict.fromkeys(H1200_CENTERS, 0)
@@ -70,9 +74,13 @@ def as_h1200(records: Iterable[Record], *, detections: bool = False) -> list[Rec
         joints = tuple(_whole_pixels(joint, record.image.shape) for joint in record.joints) if record.has_joints else ()
         boxed = np.isin(anatomy.SITE_NAMES, [joint.site for joint in joints])
         known = np.full(anatomy.NUM_SITES, True) if detections and record.has_joints else boxed
+        has_bones = record.has_bones and bool(np.all(record.bones_known))
         renamed.append(
             dataclasses.replace(
                 record,
+                has_bones=has_bones,
+                bones=record.bones * np.uint8(has_bones),
+                bones_known=record.bones_known & has_bones,
                 id=f"JP_{center}_P{number:04d}_{date}_{tag:04d}_{record.side}",
                 dataset="ram_h1200",
                 patient=f"JP_{center}_P{number:04d}",
@@ -83,11 +91,14 @@ def as_h1200(records: Iterable[Record], *, detections: bool = False) -> list[Rec
                 has_joints=bool(known.any()),
             )
         )
-    return renamed
+    return _checked(renamed)
 
 
 def as_w600(records: Iterable[Record]) -> list[Record]:
-    """Returns the records as a RAM-W600 release can hold them: its names and keys, 14 bones, six sites with BE."""
+    """Returns the records as a RAM-W600 release can hold them: its names and keys, 14 bones, six sites with BE.
+
+    What a release cannot tell, and errors, are as in `as_h1200`.
+    """
     wrist = np.isin(anatomy.BONES, anatomy.WRIST_BONES)
     patients, studies = _Numbers(), _Numbers()
     renamed = []
@@ -102,11 +113,13 @@ def as_w600(records: Iterable[Record]) -> list[Record]:
             if record.has_joints and joint.site in W600_SITES
         )
         known = np.isin(anatomy.SITE_NAMES, list(W600_SITES)) & record.has_joints
+        has_bones = record.has_bones and bool(np.all(record.bones_known[wrist]))
         renamed.append(
             dataclasses.replace(
                 record,
-                bones=pack_bones(unpack_bones(record.bones) & wrist),
-                bones_known=wrist & record.has_bones,
+                has_bones=has_bones,
+                bones=pack_bones(unpack_bones(record.bones) & wrist & has_bones),
+                bones_known=wrist & has_bones,
                 erosions=np.zeros_like(record.erosions),
                 joints=joints,
                 joints_known=known,
@@ -120,6 +133,19 @@ def as_w600(records: Iterable[Record]) -> list[Record]:
                 view="wrist",
             )
         )
+    return _checked(renamed)
+
+
+def _checked(renamed: list[Record]) -> list[Record]:
+    """The records, where each has a name of its own and says whose hand it is."""
+    seen: set[str] = set()
+    for record in renamed:
+        if not record.side or record.id in seen:
+            raise ValueError(
+                f"Record {record.id} of a release would have no side or the name of another; give each record a "
+                "patient, a visit and a side of its own."
+            )
+        seen.add(record.id)
     return renamed
 
 

@@ -13,7 +13,7 @@ from ramjax.io.errors import ReleaseError
 Row = Mapping[str, str]
 """Cells as text by column name; see `column`."""
 
-_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
 def read_rows(path: pathlib.Path) -> list[Row]:
@@ -28,14 +28,16 @@ def read_rows(path: pathlib.Path) -> list[Row]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions that do not matter here
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        rows = [tuple(row) for row in book.worksheets[0].iter_rows(values_only=True)]
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # what the file says of its size may be wrong
+        rows = [tuple(row) for row in sheet.iter_rows(values_only=True)]
         book.close()
     except Exception as error:  # the reader raises nearly anything on damaged files
         raise ReleaseError(f"{path} is no readable Excel sheet ({type(error).__name__}); fetch it again.") from error
     if not rows:
         raise ReleaseError(f"{path} is empty; fetch it again.")
     names = [column(_text(cell)) for cell in rows[0]]
-    table = [dict(zip(names, map(_text, row), strict=False)) for row in rows[1:]]
+    table = [dict.fromkeys(names, "") | dict(zip(names, map(_text, row), strict=False)) for row in rows[1:]]
     return [row for row in table if any(row.values())]
 
 

@@ -16,6 +16,7 @@ from ramjax.io import coco, release_tree
 from ramjax.io.errors import ReleaseError
 from ramjax.io.radiograph import ImageError
 from tests.builders import trees
+from tfds_builders.ram_h1200 import reading
 from tfds_builders.ram_h1200.ram_h1200_dataset_builder import Builder
 
 SCORING = "SvdH_Scoring/SvdH_{}_Scoring/{}/_annotation_{}_scores.json"
@@ -145,11 +146,109 @@ def test_boxes_of_two_detection_files_are_joined(tmp_path):
             "annotations": [{"image_id": 1, "category_id": sites["MCP-T"], "bbox": [x, 20, 5, 6]}],
         }
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    from tfds_builders.ram_h1200.reading import read_detections
+    found = reading._read_detections(tmp_path, {"x"}, [])["x"]
+    assert found.boxes == {"MCP-T": (20, 10, 26, 18)} and found.searched == {"MCP-T", "Tm", "SC"}
 
-    found = read_detections(tmp_path)
-    assert found.boxes == {"x": {"MCP-T": (20, 10, 26, 18)}}
-    assert found.searched == {"x": {"MCP-T", "Tm", "SC"}}
+
+@pytest.fixture
+def detected(tmp_path) -> pathlib.Path:
+    """A plain release with a detection file."""
+    release_tree.write_h1200(records(detections=True), tmp_path / "detected", detections=True)
+    return tmp_path / "detected"
+
+
+def joint_file(tree: pathlib.Path) -> pathlib.Path:
+    return tree / "Joint_Detection" / "train" / "_annotations_joint.coco.json"
+
+
+def first_hand():
+    return records(detections=True)["train"][0]
+
+
+def test_boxes_of_bones_are_no_joints(detected, tmp_path):
+    """Scaphoid, Lunate and Trapezium are bones and, in RAM-W600, names of joints."""
+    bones = detected / "Segmentation/train/_annotations_bone_rle.coco.json"
+    for name in ("_annotations_bone_rle_fixed.coco.json", "_annotations.coco.json"):
+        shutil.copy(bones, bones.with_name(name))
+    trees.prepare("ram_h1200", detected, tmp_path / "data")
+    for record in trees.read("ram_h1200", tmp_path / "data", "train").values():
+        trees.assert_same(record, next(r for r in records(True)["train"] if r.id == record.id))
+
+
+@pytest.mark.parametrize("how", ["no annotation", "no bbox", "outside"])
+def test_a_scored_site_without_a_box_is_unknown_not_absent(detected, tmp_path, how):
+    hand = first_hand()
+    for crop in detected.rglob(f"{hand.id}/MCP-I.bmp"):
+        crop.unlink()
+
+    def spoil(values):
+        ids = {category["name"]: category["id"] for category in values["categories"]}
+        image = next(i["id"] for i in values["images"] if i["file_name"] == f"{hand.id}.bmp")
+        mine = [a for a in values["annotations"] if (a["image_id"], a["category_id"]) == (image, ids["MCP-I"])]
+        assert len(mine) == 1
+        if how == "no annotation":
+            values["annotations"].remove(mine[0])
+        else:
+            mine[0]["bbox"] = [] if how == "no bbox" else [9999, 9999, 5, 5]
+
+    edit(joint_file(detected), spoil)
+    report = trees.prepare("ram_h1200", detected, tmp_path / "data")
+    found = trees.read("ram_h1200", tmp_path / "data", "train")[hand.id]
+    assert {joint.site for joint in hand.joints} - {joint.site for joint in found.joints} == {"MCP-I"}
+    assert not found.joints_known[anatomy.SITE_INDEX["MCP-I"]]
+    assert report["amiss"]["train"]["BE scores without a box, left out"]["examples"] == [f"{hand.id} MCP-I"]
+
+
+def test_boxes_of_images_of_another_size_stop(detected, tmp_path):
+    edit(joint_file(detected), lambda v: v["images"][0].update(height=640, width=640))
+    with pytest.raises(ReleaseError, match=r"_annotations_joint\.coco\.json says 640 x 640"):
+        trees.prepare("ram_h1200", detected, tmp_path / "data")
+
+
+def test_detections_are_joined_by_whichever_name_is_on_disk(detected, tmp_path):
+    def rename(values):
+        values["images"][0]["extra"] = {"name": "before.bmp"}
+        values["images"].append({"id": 999, "file_name": "nobody.bmp"})
+
+    edit(joint_file(detected), rename)
+    report = trees.prepare("ram_h1200", detected, tmp_path / "data")
+    trees.assert_same(trees.read("ram_h1200", tmp_path / "data", "train")[first_hand().id], first_hand())
+    assert report["amiss"]["all"]["detections without an image"]["examples"] == ["nobody.bmp"]
+
+
+def test_a_release_in_a_cache_folder_keeps_its_boxes(detected, tmp_path):
+    tree = tmp_path / ".cache" / "tree"
+    tree.parent.mkdir()
+    detected.rename(tree)
+    report = trees.prepare("ram_h1200", tree, tmp_path / "data")
+    assert report["splits"]["train"]["boxes"]["of the detection file"]
+
+
+@pytest.mark.parametrize("kind", ["be", "bone"])
+def test_a_category_of_id_0_that_means_something_counts(detected, tmp_path, kind):
+    def from_zero(values):
+        for category in values["categories"]:
+            category["id"] -= 1
+        for annotation in values["annotations"]:
+            annotation["category_id"] -= 1
+
+    edit(detected / f"Segmentation/train/_annotations_{kind}_rle.coco.json", from_zero)
+    trees.prepare("ram_h1200", detected, tmp_path / "data")
+    trees.assert_same(trees.read("ram_h1200", tmp_path / "data", "train")[first_hand().id], first_hand())
+
+
+def test_a_bone_without_a_category_is_unknown_and_named(detected, tmp_path):
+    def drop(values):
+        gone = next(category for category in values["categories"] if category["name"] == "MP4")
+        values["categories"].remove(gone)
+        values["annotations"] = [a for a in values["annotations"] if a["category_id"] != gone["id"]]
+
+    edit(detected / "Segmentation/train/_annotations_bone_rle.coco.json", drop)
+    report = trees.prepare("ram_h1200", detected, tmp_path / "data")
+    assert any("bones without a category" in what and found["examples"] == ["MP4"]
+               for what, found in report["amiss"]["train"].items())  # fmt: skip
+    known = trees.read("ram_h1200", tmp_path / "data", "train")[first_hand().id].bones_known
+    assert known.sum() == 29 and not known[anatomy.BONE_INDEX["MP4"]]
 
 
 def edit(path: pathlib.Path, change) -> None:
@@ -225,6 +324,15 @@ def test_a_patient_in_two_splits_is_named(copy, tmp_path):
     path.rename(copy / "Segmentation/test" / path.name)
     report = trees.prepare("ram_h1200", copy, tmp_path)
     assert report["patients_in_several_splits"] == ["_".join(path.stem.split("_")[:3])]
+
+
+def test_a_renamed_metadata_column_is_named(copy, tmp_path):
+    book = openpyxl.load_workbook(copy / "Metadata.xlsx")
+    next(cell for cell in book.active[1] if cell.value == "Sex").value = "Gender"
+    book.save(copy / "Metadata.xlsx")
+    report = trees.prepare("ram_h1200", copy, tmp_path)
+    assert report["amiss"]["all"]["metadata columns are missing"]["examples"] == ["Sex"]
+    assert {record.sex for record in trees.read("ram_h1200", tmp_path, "train").values()} == {""}
 
 
 def test_a_study_without_a_metadata_row_keeps_its_image(copy, tmp_path):
@@ -309,6 +417,18 @@ def no_splits(copy):
     return "Segmentation", "train, val, test"
 
 
+def both_names(copy):
+    shutil.copytree(copy / "Segmentation/val", copy / "Segmentation/validation")
+    return "Segmentation/val", "are both there"
+
+
+def no_stems(copy):
+    book = openpyxl.load_workbook(copy / "Metadata.xlsx")
+    book.active.cell(1, 1).value = "Image"
+    book.save(copy / "Metadata.xlsx")
+    return "Metadata.xlsx", "Mapped Image Stem"
+
+
 def damaged_sheet(copy):
     (copy / "Metadata.xlsx").write_bytes(b"PK")
     return ("Metadata.xlsx",)
@@ -325,7 +445,7 @@ def damaged_json(copy):
     [
         pointer, truncated, png_by_another_name, smaller_image, unknown_bone, unknown_erosions, score(6), score(-1),
         score(2.5), score("NA"), score(None), score(True), score(5, "JSN", "JSN_MCP-I"), score(0, "BE", "BE_CMC-M"),
-        score(0, "BE", "BE_Toe"), twice, no_splits, damaged_sheet, damaged_json,
+        score(0, "BE", "BE_Toe"), twice, no_splits, both_names, no_stems, damaged_sheet, damaged_json,
     ],
     ids=lambda spoil: spoil.__name__,
 )  # fmt: skip

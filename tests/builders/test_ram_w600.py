@@ -8,6 +8,7 @@ import shutil
 
 import cv2
 import numpy as np
+import openpyxl
 import pytest
 import tensorflow_datasets as tfds
 
@@ -165,7 +166,9 @@ def test_boxes_move_to_the_grid_of_the_segmentation_image(copy, tmp_path):
     """The detection folder's image is a part of the other one."""
     stem = both_images(copy)
     path = copy / "JointLocationDetection/images" / f"{stem}.bmp"
-    cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)[3:, 2:])
+    part = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)[3:, 2:]
+    cv2.imwrite(str(path), part)
+    edit_json(copy / "JointLocationDetection/Joints.coco.json", lambda v: resize(v, stem, *part.shape))
     content = json.loads((copy / "JointLocationDetection/Joints.coco.json").read_text())
     image = next(image for image in content["images"] if image["file_name"] == f"{stem}.bmp")
     for annotation in content["annotations"]:
@@ -178,16 +181,103 @@ def test_boxes_move_to_the_grid_of_the_segmentation_image(copy, tmp_path):
     trees.assert_same(trees.read("ram_w600", tmp_path, "train")[stem], expected)
 
 
-def test_boxes_of_another_picture_are_left_out_and_counted(copy, tmp_path):
+def test_grey_values_may_differ_between_both_images(copy, tmp_path):
     stem = both_images(copy)
     path = copy / "JointLocationDetection/images" / f"{stem}.bmp"
-    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (80, 70), dtype=np.uint8))
+    cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) // 2 + 40)
+    report = trees.prepare("ram_w600", copy, tmp_path)
+    assert report["amiss"]["train"]["images that differ in grey values between both folders"]["examples"] == [stem]
+    expected = next(record for record in records()["train"] if record.id == stem)
+    trees.assert_same(trees.read("ram_w600", tmp_path, "train")[stem], expected)
+
+
+@pytest.mark.parametrize("other", ["noise of another size", "shifted"])
+def test_boxes_of_another_picture_are_left_out_and_counted(copy, tmp_path, other):
+    stem = both_images(copy)
+    path = copy / "JointLocationDetection/images" / f"{stem}.bmp"
+    if other == "shifted":
+        cv2.imwrite(str(path), np.roll(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), (6, 5), (0, 1)))
+    else:
+        edit_json(copy / "JointLocationDetection/Joints.coco.json", lambda v: resize(v, stem, 80, 70))
+        cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (80, 70), dtype=np.uint8))
     shutil.rmtree(copy / SCORES / "train" / stem)
     report = trees.prepare("ram_w600", copy, tmp_path)
     found = report["amiss"]["train"]["images of other content in both folders, boxes left out"]
     assert found["examples"] == [stem]
     record = trees.read("ram_w600", tmp_path, "train")[stem]
     assert record.has_bones and not record.has_joints
+
+
+def edit_json(path: pathlib.Path, change) -> None:
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def resize(values, stem: str, height: int, width: int) -> None:
+    image = next(image for image in values["images"] if image["file_name"] == f"{stem}.bmp")
+    image.update(height=height, width=width)
+
+
+def edit_sheet(copy: pathlib.Path, change) -> None:
+    book = openpyxl.load_workbook(copy / "Metadata.xlsx")
+    header = [cell.value for cell in book.active[1]]
+    for row in book.active.iter_rows(min_row=2):
+        change(dict(zip(header, row, strict=True)))
+    book.save(copy / "Metadata.xlsx")
+
+
+def test_a_row_without_a_centre_does_not_make_another_patient(copy, tmp_path):
+    """A leak would follow: one patient under two keys, in two splits."""
+    blank = records()["train"][0].id[:-2]
+
+    def forget(row):
+        if row["Mapped Image Stem"].value == blank:
+            row["InstitutionName"].value = None
+
+    edit_sheet(copy, forget)
+    folder = copy / "BoneSegmentation/masks/test"
+    moved = copy / "BoneSegmentation/masks/train" / f"{records()['train'][0].id}.npy"
+    moved.rename(folder / moved.name)
+    report = trees.prepare("ram_w600", copy, tmp_path)
+    assert not report["patients_in_several_splits"]
+    tests = trees.read("ram_w600", tmp_path, "test")
+    trains = trees.read("ram_w600", tmp_path, "train")
+    number = blank[:4]
+    assert any(key.startswith(number) for key in tests) and not any(key.startswith(number) for key in trains)
+
+
+def test_patients_of_public_sources_are_those_of_the_sheet(copy, tmp_path):
+    stem = both_images(copy)
+    names = ("BTXRD_7_0001_L", "BTXRD_7_0002_L")
+    for folder in ("BoneSegmentation/images", "JointLocationDetection/images"):
+        for name in names:
+            shutil.copy(copy / folder / f"{stem}.bmp", copy / folder / f"{name}.bmp")
+    book = openpyxl.load_workbook(copy / "Metadata.xlsx")
+    for name in names:
+        book.active.append([name[:-2], "7", "1", "BTXRD", 0, 50, "F", 0, "", ""])
+    book.save(copy / "Metadata.xlsx")
+    trees.prepare("ram_w600", copy, tmp_path)
+    found = trees.read("ram_w600", tmp_path, "unassigned")
+    assert {found[name].patient for name in names} == {"W600_BTXRD_7"}
+
+
+def test_cases_with_processed_scores_alone_keep_them(copy, tmp_path):
+    values = json.loads((copy / SCORES / "JointBE_SvdH_GT_Ori.json").read_text())
+    gone = values.pop(0)["identifier"]
+    (copy / SCORES / "JointBE_SvdH_GT_Ori.json").write_text(json.dumps(values))
+    report = trees.prepare("ram_w600", copy, tmp_path)
+    assert report["amiss"]["all"]["cases with processed scores alone, which count"]["examples"] == [gone]
+    assert trees.read("ram_w600", tmp_path, "train")[gone].has_be
+
+
+def test_a_level_that_is_not_there_is_said_and_leaves_nothing(copy, tmp_path):
+    partial = tmp_path / "partial"
+    shutil.copytree(copy / "JointLocationDetection" / "images", partial / "JointLocationDetection" / "images")
+    with pytest.raises(ReleaseError, match=r"has nothing for ram_w600/bones.* official split of bones"):
+        trees.prepare("ram_w600/bones", partial, tmp_path / "data")
+    report = trees.prepare("ram_w600/bones", copy, tmp_path / "data")
+    assert report["splits"]["train"]["records with"]["bones"]
 
 
 def short_mask(copy):
@@ -212,6 +302,19 @@ def pickled_mask(copy):
     path = next((copy / MASKS / "train").iterdir())
     np.save(path, np.array([{"a": 1}], object))
     return (path.name,)
+
+
+def zipped_mask(copy):
+    path = next((copy / MASKS / "train").iterdir())
+    with path.open("wb") as file:
+        np.savez(file, np.zeros((14, 4, 4)))
+    return path.name, "another format"
+
+
+def other_size_of_boxes(copy):
+    path = copy / "JointLocationDetection/Joints.coco.json"
+    edit_json(path, lambda values: values["images"][0].update(height=640, width=640))
+    return path.name, "640 x 640"
 
 
 def twice(copy):
@@ -269,8 +372,8 @@ def no_images(copy):
 @pytest.mark.parametrize(
     "spoil",
     [
-        short_mask, other_size, damaged_mask, pickled_mask, twice, score_of_6, unknown_joint, no_list,
-        unknown_categories, no_images,
+        short_mask, other_size, damaged_mask, pickled_mask, zipped_mask, other_size_of_boxes, twice, score_of_6,
+        unknown_joint, no_list, unknown_categories, no_images,
     ],
     ids=lambda spoil: spoil.__name__,
 )  # fmt: skip
@@ -291,7 +394,7 @@ def test_a_joint_that_is_not_scored_is_left_out_and_counted(copy, tmp_path):
     path.write_text(json.dumps(values))
     amiss = trees.prepare("ram_w600", copy, tmp_path)["amiss"]["all"]
     expected = {"count": 1, "examples": [f"{pathlib.Path(image['file_name']).stem} Pisiform"]}
-    assert amiss["detections of no site or without a box"] == expected
+    assert amiss["detections of no site of the score"] == expected
 
 
 def test_names_of_another_pattern_are_patients_of_their_own(copy, tmp_path):

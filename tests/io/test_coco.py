@@ -57,6 +57,9 @@ def test_the_box_is_the_smallest():
         ({"size": [4, 5], "counts": [20]}, "[4, 5], the image [5, 5]"),
         ({"counts": [25]}, "None, the image [5, 5]"),
         ({"size": [5, 5]}, "damaged"),
+        ({"size": [5, 5], "counts": [20]}, "cover 20 of 25 pixels"),
+        ({"size": [5, 5], "counts": []}, "cover 0 of 25 pixels"),
+        ({"size": [5, 5], "counts": coco.encode_mask(np.eye(5), "compressed")["counts"][:-2]}, "of 25 pixels"),
         ({"size": [5, 5], "counts": "é"}, "damaged"),
         (7, "damaged"),
         ([["a"] * 6], "damaged"),
@@ -91,6 +94,7 @@ def test_names_that_the_annotation_tool_changed_are_undone(tmp_path):
     image = {"id": 4, "file_name": "JP_1_L_bmp.rf.8ab.jpg", "extra": {"name": "JP_1_L.bmp"}}
     (found,) = coco.parse_coco(values(images=[image]), tmp_path).images
     assert found.names == ("JP_1_L_bmp.rf.8ab.jpg", "JP_1_L.bmp", "JP_1_L.bmp") and found.height is None
+    assert found.stem_in({"JP_1_L", "JP_1_R"}) == "JP_1_L" and found.stem_in({"JP_1_R"}) is None
 
 
 @pytest.mark.parametrize(
@@ -100,6 +104,11 @@ def test_names_that_the_annotation_tool_changed_are_undone(tmp_path):
         ({"annotations": [{"image_id": 5, "category_id": 9}]}, "KeyError: 5"),
         ({"annotations": [{"image_id": 4, "category_id": 7}]}, "KeyError: 7"),
         ({"images": [{"id": 4}]}, "file_name"),
+        ({"images": [{"id": 4, "file_name": "a.bmp"}] * 2}, "two image entries have the same id"),
+        ({"categories": [{"id": 9, "name": "A"}, {"id": 9, "name": "B"}]}, "two category entries"),
+        ({"categories": [{"id": 9, "name": "A"}, {"id": "x", "name": "B"}]}, "TypeError"),
+        ({"annotations": [{"id": 3, "image_id": 4, "category_id": 9, "bbox": [1, 2, 3]}]}, "annotation 3"),
+        ({"annotations": [{"id": 3, "image_id": 4, "category_id": 9, "bbox": [1, 2, 3, float("nan")]}]}, "nan"),
     ],
 )
 def test_a_file_that_is_laid_out_otherwise_is_named(tmp_path, changes, words):

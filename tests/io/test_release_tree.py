@@ -1,5 +1,6 @@
 """What a release tree looks like on disk; that it reads back is tested with the builders."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -8,6 +9,7 @@ import openpyxl
 import pytest
 from PIL import Image
 
+from ramjax import anatomy
 from ramjax.io import release_tree
 from tests.builders import trees
 
@@ -119,6 +121,29 @@ def test_boxes_of_a_release_have_whole_pixels():
         height, width = record.image.shape
         edges = np.array([joint.bbox for joint in record.joints]) * (height, width, height, width)
         np.testing.assert_allclose(edges, np.rint(edges), atol=1e-9)
+
+
+def test_records_that_a_release_cannot_tell_apart_are_refused():
+    hand = trees.hands()[0]
+    with pytest.raises(ValueError, match="the name of another; give each record a patient, a visit and a side"):
+        release_tree.as_h1200([hand, hand])
+    with pytest.raises(ValueError, match="no side"):
+        release_tree.as_w600([dataclasses.replace(hand, side="")])
+
+
+def test_bones_of_which_some_are_unknown_are_not_written_as_absent():
+    hand = trees.hands()[0]
+    known = hand.bones_known.copy()
+    known[anatomy.BONE_INDEX["Lunate"]] = False
+    for (record,) in (make([dataclasses.replace(hand, bones_known=known)]) for make in MAKERS):
+        assert not record.has_bones and not record.bones_known.any() and not record.bones.any()
+    (wrist,) = release_tree.as_w600(
+        [dataclasses.replace(hand, bones_known=np.isin(anatomy.BONES, anatomy.WRIST_BONES))]
+    )
+    assert wrist.has_bones and wrist.bones_known.sum() == 14
+
+
+MAKERS = (release_tree.as_h1200, release_tree.as_w600)
 
 
 def test_a_folder_that_exists_is_refused_and_a_failure_leaves_none(tmp_path):

@@ -27,6 +27,7 @@ def test_columns_are_found_whatever_their_blanks_and_capitals(tmp_path):
     [
         ("[0.15, 0.15]", 0.15), ("0.175", 0.175), (" [ 0.149,0.149 ] ", 0.149), ("[0.15, 0.2]", math.nan),
         ("Unknown", math.nan), ("", math.nan), ("[0, 0]", math.nan), ("[1, 2, 3]", math.nan), ("1.5e-1", 0.15),
+            (".149", 0.149), ("[-0.15, -0.15]", math.nan),
     ],
 )  # fmt: skip
 def test_spacings(text, expected):

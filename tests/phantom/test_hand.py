@@ -131,9 +131,16 @@ def test_boxes_are_within_the_picture_and_around_their_joint(hands):
             assert joint.jsn == phantom.truth.jsn[anatomy.SITE_INDEX[joint.site]]
 
 
-@pytest.mark.parametrize(("inside_mm", "kept"), [(20.0, True), (12.0, True), (9.0, False), (1.0, False), (-5.0, False)])
-def test_a_joint_that_the_border_cuts_has_no_box(inside_mm, kept):
-    """MCP boxes are 26 mm wide for a body of size 1: a tenth may be cut, and the box then ends at the border."""
+@pytest.mark.parametrize(
+    ("inside_mm", "kept", "known"),
+    [
+        (20.0, True, True), (12.0, True, True), (9.0, False, False), (1.0, False, False), (-5.0, False, False),
+        (-14.0, False, True),
+    ],
+)  # fmt: skip
+def test_a_joint_that_the_border_cuts_has_no_box_and_is_not_known(inside_mm, kept, known):
+    """MCP boxes are 26 mm wide for a body of size 1: a tenth may be cut, and the box then ends at the border. One that
+    is outside is known to be absent."""
     case = Case(4, 0, "R")
     patient, disease = patient_at(CONFIG, 4, 0), disease_of(CONFIG, case, patient_at(CONFIG, 4, 0))
     pose = skeleton.sample_pose(stream(CONFIG, "pose", 4, 0, "R"), disease.drift, patient.severity)
@@ -142,8 +149,9 @@ def test_a_joint_that_the_border_cuts_has_no_box(inside_mm, kept):
     x, _ = picture.locate(body.joints)[anatomy.SITE_INDEX["MCP-I"]]
     shift = np.array(((0.0, 0.0, inside_mm * body.size / picture.mm - x), (0.0, 0.0, 0.0)))
     picture = dataclasses.replace(picture, to_pixels=picture.to_pixels + shift)
-    found = {joint.site: joint for joint in hand._joints(body, disease, picture, picture.locate(body.joints))}
-    assert ("MCP-I" in found) == kept
+    joints, joints_known = hand._joints(body, disease, picture, picture.locate(body.joints))
+    found = {joint.site: joint for joint in joints}
+    assert ("MCP-I" in found) == kept and joints_known[anatomy.SITE_INDEX["MCP-I"]] == known
     if kept:
         _, left, _, right = np.array(found["MCP-I"].bbox) * picture.shape[1] * picture.mm / body.size
         assert (left, right) == pytest.approx((max(inside_mm - 13.0, 0.0), inside_mm + 13.0))

@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from ramjax.data import features
-from ramjax.data.generate import examples
+from ramjax.data.generate import dataset_info, examples
 from ramjax.data.report import Report
 from tfds_builders import release
 from tfds_builders.ram_h1200 import reading
@@ -18,7 +17,7 @@ REPOSITORY = release.Repository(
     patterns=("Metadata.xlsx", "README.md", "*.json", "Segmentation/*"),
 )
 CROPS = ("SvdH_Scoring/*.bmp",)
-"""The 37,200 released regions of joints, which are needed only where no detection file says where they lie."""
+"""The 37,200 released regions of joints, which are needed only where a scored site has no box in a detection file."""
 
 PUBLISHED = {
     "train": {("records", "images"): 793, ("rheumatoid arthritis", "yes"): 719},
@@ -38,18 +37,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = REPOSITORY.instructions()
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=features.features(),
-            homepage="https://arxiv.org/abs/2605.05616",
-            metadata=tfds.core.MetadataDict(),
-        )
+        return dataset_info(self, "https://arxiv.org/abs/2605.05616")
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         folder = release.find_release(dl_manager, REPOSITORY)
-        if (folder / release.REVISION_FILE).exists() and not reading.read_detections(folder).boxes:
+
+        def read() -> tuple[Report, dict[str, list[reading.Hand]]]:
+            report = Report(self.info.full_name, NOTE, PUBLISHED, release.revision_of(folder))
+            return report, reading.read_splits(folder, report)
+
+        report, splits = read()
+        if release.is_download(folder) and any(hand.regions.lacks_boxes for hands in splits.values() for hand in hands):
             release.fetch(REPOSITORY, folder, CROPS)
-        report = Report(self.info.full_name, NOTE, PUBLISHED, release.revision_of(folder))
-        splits = reading.read_splits(folder, report)
+            report, splits = read()
         return {split: self._generate_examples(split, hands, report) for split, hands in splits.items() if hands}
 
     def _generate_examples(

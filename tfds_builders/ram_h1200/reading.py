@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -14,21 +14,20 @@ from ramjax.io import coco
 from ramjax.io.coco import CocoFile, CocoImage
 from ramjax.io.errors import ReleaseError
 from ramjax.io.images import read_bmp
+from ramjax.io.release_parts import FOREIGN
 from ramjax.io.spreadsheet import Row
 from ramjax.record import Record
 from tfds_builders import joints, release
-from tfds_builders.joints import Box, Regions
+from tfds_builders.joints import Detection, Regions
 
 STEM = re.compile(r"^JP_(?P<center>[A-Z0-9]+)_P(?P<patient>\d{4})_(?P<visit>\d{8})_(?P<tag>\d{4})_(?P<side>[LR])$")
-FOREIGN = ("Ring", "Metal Implant", "Intravenous cannula")
-"""Categories of the bone file that are no part of the hand: counted, in no mask."""
-
 BONE_FILE, EROSION_FILE = "_annotations_bone_rle.coco.json", "_annotations_be_rle.coco.json"
 SCORING = {"be": "SvdH_Scoring/SvdH_BE_Scoring", "jsn": "SvdH_Scoring/SvdH_JSN_Scoring"}
 SCORE_FILES = {"be": "_annotation_be_scores.json", "jsn": "_annotation_jsn_scores.json"}
 
 COLUMNS = {"sex": "Sex", "age": "Age", "is_ra": "isRA", "spacing": "PixelSpacing"}
 _IGNORED = ("Background", "background")
+_BONE_CATEGORIES = {*anatomy.BONES, *anatomy.BONE_ALIASES, *FOREIGN, *_IGNORED}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,15 +50,6 @@ class Hand:
     row: Row | None
 
 
-@dataclasses.dataclass(frozen=True)
-class Detections:
-    """Joint boxes of all detection files: by stem and site, and by stem the sites that are annotated at all."""
-
-    boxes: Mapping[str, Mapping[str, Box]]
-    searched: Mapping[str, frozenset[str]]
-    findings: tuple[Finding, ...]
-
-
 def read_splits(folder: pathlib.Path, report: Report) -> dict[str, list[Hand]]:
     """Returns the hands of each split, in the order of their names; the report takes what is amiss.
 
@@ -73,31 +63,37 @@ def read_splits(folder: pathlib.Path, report: Report) -> dict[str, list[Hand]]:
         raise ReleaseError(f"{segmentation} has none of the folders train, val, test; fetch the release again.")
     images = {split: release.list_files(path, ".bmp") for split, path in splits.items()}
     _check_disjoint(images)
-    detections = read_detections(folder)
-    amiss = list(detections.findings)
-    rows = release.read_metadata(folder, {_parse(stem).study for stems in images.values() for stem in stems}, amiss)
+    every = {stem for stems in images.values() for stem in stems}
+    if not every:
+        raise ReleaseError(f"{segmentation} has no images in its folders; fetch the release again.")
+    amiss: list[Finding] = []
+    detections = _read_detections(folder, every, amiss)
+    studies = {release.parse_stem(stem, STEM).study for stem in every}
+    rows = release.read_metadata(folder, studies, COLUMNS.values(), amiss)
     report.find("all", amiss)
     hands = {}
     for split, path in splits.items():
         stems = images[split]
-        bones, bone_names = _read_masks(path / BONE_FILE, stems, split, report)
-        erosions, erosion_names = _read_masks(path / EROSION_FILE, stems, split, report)
+        bones, bone_names = _read_masks(path / BONE_FILE, stems, _BONE_CATEGORIES, split, report)
+        erosions, erosion_names = _read_masks(path / EROSION_FILE, stems, anatomy.EROSION_LABELS, split, report)
         known = frozenset(_bone_channels(bone_names, path / BONE_FILE))
+        missing = [name for name in anatomy.BONES if bones and name not in known]
+        report.find(split, [Finding(f"bones without a category in {BONE_FILE}, unknown", name) for name in missing])
         if erosions and not set(erosion_names) & set(anatomy.EROSION_LABELS):
             raise ReleaseError(
                 f"{path / EROSION_FILE}: the categories are {', '.join(erosion_names)}; one of "
                 f"{', '.join(anatomy.EROSION_LABELS[1:])} is needed; fetch the release again."
             )
-        scores = {scale: _read_scores(folder, scale, split, stems, report) for scale in SCORING}
+        parents = {scale: dict(release.split_folders(folder / name)).get(split) for scale, name in SCORING.items()}
+        scores = {scale: _read_scores(parent, scale, split, stems, report) for scale, parent in parents.items()}
         hands[split] = []
         for stem, image in stems.items():
             regions = Regions(
                 scores={scale: by_stem[stem] for scale, by_stem in scores.items() if stem in by_stem},
-                detected=detections.boxes.get(stem, {}),
-                searched=detections.searched.get(stem, frozenset()),
-                crops={scale: _crops(folder, scale, split, stem) for scale in SCORING},
+                detection=detections.get(stem, Detection()),
+                crops={scale: _crops(parent, stem) for scale, parent in parents.items()},
             )
-            row = rows.get(_parse(stem).study)
+            row = rows.get(release.parse_stem(stem, STEM).study)
             hands[split].append(Hand(image, bones.get(stem), erosions.get(stem), known, regions, row))
     return hands
 
@@ -120,9 +116,10 @@ def make_record(hand: Hand) -> Made:
                 f"{entry.height}; image and annotations are of different releases, fetch both again."
             )
     words = _bones(hand, image.shape, counts, findings)
+    hand.regions.detection.check_size(image, hand.path)
     placed = joints.place(image, hand.regions, stem)
-    told = _parse(stem)
-    if STEM.match(stem) is None:
+    told = release.parse_stem(stem, STEM)
+    if not told.patient:
         findings.append(Finding("file names of an unknown pattern", stem))
     if hand.row is None:
         findings.append(Finding("images without a metadata row", stem))
@@ -151,34 +148,27 @@ def make_record(hand: Hand) -> Made:
     return Made(record, counts + placed.counts, (*findings, *placed.findings))
 
 
-def read_detections(folder: pathlib.Path) -> Detections:
-    """Reads every joint detection file below a folder; where it lies and what it is called is not specified.
+def _read_detections(folder: pathlib.Path, stems: Set[str], amiss: list[Finding]) -> dict[str, Detection]:
+    """Reads every joint detection file below a folder, by stem; where it lies and what it is called is not specified.
 
-    A detection file is COCO, is not one of the mask files, and has a category that is a joint site. Where several have
-    a site of an image, its box is the smallest around all.
+    A detection file is COCO, is not one of the mask files, and has a category that is the short name of a joint site.
     """
-    boxes: dict[str, dict[str, Box]] = {}
-    searched: dict[str, frozenset[str]] = {}
-    findings: list[Finding] = []
+    found: dict[str, Detection] = {}
+    names = {name: name for name in anatomy.SITE_NAMES}
     for path in sorted(folder.rglob("*.json")):
-        if path.name in (BONE_FILE, EROSION_FILE, *SCORE_FILES.values()) or ".cache" in path.parts:
+        masks = "bone_rle" in path.name or "be_rle" in path.name
+        if masks or path.name in SCORE_FILES.values() or ".cache" in path.relative_to(folder).parts:
             continue
         values = coco.read_json(path)
         if not coco.is_coco(values):
             continue
         file = coco.parse_coco(values, path)
-        if not set(file.categories) & {*anatomy.SITE_NAMES, *anatomy.SITE_ALIASES}:
-            continue
-        found, sites, amiss = joints.detections(file)
-        findings += amiss
-        for stem, there in found.items():
-            boxes[stem] = joints.union(boxes.get(stem, {}), there)
-            searched[stem] = searched.get(stem, frozenset()) | sites
-    return Detections(boxes, searched, tuple(findings))
-
-
-def _parse(stem: str) -> release.Stem:
-    return release.parse_stem(stem, STEM) or release.last_token(stem)
+        if set(file.categories) & names.keys():
+            there, findings = joints.detections(file, names, stems)
+            amiss += findings
+            for stem, detection in there.items():
+                found[stem] = found.get(stem, Detection()).joined(detection)
+    return found
 
 
 def _check_disjoint(images: Mapping[str, Mapping[str, pathlib.Path]]) -> None:
@@ -191,29 +181,32 @@ def _check_disjoint(images: Mapping[str, Mapping[str, pathlib.Path]]) -> None:
 
 
 def _read_masks(
-    path: pathlib.Path, stems: Mapping[str, pathlib.Path], split: str, report: Report
+    path: pathlib.Path, stems: Mapping[str, pathlib.Path], known: Collection[str], split: str, report: Report
 ) -> tuple[dict[str, CocoImage], tuple[str, ...]]:
-    """Returns the entries of a mask file by stem, and its category names; nothing where there is no file."""
+    """Returns the entries of a mask file by stem, and its category names; nothing where there is no file.
+
+    A category of id 0 that is none of the `known` names is the annotation tool's placeholder and left out.
+    """
     if not path.exists():
         report.find(split, [Finding("annotation files are missing", path.name)])
         return {}, ()
     file: CocoFile = coco.parse_coco(coco.read_json(path), path)
     report.categories(split, path.name, file.categories)
+    placeholder = "" if file.placeholder in known else file.placeholder
     entries: dict[str, CocoImage] = {}
     for image in file.images:
-        names = (pathlib.PurePath(name).stem for name in image.names)
-        stem = next((name for name in names if name in stems), None)
+        stem = image.stem_in(stems)
         if stem is None:
             report.find(split, [Finding(f"entries of {path.name} without an image", image.names[0])])
             continue
-        annotations = tuple(a for a in image.annotations if a.category != file.placeholder)
+        annotations = tuple(a for a in image.annotations if a.category != placeholder)
         if len(annotations) != len(image.annotations):
-            report.find(split, [Finding(f"images with annotations of the placeholder {file.placeholder}", stem)])
+            report.find(split, [Finding(f"images with annotations of the placeholder {placeholder}", stem)])
         if stem in entries:
             report.find(split, [Finding(f"images that {path.name} lists twice, joined", stem)])
             annotations = entries[stem].annotations + annotations
         entries[stem] = dataclasses.replace(image, annotations=annotations)
-    return entries, tuple(name for name in file.categories if name != file.placeholder)
+    return entries, tuple(name for name in file.categories if name != placeholder)
 
 
 def _bone_channels(names: tuple[str, ...], path: pathlib.Path) -> Iterator[str]:
@@ -227,10 +220,9 @@ def _bone_channels(names: tuple[str, ...], path: pathlib.Path) -> Iterator[str]:
 
 
 def _read_scores(
-    folder: pathlib.Path, scale: str, split: str, stems: Mapping[str, pathlib.Path], report: Report
+    parent: pathlib.Path | None, scale: str, split: str, stems: Mapping[str, pathlib.Path], report: Report
 ) -> dict[str, dict[str, int]]:
-    """Returns scores by stem and site; nothing where the scoring folder of the split is missing."""
-    parent = dict(release.split_folders(folder / SCORING[scale])).get(split)
+    """Returns scores by stem and site; nothing where the scoring folder of the split, `parent`, is missing."""
     path = None if parent is None else parent / SCORE_FILES[scale]
     if path is None or not path.exists():
         report.find(split, [Finding("annotation files are missing", f"{SCORING[scale]}/{split}/{SCORE_FILES[scale]}")])
@@ -245,6 +237,10 @@ def _read_scores(
             report.find(split, [Finding(f"{scale.upper()} scores of no image of the split, left out", stem)])
             continue
         scores[stem] = _hand_scores(entry, prefix, scale, f"{path}, {name}")
+        if not scores[stem]:
+            report.find(split, [Finding(f"hands without any {scale.upper()} score", stem)])
+            del scores[stem]
+            continue
         missing = [s for s in map(anatomy.SITES.__getitem__, anatomy.SCALES[scale][1]) if s.name not in scores[stem]]
         report.find(split, [Finding(f"sites without a {scale.upper()} score", f"{stem} {s.name}") for s in missing])
     return scores
@@ -262,9 +258,8 @@ def _hand_scores(entry: Mapping[str, Any], prefix: str, scale: str, where: str) 
     return scores
 
 
-def _crops(folder: pathlib.Path, scale: str, split: str, stem: str) -> dict[str, pathlib.Path]:
+def _crops(parent: pathlib.Path | None, stem: str) -> dict[str, pathlib.Path]:
     """Files of the regions of a hand by site; further crops of a site (``MCP-T_2.bmp``) have no score and no place."""
-    parent = dict(release.split_folders(folder / SCORING[scale])).get(split)
     found = {} if parent is None else release.list_files(parent / stem, ".bmp")
     return {site: path for site, path in found.items() if site in anatomy.SITE_INDEX}
 

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from ramjax import phantom
-from ramjax.data import features
-from ramjax.data.generate import examples
+from ramjax.data.generate import dataset_info, examples
 from ramjax.data.report import Made, Report
 
 SPLITS = ("train", "validation", "test")
@@ -59,11 +58,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=features.features(),
-            homepage="https://arxiv.org/abs/2605.05616",
-            metadata=tfds.core.MetadataDict(),
-        )
+        return dataset_info(self, "https://arxiv.org/abs/2605.05616")
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         del dl_manager  # Nothing is downloaded.

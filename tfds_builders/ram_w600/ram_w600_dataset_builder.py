@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from ramjax.data import features
-from ramjax.data.generate import examples
+from ramjax.data.generate import dataset_info, examples
 from ramjax.data.report import Report
+from ramjax.io.errors import ReleaseError
 from tfds_builders import release
 from tfds_builders.ram_w600 import reading
 
@@ -16,9 +16,12 @@ REPOSITORY = release.Repository(
     name="RAM-W600",
     id="TokyoTechMagicYang/RAM-W600",
     folders=(reading.SEGMENTATION, reading.DETECTION, reading.SCORING),
-    # One region a case: which folder it lies in tells the split; the detection file has the boxes.
+    # One region a case: which folder it lies in tells the split; the detection file should have the boxes.
     patterns=("Metadata.xlsx", "README.md", "*.json", "BoneSegmentation/*", "JointLocationDetection/*", "*/Lunate.bmp"),
 )
+
+CROPS = (f"{reading.SCORING}/*.bmp",)
+"""All released regions, which are needed only where a scored site has no box in the detection file."""
 
 PUBLISHED = {
     "train": {("records with", "bones"): 425, ("records with", "be"): 559},
@@ -54,11 +57,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=features.features(),
-            homepage="https://arxiv.org/abs/2507.05193",
-            metadata=tfds.core.MetadataDict(),
-        )
+        return dataset_info(self, "https://arxiv.org/abs/2507.05193")
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         folder = release.find_release(dl_manager, REPOSITORY)
@@ -68,8 +67,21 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             split: {key: number for key, number in counts.items() if key[1] in [named[level] for level in levels]}
             for split, counts in PUBLISHED.items()
         }
-        report = Report(self.info.full_name, NOTE, published, release.revision_of(folder))
-        splits = reading.assign(reading.read_wrists(folder, report), levels, report)
+
+        def read() -> tuple[Report, list[reading.Wrist]]:
+            report = Report(self.info.full_name, NOTE, published, release.revision_of(folder))
+            return report, reading.read_wrists(folder, report)
+
+        report, wrists = read()
+        if release.is_download(folder) and any(wrist.regions.lacks_boxes for wrist in wrists):
+            release.fetch(REPOSITORY, folder, CROPS)
+            report, wrists = read()
+        splits = reading.assign(wrists, levels, report)
+        if not any(splits.values()):
+            raise ReleaseError(
+                f"{folder} has nothing for {self.info.full_name}: no radiograph is in an official split of "
+                f"{' or '.join(levels)}; fetch the rest of the release, or prepare ram_w600/joint."
+            )
         return {split: self._generate_examples(split, wrists, report) for split, wrists in splits.items() if wrists}
 
     def _generate_examples(

@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from ramjax.io.images import read_bmp
 from ramjax.io.spreadsheet import Row, column
 from ramjax.record import Record, pack_bones
 from tfds_builders import joints, release
-from tfds_builders.joints import Box, Regions
+from tfds_builders.joints import Detection, Regions
 
 STEM = re.compile(r"^(?P<patient>\d{4})_(?P<visit>\d{4})_(?P<side>[LR])$")
 
@@ -34,7 +34,10 @@ DETECTION_FILE = "Joints.coco.json"
 ORIGINAL_SCORES, PROCESSED_SCORES = "JointBE_SvdH_GT_Ori.json", "JointBE_SvdH_GT.json"
 
 COLUMNS = {"sex": "PatientSex", "age": "PatientAge", "is_ra": "IsRA", "spacing": "ImagerPixelSpacing"}
-CENTER = "InstitutionName"
+CENTER, PATIENT = "InstitutionName", "NormalizedPatientID"
+
+LEAST_CORRELATION = 0.98
+"""Of two images of one size: below it they do not show the same, whatever was done to the grey values of one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,37 +79,37 @@ def read_wrists(folder: pathlib.Path, report: Report) -> list[Wrist]:
     paths = {name: release.list_files(_first(folder / name, "images", "image"), ".bmp") for name in _IMAGE_FOLDERS}
     masks, mask_splits = _by_split(_first(folder / SEGMENTATION, "masks", "mask"), _mask_files)
     cases, case_splits = _by_split(folder / SCORING, _case_folders)
-    boxes, searched = _read_detections(folder / DETECTION / DETECTION_FILE, amiss, report)
     scores = _read_scores(folder / SCORING, amiss)
     stems = sorted(set().union(*paths.values()))
     if not stems:
         raise ReleaseError(f"{folder} has no images in {' or '.join(_IMAGE_FOLDERS)}/images; fetch the release again.")
-    rows = release.read_metadata(folder, {_parse(stem).study for stem in stems}, amiss)
+    detections = _read_detections(folder / DETECTION / DETECTION_FILE, set(stems), amiss, report)
+    studies = {stem: release.parse_stem(stem, STEM).study for stem in stems}
+    rows = release.read_metadata(folder, studies.values(), (*COLUMNS.values(), CENTER, PATIENT), amiss)
     for what, names in (
         ("masks without an image", set(masks) - set(stems)),
         ("score folders without an image", set(cases) - set(stems)),
         ("scores without an image", set(scores) - set(stems)),
         ("score folders without scores", set(cases) - set(scores)),
         ("scores without a folder", set(scores) - set(cases)),
-        ("detections without an image", set(boxes) - set(stems)),
     ):
         amiss += [Finding(what, name) for name in sorted(names)]
     centers = _centers(rows)
     wrists = []
     for stem in stems:
-        told = _parse(stem)
-        row = rows.get(told.study)
-        center = row.get(column(CENTER), "") if row else _only(centers.get(told.patient, set()))
+        row = rows.get(studies[stem], {})
+        number = release.parse_stem(stem, STEM).patient
+        center = centers.get(number, "") if number else row.get(column(CENTER), "")
+        number = number or row.get(column(PATIENT), "")
         splits = {level: by[stem] for level, by in zip(LEVELS, (mask_splits, case_splits), strict=True) if stem in by}
         regions = Regions(
-            scores={"be": scores[stem]} if stem in scores and stem in cases else {},
-            detected=boxes.get(stem, {}),
-            searched=searched if stem in boxes else frozenset(),
+            scores={"be": scores[stem]} if scores.get(stem) and stem in cases else {},
+            detection=detections.get(stem, Detection()),
             crops={"be": cases.get(stem, {})},
         )
         here = {name: images[stem] for name, images in paths.items() if stem in images}
-        patient = "_".join(filter(None, ("W600", center, told.patient))) if told.patient else told.study
-        wrists.append(Wrist(stem, here, masks.get(stem), splits, regions, row, patient, center))
+        patient = "_".join(filter(None, ("W600", center, number))) if number else studies[stem]
+        wrists.append(Wrist(stem, here, masks.get(stem), splits, regions, row or None, patient, center))
     report.find("all", amiss)
     return wrists
 
@@ -153,13 +156,15 @@ def make_record(wrist: Wrist) -> Made:
     images = {name: read_bmp(path) for name, path in wrist.paths.items()}
     image = images.get(SEGMENTATION, images.get(DETECTION))
     regions = wrist.regions
+    if DETECTION in images:
+        regions.detection.check_size(images[DETECTION], wrist.paths[DETECTION])
     if len(images) == 2:
         counts["records with", "both images"] += 1
         regions = _on_segmentation_grid(regions, images, wrist.stem, counts, findings)
     if wrist.row is None:
         findings.append(Finding("images without a metadata row", wrist.stem))
-    told = _parse(wrist.stem)
-    if STEM.match(wrist.stem) is None:
+    told = release.parse_stem(wrist.stem, STEM)
+    if not told.patient:
         findings.append(Finding("file names of an unknown pattern", wrist.stem))
     placed = joints.place(image, regions, wrist.stem)
     known = np.isin(np.array(anatomy.BONES), anatomy.WRIST_BONES) & (wrist.mask is not None)
@@ -188,10 +193,6 @@ def make_record(wrist: Wrist) -> Made:
 
 
 _IMAGE_FOLDERS = (SEGMENTATION, DETECTION)
-
-
-def _parse(stem: str) -> release.Stem:
-    return release.parse_stem(stem, STEM) or release.last_token(stem)
 
 
 def _first(parent: pathlib.Path, *names: str) -> pathlib.Path:
@@ -224,17 +225,16 @@ def _case_folders(folder: pathlib.Path) -> dict[str, dict[str, pathlib.Path]]:
     return cases
 
 
-def _read_detections(
-    path: pathlib.Path, amiss: list[Finding], report: Report
-) -> tuple[dict[str, dict[str, Box]], frozenset[str]]:
+def _read_detections(path: pathlib.Path, stems: Set[str], amiss: list[Finding], report: Report) -> dict[str, Detection]:
     if not path.exists():
         amiss.append(Finding("files are missing", f"{DETECTION}/{path.name}"))
-        return {}, frozenset()
+        return {}
     file = coco.parse_coco(coco.read_json(path), path)
     report.categories("all", path.name, file.categories)
-    found, sites, findings = joints.detections(file)
+    names = {name: name for name in anatomy.SITE_NAMES} | anatomy.SITE_ALIASES
+    found, findings = joints.detections(file, names, stems)
     amiss += findings
-    return found, sites
+    return found
 
 
 def _read_scores(folder: pathlib.Path, amiss: list[Finding]) -> dict[str, dict[str, int]]:
@@ -247,7 +247,9 @@ def _read_scores(folder: pathlib.Path, amiss: list[Finding]) -> dict[str, dict[s
             before, after = original[stem][site], processed[stem][site]
             if before != after:
                 amiss.append(Finding(f"scores {before} that the processed file has as {after}", f"{stem} {site}"))
-    return original if original is not None else processed or {}
+    only = sorted(set(processed or {}) - set(original or {})) if original is not None else []
+    amiss += [Finding("cases with processed scores alone, which count", stem) for stem in only]
+    return {**(processed or {}), **(original or {})}
 
 
 def _read_score_file(path: pathlib.Path) -> dict[str, dict[str, int]] | None:
@@ -271,16 +273,12 @@ def _read_score_file(path: pathlib.Path) -> dict[str, dict[str, int]] | None:
     return scores
 
 
-def _centers(rows: Mapping[str, Row]) -> dict[str, set[str]]:
-    """The centres that metadata rows name for each patient number."""
-    centers: dict[str, set[str]] = collections.defaultdict(set)
+def _centers(rows: Mapping[str, Row]) -> dict[str, str]:
+    """The centre of each patient number of the file names, '' where its rows name none, or several."""
+    named: dict[str, set[str]] = collections.defaultdict(set)
     for study, row in rows.items():
-        centers[study.partition("_")[0]].add(row.get(column(CENTER), ""))
-    return centers
-
-
-def _only(values: set[str]) -> str:
-    return next(iter(values)) if len(values) == 1 else ""
+        named[study.partition("_")[0]].add(row.get(column(CENTER), ""))
+    return {number: min(centers - {""}, default="") for number, centers in named.items() if len(centers - {""}) < 2}
 
 
 def _on_segmentation_grid(
@@ -291,20 +289,24 @@ def _on_segmentation_grid(
     Both are usually the same; where one is cut out of the other, its place is found; else the boxes cannot be placed.
     """
     grid, other = images[SEGMENTATION], images[DETECTION]
-    if grid.shape == other.shape:
-        if not np.array_equal(grid, other):
-            difference = int(np.abs(grid.astype(int) - other).max())
-            findings.append(Finding("images that differ between both folders", f"{stem} (by up to {difference})"))
+    if np.array_equal(grid, other):
         return regions
-    inner, outer = sorted((grid, other), key=lambda image: image.size)
-    places = CropFinder(outer).find(inner)
+    if grid.shape == other.shape:
+        correlation = float(np.corrcoef(grid.ravel(), other.ravel())[0, 1])
+        if correlation > LEAST_CORRELATION:
+            findings.append(Finding("images that differ in grey values between both folders", stem))
+            return regions
+        places = []
+    else:
+        inner, outer = sorted((grid, other), key=lambda image: image.size)
+        places = CropFinder(outer).find(inner)
     if len(places) != 1:
         findings.append(Finding("images of other content in both folders, boxes left out", stem))
-        return dataclasses.replace(regions, detected={}, searched=frozenset())
-    counts["boxes", "moved to the other image's grid"] += len(regions.detected)
+        return dataclasses.replace(regions, detection=Detection())
+    counts["boxes", "moved to the other image's grid"] += len(regions.detection.boxes)
     y, x = places[0] if outer is grid else (-places[0][0], -places[0][1])
-    moved = {site: (a + y, b + x, c + y, d + x) for site, (a, b, c, d) in regions.detected.items()}
-    return dataclasses.replace(regions, detected=moved)
+    moved = {site: (a + y, b + x, c + y, d + x) for site, (a, b, c, d) in regions.detection.boxes.items()}
+    return dataclasses.replace(regions, detection=Detection(moved, regions.detection.searched))
 
 
 def _read_mask(path: pathlib.Path | None, shape: tuple[int, int]) -> np.ndarray:
@@ -312,6 +314,9 @@ def _read_mask(path: pathlib.Path | None, shape: tuple[int, int]) -> np.ndarray:
     planes = np.zeros((*shape, anatomy.NUM_BONES), bool)
     if path is not None:
         try:
+            with path.open("rb") as file:
+                if file.read(6) != b"\x93NUMPY":
+                    raise ValueError("it is of another format, or a Git LFS pointer")
             stored = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise ReleaseError(f"{path} is no whole .npy file ({error}); fetch it again.") from error
