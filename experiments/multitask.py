@@ -6,8 +6,8 @@
     python -m ramjax.main --config=experiments/multitask.py:accelerator+h1200+w600 --workdir=runs/accelerator
 
 What follows the colon is a preset: words joined by ``+`` that name the machine (``cpu``, the default, or
-``accelerator`` for GPUs and TPUs) and the data (``phantom``, the default, ``h1200`` and ``w600``). ``w600`` alone has no
-erosions task, for want of erosion masks.
+``accelerator`` for GPUs and TPUs) and the data (``phantom``, the default, ``h1200`` and ``w600``). ``w600`` alone
+has no erosions task, for want of erosion masks.
 """
 
 from ml_collections import ConfigDict
