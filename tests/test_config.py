@@ -20,7 +20,9 @@ def test_json_round_trip():
 @pytest.mark.parametrize("preset", ["cpu", "accelerator", "h1200+w600+phantom", "accelerator+w600"])
 def test_every_experiment_is_a_valid_config_in_its_presets(name, preset):
     config = config_lib.from_config_dict(importlib.import_module(f"experiments.{name}").get_config(preset))
-    assert config.tasks == (config_lib.TASKS if name == "multitask" else (name,))
+    wrists = config.data.datasets == ("ram_w600/joint",)  # which have no erosion masks
+    every = tuple(task for task in config_lib.TASKS if not (wrists and task == "erosions"))
+    assert config.tasks == (every if name == "multitask" else (name,))
 
 
 @pytest.mark.parametrize(
