@@ -84,8 +84,9 @@ def read_wrists(folder: pathlib.Path, report: Report) -> list[Wrist]:
     if not stems:
         raise ReleaseError(f"{folder} has no images in {' or '.join(_IMAGE_FOLDERS)}/images; fetch the release again.")
     detections = _read_detections(folder / DETECTION / DETECTION_FILE, set(stems), amiss, report)
-    studies = {stem: release.parse_stem(stem, STEM).study for stem in stems}
-    rows = release.read_metadata(folder, studies.values(), (*COLUMNS.values(), CENTER, PATIENT), amiss)
+    told = {stem: release.parse_stem(stem, STEM) for stem in stems}
+    studies = {name.study for name in told.values()}
+    rows = release.read_metadata(folder, studies, (*COLUMNS.values(), CENTER, PATIENT), amiss)
     for what, names in (
         ("masks without an image", set(masks) - set(stems)),
         ("score folders without an image", set(cases) - set(stems)),
@@ -97,8 +98,7 @@ def read_wrists(folder: pathlib.Path, report: Report) -> list[Wrist]:
     centers = _centers(rows)
     wrists = []
     for stem in stems:
-        row = rows.get(studies[stem], {})
-        number = release.parse_stem(stem, STEM).patient
+        row, number = rows.get(told[stem].study, {}), told[stem].patient
         center = centers.get(number, "") if number else row.get(column(CENTER), "")
         number = number or row.get(column(PATIENT), "")
         splits = {level: by[stem] for level, by in zip(LEVELS, (mask_splits, case_splits), strict=True) if stem in by}
@@ -108,7 +108,7 @@ def read_wrists(folder: pathlib.Path, report: Report) -> list[Wrist]:
             crops={"be": cases.get(stem, {})},
         )
         here = {name: images[stem] for name, images in paths.items() if stem in images}
-        patient = "_".join(filter(None, ("W600", center, number))) if number else studies[stem]
+        patient = "_".join(filter(None, ("W600", center, number))) if number else told[stem].study
         wrists.append(Wrist(stem, here, masks.get(stem), splits, regions, row or None, patient, center))
     report.find("all", amiss)
     return wrists
