@@ -9,7 +9,8 @@ from ramjax.evaluation import cases as cases_lib
 def attributes(index: int) -> dict:
     return {
         "dataset": "ram_phantom", "id": f"p{index:03}-L", "patient": f"p{index:03}", "visit": "", "center": "A",
-        "side": "L", "view": "hand", "is_ra": index % 2, "pixel_spacing_mm": 0.15 if index else float("nan"), "picture": "",
+        "side": "L", "view": "hand", "is_ra": index % 2, "pixel_spacing_mm": 0.15 if index else float("nan"),
+        "picture": "",
     }  # fmt: skip
 
 
