@@ -77,9 +77,7 @@ def score_metrics(
     Sources: kappa, Cohen J. Psychol Bull 1968;70:213-20. Odds ratio, Glas AS et al. J Clin Epidemiol 2003;56:1129-35;
     the added 0.5, Haldane JBS. Ann Hum Genet 1956;20:309-11. AUROC, Hanley JA, McNeil BJ. Radiology 1982;143:29-36.
     """
-    if scale not in anatomy.SCALES:
-        raise ValueError(f"scale is {scale!r}; expected one of {', '.join(anatomy.SCALES)}.")
-    top, graded = anatomy.SCALES[scale]
+    top, graded = scale_of(scale)
     pred, target = scores_of_sites("pred", pred, top), scores_of_sites("target", target, top)
     if pred.shape != target.shape:
         raise ValueError(f"Scores must pair up; got pred {pred.shape} and target {target.shape}.")
@@ -162,6 +160,13 @@ def quadratic_weighted_kappa(predicted: np.ndarray, annotated: np.ndarray, num_c
 def decode(probabilities: np.ndarray) -> np.ndarray:
     """Class probabilities (..., c) to scores (...): the rounded expectation, which the quadratic weights favour."""
     return np.rint((probabilities * np.arange(probabilities.shape[-1])).sum(-1)).astype(int)
+
+
+def scale_of(name: str) -> tuple[int, tuple[int, ...]]:
+    """Returns the highest score of ``be`` or ``jsn`` and the sites it grades; raises ValueError for another name."""
+    if name not in anatomy.SCALES:
+        raise ValueError(f"scale is {name!r}; expected one of {', '.join(anatomy.SCALES)}.")
+    return anatomy.SCALES[name]
 
 
 def scores_of_sites(name: str, scores: np.ndarray, top: int) -> np.ndarray:
