@@ -40,14 +40,14 @@ def segmentation_metrics(
 
     What empty masks give (- is NaN, "d" the image's diagonal):
 
-    |                   | mode | dsc iou | voe | nsd | msd hd95 | ravd | rec | prec | missed | invented |
-    |---|---|---|---|---|---|---|---|---|---|---|
-    | A and P empty     | strict | - | - | - | - | - | - | - | - | 0 |
-    |                   | compat | - | - | - | - | 0 | 0 | 0 | - | 0 |
-    | A empty           | strict | - | - | - | - | - | - | 0 | - | 1 |
-    |                   | compat | - | - | 0 | inf | 0 | 0 | 0 | - | 1 |
-    | P empty           | strict | 0 | 1 | 0 | d | 1 | 0 | - | 1 | - |
-    |                   | compat | 0 | 1 | 0 | inf | 1 | 0 | 0 | 1 | - |
+    |               | mode   | dsc iou | voe | nsd | msd | hd95 | ravd | rec | prec | missed | invented |
+    |---------------|--------|---------|-----|-----|-----|------|------|-----|------|--------|----------|
+    | A and P empty | strict | -       | -   | -   | -   | -    | -    | -   | -    | -      | 0        |
+    |               | compat | -       | -   | -   | -   | -    | 0    | 0   | 0    | -      | 0        |
+    | A empty       | strict | -       | -   | -   | -   | -    | -    | -   | 0    | -      | 1        |
+    |               | compat | -       | -   | 0   | inf | -    | 0    | 0   | 0    | -      | 1        |
+    | P empty       | strict | 0       | 1   | 0   | d   | d    | 1    | 0   | -    | 1      | -        |
+    |               | compat | 0       | 1   | 0   | inf | -    | 1    | 0   | 0    | 1      | -        |
 
     ``compat`` is what MONAI's Dice, MeanIoU, SurfaceDice, SurfaceDistance (symmetric) and HausdorffDistance give, and
     the published code for the rest, whose recall and precision add 1e-8 to the denominator. ``strict`` differs so:
@@ -134,11 +134,11 @@ def from_measured(measured: Measured, mode: Literal["strict", "compat"], known: 
     overlap = _ratio(both, np.where(annotated, found + there - both, 0))
     within = _ratio(measured.near, measured.boundary)
     mean, hd95 = _ratio(measured.distance, measured.boundary), measured.hd95.copy()
-    for distance in (mean, hd95):
-        distance[missed] = measured.diagonal if strict else np.inf
-        distance[invented] = np.nan if strict else np.inf
     if strict:
-        within[invented] = np.nan
+        mean[missed] = hd95[missed] = measured.diagonal
+        mean[invented] = within[invented] = np.nan
+    else:
+        mean[missed | invented] = np.inf
     metrics = {
         "dsc": _ratio(2 * both, np.where(annotated, found + there, 0)),
         "iou": overlap,
