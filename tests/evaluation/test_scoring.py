@@ -171,6 +171,13 @@ def test_a_calibrated_forecast_has_little_error_and_a_sure_wrong_one_has_the_mos
     assert np.isnan(calibration.expected_calibration_error(np.zeros((0, 4)), np.zeros(0, int)))
 
 
+def test_a_bin_holds_its_upper_border():
+    diagram = calibration.reliability(np.array([[0.5, 0.5], [0.0, 1.0], [0.4, 0.6]]), np.array([0, 1, 0]), bins=2)
+    np.testing.assert_array_equal(diagram.count, [1, 2])
+    np.testing.assert_allclose(diagram.confidence, [0.5, 0.8])
+    np.testing.assert_allclose(diagram.accuracy, [1, 0.5])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
