@@ -39,7 +39,8 @@ def score_metrics(
     A site counts where both scores are known. ``compat`` gives what the published evaluators print for the same scores
     (scikit-learn's kappa, torchmetrics' averages); their table column QWK is ``qwk_rank``.
 
-    - ``qwk``: quadratic weighted kappa by value over the whole scale, in both modes; NaN where neither rater varies.
+    - ``qwk``: quadratic weighted kappa by value over the whole scale, in both modes; NaN where all scores, predicted
+      and annotated, are the same one.
     - ``qwk_rank``: compat only, the kappa by rank among the scores that occur: 0, 1 and 5 are one step apart each, and
       a site's scale changes with its scores. Strict has ``qwk`` alone.
     - ``mae``, ``acc``, ``within_1``: mean absolute error, share that agrees, share at most 1 apart.
