@@ -67,7 +67,7 @@ def test_equal_to_monai(name, overlap, blending):
     np.testing.assert_allclose(maps.mean((0, 1), np.float64) * image.size, expected["sum"], atol=1e-5 * image.size)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 70), st.integers(1, 90)),
     overlap=st.floats(0, 0.9),

@@ -1,6 +1,8 @@
-"""Writes sliding_window.json: what MONAI 1.4.0 makes of the logits of `sliding_window_cases`, with PyTorch on a CPU.
+"""Writes sliding_window.json: what MONAI 1.4.0 with PyTorch 2.13.0 on a CPU makes of the logits of the cases.
 
-python -m tests.evaluation.golden.make_sliding_window
+    python -m tests.evaluation.golden.make_sliding_window
+
+The cases are in `sliding_window_cases`.
 """
 
 import json
