@@ -25,17 +25,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ramjax import anatomy, files
+from ramjax.evaluation import erosion
 
 Mode = Literal["strict", "compat"]
 MODES: tuple[Mode, ...] = ("strict", "compat")
 
 PAIR_NAMES: tuple[str, ...] = tuple(f"{one} & {other}" for one, other in anatomy.OVERLAP_PAIRS)
-EROSION_PARTS: tuple[str, ...] = (*anatomy.EROSION_LABELS[1:], "any")
+
 
 PARTS: dict[str, tuple[str, ...]] = {
     "bones": anatomy.BONES,
     "pairs": PAIR_NAMES,
-    "erosions": EROSION_PARTS,
+    "erosions": erosion.PARTS,
     "joints": anatomy.SITE_NAMES,
     "be": anatomy.SITE_NAMES,
     "jsn": anatomy.SITE_NAMES,
