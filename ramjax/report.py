@@ -1,0 +1,120 @@
+"""Puts the results of finished runs on one page: tables as in papers, intervals, charts, cases, comparisons.
+
+    python -m ramjax.report --workdir=runs/multitask --output=report.html
+    python -m ramjax.report --workdir=runs/a --workdir=runs/b --output=compared/report.html
+
+A run is finished when it was evaluated (python -m ramjax.main --workdir=RUN --mode=eval does that again). Several runs
+stand side by side and are compared in pairs on the cases they share; runs that differ in nothing but the seed are
+pooled. The page needs nothing from elsewhere, so it can be sent as it is. Beside it are written
+
+  cases.parquet   every value of every case of all runs, one a row, with the column run
+  tables.csv      all tables of the page in one: table, row, column, value, sd, low, high, n, mode, source
+  tables.tex      the same tables for LaTeX (booktabs)
+
+Cases are named by their ids: keep names of patients out of file names.
+
+Exit codes: 0 done, 1 an error that the last line names, 2 wrong usage, 130 interrupted.
+
+Research use only, not a medical device.
+"""
+
+import logging
+import pathlib
+import sys
+from collections.abc import Callable
+
+from absl import flags
+from tqdm import tqdm
+
+from ramjax import command_line
+from ramjax.files import write_whole
+from ramjax.logs import logging_to
+from ramjax.training.errors import RunError, is_disk_full
+
+log = logging.getLogger("ramjax.report")
+
+REPLICATES = 1000
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command line `argv` (program name first) and returns the exit code."""
+    try:
+        values = parse(argv)
+    except flags.Error as error:
+        print(f"Usage error: {error} See python -m ramjax.report --help.", file=sys.stderr)
+        return 2
+    if values is None:
+        return 0
+    try:
+        with logging_to(None):
+            write_report(values.workdir, pathlib.Path(values.output).expanduser(), values.replicates)
+    except KeyboardInterrupt:
+        print("Interrupted; nothing was written.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        print(f"Error: {command_line.explain(error)}", file=sys.stderr)
+        if values.debug:
+            raise
+        return 1
+    return 0
+
+
+def parse(argv: list[str]) -> flags.FlagValues | None:
+    """Parses the command line; None when it asked for help, which is printed."""
+    values = flags.FlagValues()
+    define = {"flag_values": values}
+    flags.DEFINE_multi_string("workdir", [], "Run directory of a finished run; may be repeated.", **define)
+    flags.DEFINE_string("output", None, "The page, such as report.html; its folder is made if absent.", **define)
+    flags.DEFINE_integer("replicates", REPLICATES, "Bootstrap replicates of each interval.", 100, 100_000, **define)
+    flags.DEFINE_bool("debug", False, "Show the traceback of an error.", **define)
+    if command_line.wants_help(argv):
+        print(command_line.help_text(__doc__, values))
+        return None
+    extra = values(argv)[1:]
+    if extra:
+        raise flags.Error(f"{extra[0]!r} is not a flag; flags start with --.")
+    for name in ("workdir", "output"):
+        if not values[name].value:
+            raise flags.Error(f"--{name} is missing.")
+    if pathlib.Path(values.output).suffix not in (".html", ".htm"):
+        raise flags.Error(f"--output is {values.output}; name a file that ends in .html.")
+    return values
+
+
+def write_report(workdirs: list[str], output: pathlib.Path, replicates: int = REPLICATES) -> None:
+    """Writes the page and the files beside it, all of them or none.
+
+    Raises:
+      RunError: a run is not finished, or cannot stand beside the others; the output cannot be written.
+    """
+    from ramjax.reporting import build, runs  # after the flags: a wrong one should not take seconds to say
+
+    found = runs.read_runs(workdirs)
+    with tqdm(desc="Intervals", unit="metric", disable=None, leave=False, delay=1.0) as bar:
+        report = build.report(found, replicates, lambda total: _start(bar, total))
+    contents = {
+        output: report.html,
+        output.with_name("cases.parquet"): report.cases,
+        output.with_name("tables.csv"): report.csv,
+        output.with_name("tables.tex"): report.latex,
+    }
+    for run in found:
+        if (run.folder / "cases.parquet").resolve() == output.with_name("cases.parquet").resolve():
+            raise RunError(f"--output={output} would replace the run's own cases.parquet; name another folder.")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(contents)
+    except OSError as error:
+        remedy = "the disk is full; make room" if is_disk_full(error) else f"{error.strerror}; name another place"
+        raise RunError(f"--output={output} cannot be written: {remedy} and start again.") from error
+    log.info("Report: %s   Beside it: cases.parquet, tables.csv, tables.tex\n%s", output, command_line.NOTE)
+
+
+def _start(bar: tqdm, total: int) -> Callable[[], None]:
+    """Tells the bar how much there is, and returns what moves it on."""
+    bar.reset(total)
+    return bar.update
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

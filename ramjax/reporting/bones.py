@@ -1,0 +1,155 @@
+"""The section on bones: the papers' tables, means over groups of bones, failures, and error by bone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ramjax import anatomy
+from ramjax.evaluation.cases import PARTS
+from ramjax.evaluation.segmentation import mean_of_finite
+from ramjax.reporting import charts, layout, published
+from ramjax.reporting.content import Cell, Chart, Folded, Row, Section, Table
+from ramjax.reporting.estimates import Evaluated
+from ramjax.reporting.measures import BONE_GROUPS
+
+_COLUMNS = ("bones/dsc", "bones/nsd", "pairs/dsc", "pairs/nsd", "bones/voe", "bones/msd")
+
+
+def section(several: Sequence[Evaluated]) -> Section | None:
+    """Of one data set, or None where nothing of it was segmented."""
+    several = [of for of in several if of.has("bones") and of.estimate("bones/dsc").n]
+    if not several:
+        return None
+    dataset, about = several[0].dataset, several[0].cases[0].about
+    known, sentence = published.segmentation_rows(dataset, about)
+    charted = by_part(several, "bones", "dsc", anatomy.BONES)
+    blocks = [
+        _main_table(several, known),
+        _groups_table(several),
+        _failures_table(several),
+        charted,
+        by_part(several, "pairs", "dsc", PARTS["pairs"]),
+        Folded("Each bone in numbers", tuple(_bones_table(of) for of in several)),
+    ]
+    text = (
+        "Strict rows are means over bones, without soft tissue; compat rows are what the published evaluator gives, "
+        "over 30 channels (14 bones of a wrist).",
+        sentence,
+    )
+    return Section(layout.slug(dataset, "bones"), "Bones", text, tuple(block for block in blocks if block))
+
+
+def by_part(several: Sequence[Evaluated], task: str, metric: str, parts: Sequence[str]) -> Chart | None:
+    """Each part's mean with its interval, worst of the first system first."""
+    names = [f"{task}@{part}/{metric}" for part in parts]
+    order = [
+        index
+        for index in np.argsort([several[0].estimate(name).value for name in names], kind="stable")
+        if several[0].estimate(names[index]).n
+    ]
+    if not order:
+        return None
+    series = {
+        of.name: np.array([[(e := of.estimate(names[index])).value, e.low, e.high] for index in order])
+        for of in several
+    }
+    one = several[0].cases[0].get(task, metric)[:, order] if len(several) == 1 else None
+    labels = [parts[index].replace("PisiformTriquetrum", "Pisiform+Triq.") for index in order]
+    what = {"bones": "bone", "pairs": "overlap of two bones"}[task]
+    spread = " Bars behind: the middle half and the middle 90 % of the cases." if one is not None else ""
+    worst = ", ".join(labels[:3])
+    return Chart(
+        layout.slug(several[0].dataset, task, "by-part"),
+        f"{metric.upper()} by {what}",
+        f"Strict; mean over the cases that show it, with its 95 % interval, the worst first.{spread}",
+        charts.dots(labels, series, f"{metric.upper()} (strict)", one),
+        f"{metric.upper()} of each {what}, worst first: {worst}. The same numbers are in the tables.",
+    )
+
+
+def _main_table(several: Sequence[Evaluated], known: dict[str, dict[str, float]]) -> Table:
+    about = several[0].cases[0].about
+    rows = [
+        Row(row.name, (*row.cells, Cell(parameters(of), digits=2)), row.mode)
+        for of in several
+        for row in layout.system_rows([of], _COLUMNS, sd=True)
+    ]
+    names = ("dsc", "nsd", "", "", "voe", "msd", "parameters")
+    rows += layout.published_rows(known, names, {"msd": 2, "parameters": 2})
+    unit, tolerance = about["unit"], f"{about['tolerance']:g} {about['unit']}"
+    return Table(
+        layout.slug(several[0].dataset, "bones"),
+        "Bones",
+        "Mean ± standard deviation over cases, 95 % interval of the mean, and the cases n behind it. NSD at "
+        f"{tolerance}; DSCO and NSDO are of the overlaps of 14 pairs of wrist bones. Higher is better but for VOE and "
+        "MSD.",
+        "Run",
+        ("DSC", "NSD", "DSCO", "NSDO", "VOE", f"MSD ({unit})", "Parameters (M)"),
+        tuple(rows),
+    )
+
+
+def _groups_table(several: Sequence[Evaluated]) -> Table:
+    metrics = ("dsc", "nsd", "voe", "msd")
+    rows = [
+        Row(
+            f"{of.name}: {group}",
+            tuple(of.estimate(f"bones@{group}/{metric}").cell(sd=True) for metric in metrics),
+            "strict",
+        )
+        for of in several
+        for group in BONE_GROUPS
+        if of.estimate(f"bones@{group}/dsc").n
+    ]
+    return Table(
+        layout.slug(several[0].dataset, "bone-groups"),
+        "Means over groups of bones",
+        "The mean over 30 channels takes in soft tissue, which is large and easy, and the sesamoids, which are small.",
+        "Run and group",
+        ("DSC", "NSD", "VOE", f"MSD ({several[0].cases[0].about['unit']})"),
+        tuple(rows),
+    )
+
+
+def _failures_table(several: Sequence[Evaluated]) -> Table:
+    names = ("bones/missed", "bones/invented")
+    rows = layout.system_rows(several, names, modes=("strict",), digits=4)
+    return Table(
+        layout.slug(several[0].dataset, "bone-failures"),
+        "Failures",
+        "Share of the annotated bones of which nothing was found, and of the absent ones of which something was; n is "
+        "how many there are. The published MSD leaves missed bones out, and so gets better by missing one.",
+        "Run",
+        ("Missed", "Invented"),
+        tuple(rows),
+    )
+
+
+def _bones_table(of: Evaluated) -> Table:
+    metrics = ("dsc", "nsd", "voe", "msd")
+    rows = []
+    for index, bone in enumerate(anatomy.BONES):
+        values = {
+            metric: [mean_of_finite(cases.get("bones", metric)[:, index]) for cases in of.cases] for metric in metrics
+        }
+        if not values["dsc"][0][1]:
+            continue
+        cells = [
+            Cell(float(np.mean([v for v, _ in runs])), n=round(np.mean([n for _, n in runs])))
+            for runs in values.values()
+        ]
+        rows.append(Row(bone, (of.estimate(f"bones@{bone}/dsc").cell(), *cells[1:]), "strict"))
+    return Table(
+        layout.slug(of.dataset, "each-bone", of.key),
+        f"Each bone: {of.name}",
+        "Mean over the cases that show the bone.",
+        "Bone",
+        ("DSC", "NSD", "VOE", f"MSD ({of.cases[0].about['unit']})"),
+        tuple(rows),
+    )
+
+
+def parameters(of: Evaluated) -> float:
+    """Millions of parameters of the network; NaN where it is not known."""
+    count = of.system.runs[0].parameters
+    return float("nan") if count is None else count / 1e6

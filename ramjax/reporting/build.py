@@ -1,0 +1,109 @@
+"""From runs to the report: its sections, and the files it is written as."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+
+from ramjax.command_line import NOTE
+from ramjax.evaluation import cases as cases_lib
+from ramjax.reporting import (
+    bones,
+    erosions,
+    estimates,
+    export,
+    galleries,
+    joints,
+    layout,
+    overview,
+    page,
+    reading,
+    scores,
+)
+from ramjax.reporting.content import Section, tables_of
+from ramjax.reporting.runs import Run, System, as_systems, datasets_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """A report as the contents of its files."""
+
+    html: bytes
+    cases: bytes
+    csv: bytes
+    latex: bytes
+
+
+def report(runs: Sequence[Run], replicates: int, progress: Callable[[int], Callable[[], None]]) -> Files:
+    """Makes the report of runs that `runs.read_runs` took.
+
+    Args:
+      runs: finished runs.
+      replicates: of every bootstrap.
+      progress: takes how many bootstraps there will be and returns what to call after each.
+    """
+    systems, datasets = as_systems(runs), datasets_of(runs)
+    measured = [of for name in datasets for system in systems if (of := estimates.measure(system, name))]
+    pairs = len(systems) * (len(systems) - 1) // 2 * len(datasets) * len(overview.HEADLINES)
+    advance = progress(sum(len(of.metrics["strict"]) for of in measured) + pairs)
+    evaluated = [estimates.with_intervals(of, replicates, advance) for of in measured]
+    differences = [
+        (name, difference)
+        for name in datasets
+        for difference in estimates.compare(
+            [of for of in evaluated if of.dataset == name], list(overview.HEADLINES), replicates, advance
+        )
+    ]
+    sections = _sections(systems, datasets, evaluated, differences, replicates)
+    tables = tables_of(sections)
+    return Files(
+        page.render(_title(systems), sections).encode(),
+        _all_cases(runs),
+        export.to_csv(tables).encode(),
+        export.to_latex(tables, NOTE).encode(),
+    )
+
+
+def _sections(
+    systems: Sequence[System],
+    datasets: Sequence[str],
+    evaluated: Sequence[estimates.Evaluated],
+    differences: Sequence[tuple[str, estimates.Difference]],
+    replicates: int,
+) -> tuple[Section, ...]:
+    of_datasets = {name: [of for of in evaluated if of.dataset == name] for name in datasets}
+    summaries = tuple(overview.summary(several) for several in of_datasets.values())
+    sections = [Section("summary", "Summary", (), (overview.heading(systems, datasets), *summaries))]
+    for name, several in of_datasets.items():
+        parts = [
+            bones.section(several),
+            erosions.section(several),
+            scores.section(several, "be"),
+            scores.section(several, "jsn"),
+            joints.section(several),
+            overview.groups_section(several),
+        ]
+        there = tuple(part for part in parts if part)
+        if len(datasets) == 1:
+            sections += there
+        else:
+            sections.append(Section(layout.slug(name), layout.DATASET_TITLES.get(name, name), sections=there))
+    sections += [
+        overview.comparison_section(differences),
+        overview.seeds_section(evaluated),
+        galleries.section(evaluated),
+        overview.curves_section(systems),
+        reading.section(evaluated, replicates),
+    ]
+    return tuple(section for section in sections if section)
+
+
+def _title(systems: Sequence[System]) -> str:
+    return layout.listed([system.name for system in systems])
+
+
+def _all_cases(runs: Sequence[Run]) -> bytes:
+    """The cases of all runs with a column ``run``."""
+    tables = [cases_lib.table(run.cases, {"run": run.name}) for run in runs]
+    about = {run.name: run.cases.about for run in runs}
+    return cases_lib.encode_table(pa.concat_tables(tables).unify_dictionaries(), about)

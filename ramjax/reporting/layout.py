@@ -1,0 +1,54 @@
+"""Rows and words that the sections share."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from ramjax.evaluation.cases import MODES, Mode
+from ramjax.reporting.content import Cell, Row
+from ramjax.reporting.estimates import Evaluated
+from ramjax.reporting.published import SOURCE
+
+DATASET_TITLES = {"ram_phantom": "Synthetic hands", "ram_h1200": "RAM-H1200", "ram_w600": "RAM-W600"}
+SCALE_TITLES = {"be": "Bone erosion (BE)", "jsn": "Joint space narrowing (JSN)"}
+
+
+def system_rows(
+    several: Sequence[Evaluated],
+    names: Sequence[str],
+    *,
+    modes: Sequence[Mode] = MODES,
+    sd: bool = False,
+    digits: int = 3,
+) -> list[Row]:
+    """A row a system and mode with its estimates by name."""
+    return [
+        Row(of.name, tuple(of.estimate(name, mode).cell(digits, sd) for name in names), mode)
+        for of in several
+        for mode in modes
+    ]
+
+
+def published_rows(
+    values: Mapping[str, Mapping[str, float]], names: Sequence[str], digits: Mapping[str, int]
+) -> list[Row]:
+    """A row a published model, at the precision it was published with: 4 decimals unless `digits` knows better."""
+    return [
+        Row(model, tuple(Cell(of.get(name, math.nan), digits=digits.get(name, 4)) for name in names), "compat", SOURCE)
+        for model, of in values.items()
+    ]
+
+
+def slug(*words: str) -> str:
+    """An id of the words."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
+
+
+def listed(words: Sequence[str]) -> str:
+    """The words with commas and an 'and'."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
+
+
+def counted(number: int, thing: str, things: str = "") -> str:
+    """``1 hand``, ``2 hands``."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"

@@ -1,0 +1,168 @@
+"""Finished runs, read from their folders; none of it needs JAX."""
+
+import dataclasses
+import json
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ramjax.evaluation import cases as cases_lib
+from ramjax.evaluation.cases import Cases
+from ramjax.training.errors import RunError
+
+COMMON = ("split", "grid", "tolerance", "unit")
+"""What the evaluations of runs must share to stand in one table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+      name: of its folder, with as much of the path before it as tells it from the other runs.
+      folder: the run directory.
+      cases: what was measured.
+      config: the content of config.json.
+      git: revision of the code, ``unknown`` where it was not noted.
+      curves: the rows of metrics.jsonl; [] without the file.
+      parameters: how many the network has; None where parameters.txt does not say.
+    """
+
+    name: str
+    folder: pathlib.Path
+    cases: Cases
+    config: dict[str, Any]
+    git: str
+    curves: list[dict[str, Any]]
+    parameters: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """Runs that differ in nothing but the seed; `key` is its name for ids, of letters, digits and hyphens."""
+
+    name: str
+    key: str
+    runs: tuple[Run, ...]
+
+
+def read_runs(workdirs: Sequence[str | pathlib.Path]) -> list[Run]:
+    """Reads runs that can be reported together.
+
+    Raises:
+      RunError: a folder is no finished run, is named twice, or its evaluation cannot stand beside the first one's.
+    """
+    folders = [pathlib.Path(workdir).expanduser().absolute() for workdir in workdirs]
+    for index, folder in enumerate(folders):
+        if folder.resolve() in [other.resolve() for other in folders[:index]]:
+            raise RunError(f"--workdir={workdirs[index]} is named twice; name each run once.")
+    names = _distinct_names(folders)
+    runs = [_read(folder, name) for folder, name in zip(folders, names, strict=True)]
+    first = runs[0]
+    for run in runs[1:]:
+        for key in COMMON:
+            here, there = run.cases.about.get(key), first.cases.about.get(key)
+            if here != there:
+                raise RunError(
+                    f"{run.folder} was evaluated with {key} {here} and {first.folder} with {there}; evaluate them "
+                    "alike, or report them apart."
+                )
+    return runs
+
+
+def as_systems(runs: Sequence[Run]) -> list[System]:
+    """Puts together runs of the same config but for the seed, in the order of the first of each."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        config = {key: value for key, value in run.config.items() if key != "seed"}
+        groups.setdefault(json.dumps(config, sort_keys=True), []).append(run)
+    systems: list[System] = []
+    for group in groups.values():
+        more = len(group) - 1
+        name = group[0].name + (f" and {more} more seed{'s' * (more > 1)}" if more else "")
+        systems.append(System(name, f"system-{len(systems) + 1}", tuple(group)))
+    return systems
+
+
+def shared_cases(several: Sequence[Cases]) -> list[Cases]:
+    """The cases that all have, known by data set and id, in the order of the first."""
+    keys = [list(zip(cases.attributes["dataset"], cases.attributes["id"], strict=True)) for cases in several]
+    places = [{key: index for index, key in enumerate(of)} for of in keys]
+    shared = [key for key in keys[0] if all(key in of for of in places)]
+    return [cases.take(np.array([of[key] for key in shared], int)) for cases, of in zip(several, places, strict=True)]
+
+
+def of_dataset(cases: Cases, dataset: str) -> Cases:
+    """The cases of one data set."""
+    return cases.take(cases.attributes["dataset"] == dataset)
+
+
+def datasets_of(runs: Sequence[Run]) -> list[str]:
+    """The data sets that the runs were evaluated on, in the order in which they occur."""
+    return list(dict.fromkeys(name for run in runs for name in run.cases.attributes["dataset"]))
+
+
+def _read(folder: pathlib.Path, name: str) -> Run:
+    if not folder.is_dir():
+        raise RunError(f"--workdir={folder} is no folder; name the run directory of a finished run.")
+    if not (folder / "config.json").exists():
+        raise RunError(f"{folder} is no run of ramjax: it has no config.json; name the --workdir of a training run.")
+    if not (folder / "cases.parquet").exists():
+        raise RunError(_unfinished(folder))
+    try:
+        cases = cases_lib.read(folder / "cases.parquet")
+    except ValueError as error:
+        raise RunError(str(error)) from error
+    config = _read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise RunError(f"{folder / 'config.json'} is damaged; restore it from a copy.")
+    versions = _read_json(folder / "versions.json") if (folder / "versions.json").exists() else {}
+    git = versions.get("git", "unknown") if isinstance(versions, dict) else "unknown"
+    return Run(name, folder, cases, config, str(git), _read_curves(folder / "metrics.jsonl"), _parameters(folder))
+
+
+def _unfinished(folder: pathlib.Path) -> str:
+    start = f"{folder} was not evaluated: it has no cases.parquet;"
+    if any((folder / "checkpoints" / "best").glob("[0-9]*")):
+        return f"{start} do that with python -m ramjax.main --workdir={folder} --mode=eval."
+    return f"{start} it has no checkpoint to evaluate either, so start its training again, which goes on to the end."
+
+
+def _read_json(path: pathlib.Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read ({type(error).__name__}); restore it from a copy.") from error
+
+
+def _read_curves(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The whole rows; a killed run may leave its last row cut."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _parameters(folder: pathlib.Path) -> int | None:
+    """The total that parameters.txt ends with."""
+    path = folder / "parameters.txt"
+    found = (
+        re.search(r"^total\s+([\d,]+)\s*$", path.read_text(encoding="utf-8"), re.MULTILINE) if path.exists() else None
+    )
+    return int(found[1].replace(",", "")) if found else None
+
+
+def _distinct_names(folders: Sequence[pathlib.Path]) -> list[str]:
+    """The shortest ends of the paths that differ from each other."""
+    depth = 1
+    while True:
+        names = ["/".join(folder.parts[-depth:]) for folder in folders]
+        if len(set(names)) == len(names) or depth > max(len(folder.parts) for folder in folders):
+            return names
+        depth += 1
