@@ -94,6 +94,9 @@ def _cpu() -> ConfigDict:
         )
     )  # fmt: skip
     config.mesh = ConfigDict(dict(data=-1))
+    config.evaluation = ConfigDict(
+        dict(grid="native", tolerance=2.0, unit="px", overlap=0.5, mirror=False, scales=(1.0,), ensemble=())
+    )
     config.train = ConfigDict(dict(steps=1000, log_every=20, eval_every=250, checkpoint_every=250, keep_checkpoints=2))
     return config
 

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from typing import TypeVar
 
@@ -21,13 +21,14 @@ _AHEAD = 4
 """Items a worker process that are being done or waiting to be taken at a time; bounds the memory."""
 
 
-def in_order(function: Callable[[T], R], items: list[T]) -> Iterator[R]:
+def in_order(function: Callable[[T], R], items: Iterable[T], total: int | None = None) -> Iterator[R]:
     """Yields ``function(item)`` of each item in order, by one process a core; an exception of one is raised here.
 
-    The function and the items are pickled. The processes end with the caller, even where it is killed.
+    The function and the items are pickled, a few items ahead of the results. `total` is how many there are, where
+    `items` cannot say. The processes end with the caller, even where it is killed.
     """
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if len(items) < _FEW or workers == 1:
+    if (len(items) if total is None else total) < _FEW or workers == 1:
         yield from map(function, items)
         return
     # Spawned, not forked: the caller may hold threads and accelerators, which do not survive a fork.

@@ -1,4 +1,4 @@
-"""A picture grid of test hands: what was annotated beside what the network sees."""
+"""Pictures of test hands: what was annotated beside what the network sees."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from ramjax import anatomy, draw, files
 from ramjax.command_line import NOTE
+from ramjax.data import geometry
 from ramjax.inference.findings import Findings, Grade, JointFinding, Region, from_predictions
 from ramjax.inference.search import CONFIDENT
 from ramjax.record import Record
@@ -17,73 +18,73 @@ COLUMNS = 3
 
 _INK, _DIM, _GROUND, _WARNING = (236, 239, 242), (150, 158, 166), (12, 14, 17), (255, 196, 84)
 _AGREE, _NEAR, _FAR, _UNKNOWN = (110, 210, 140), (250, 200, 80), (245, 70, 70), (170, 178, 186)
-_IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], float)
 
 
-def save_test_grid(
-    path: str | pathlib.Path,
-    source_records: Sequence[Record],
-    examples: Sequence[Mapping[str, np.ndarray]],
-    predictions: Sequence[Mapping[str, np.ndarray]],
-) -> None:
-    """Writes a PNG with a pair of panels for each test hand, truth on the left, prediction on the right.
+def save_test_grid(path: str | pathlib.Path, pairs: Sequence[np.ndarray]) -> None:
+    """Writes a PNG of pictures of `case_picture`, truth on the left and prediction on the right of each.
 
     Written beside and then renamed, so that the picture is whole or the one before.
-
-    Args:
-      path: of the PNG.
-      source_records: the hands as they are in the data set.
-      examples: the same on their canvases, without the batch axis.
-      predictions: of the network, without the batch axis.
     """
-    pairs = [_pair(*hand) for hand in zip(source_records, examples, predictions, strict=True)]
     files.write_bytes(path, draw.encode_png(_arrange(pairs)))
 
 
-def annotated(example: Mapping[str, np.ndarray]) -> Findings:
-    """What is annotated on a canvas, in the form of findings."""
-    words = np.asarray(example["bones"])
+def annotated(record: Record) -> Findings:
+    """What is annotated in a record, in the form of findings."""
+    words = np.ascontiguousarray(record.bones).view("<u4")[..., 0]
     bones = []
     for channel, name in enumerate(anatomy.BONES):
         mask = (words >> np.uint32(channel)) & 1 > 0
-        if example["bones_known"][channel] and mask.any():
-            bones.append(Region(name, 0, 0, mask))
+        if record.has_bones and record.bones_known[channel] and mask.any():
+            bones.append(Region.tight(name, 0, 0, mask))
     joints = [
         JointFinding(
-            site.name,
-            tuple(float(v) for v in example["boxes"][index]),
+            joint.site,
+            tuple(float(v) for v in np.multiply(joint.bbox, 2 * record.image.shape)),
             1.0,
-            be=_annotated_grade(int(example["be"][index]), anatomy.BE_MAX),
-            jsn=_annotated_grade(int(example["jsn"][index]), anatomy.JSN_MAX),
+            be=_annotated_grade(joint.be, anatomy.BE_MAX) if record.has_be else None,
+            jsn=_annotated_grade(joint.jsn, anatomy.JSN_MAX) if record.has_jsn else None,
         )
-        for index, site in enumerate(anatomy.SITES)
-        if example["present"][index]
+        for joint in sorted(record.joints, key=lambda joint: anatomy.SITE_INDEX[joint.site])
+        if record.has_joints
     ]
-    return Findings(tuple(bones), np.asarray(example["erosions"]), tuple(joints), ())
+    return Findings(tuple(bones), record.erosions if record.has_erosions else None, tuple(joints), ())
 
 
-def predicted(example: Mapping[str, np.ndarray], predictions: Mapping[str, np.ndarray]) -> Findings:
-    """What the network found on a canvas; scores stand at the annotated boxes where joints were not trained."""
+def predicted(
+    record: Record, predictions: Mapping[str, np.ndarray], affine: np.ndarray, canvas_height: int
+) -> Findings:
+    """What the network found in a record; scores stand at the annotated boxes where joints were not trained.
+
+    Args:
+      record: as annotated.
+      predictions: of the network, without the batch axis.
+      affine: (2, 3), pixels of the record to canvas pixels.
+      canvas_height: in pixels.
+    """
     if "be" in predictions and "confidence" not in predictions:
-        predictions = {**predictions, "boxes": example["boxes"], "confidence": np.float32(example["present"])}
-    shape = example["padding"].shape
-    return from_predictions(predictions, _IDENTITY, shape[0], shape, CONFIDENT)
+        boxes = np.zeros((anatomy.NUM_SITES, 4))
+        confidence = np.zeros(anatomy.NUM_SITES)
+        for joint in annotated(record).joints:
+            boxes[anatomy.SITE_INDEX[joint.site]], confidence[anatomy.SITE_INDEX[joint.site]] = joint.box, 1
+        predictions = {**predictions, "boxes": geometry.apply_to_boxes(affine, boxes), "confidence": confidence}
+    return from_predictions(predictions, affine, canvas_height, record.image.shape, CONFIDENT)
 
 
-def _annotated_grade(score: int, top: int) -> Grade | None:
-    return Grade(score, tuple(float(k == score) for k in range(top + 1))) if score >= 0 else None
+def case_picture(record: Record, found: Findings, seeks_joints: bool) -> np.ndarray:
+    """Truth beside prediction, uint8 RGB, `PANEL_HEIGHT` high but for the lines of text.
 
-
-def _pair(record: Record, example: Mapping[str, np.ndarray], predictions: Mapping[str, np.ndarray]) -> np.ndarray:
-    truth, found = annotated(example), predicted(example, predictions)
+    Args:
+      record: as annotated.
+      found: what was predicted.
+      seeks_joints: annotated joints without a box were missed; else nobody looked for them.
+    """
+    truth = annotated(record)
     truths = {joint.site: joint for joint in truth.joints}
     founds = {joint.site: joint for joint in found.joints}
-    pixels = np.rint(np.clip(np.asarray(example["image"])[..., 0], 0, 1) * 255).astype(np.uint8)
     colours = {site: _agreement(truths.get(site), founds.get(site)) for site in anatomy.SITE_NAMES}
-    left = _panel(pixels, truth, dict.fromkeys(anatomy.SITE_NAMES, _UNKNOWN))
-    seeks = "confidence" in predictions  # without a joints task nothing is missed
-    missed = [joint for site, joint in truths.items() if seeks and site not in founds]
-    right = _panel(pixels, found, colours, missed)
+    left = _panel(record.image, truth, dict.fromkeys(anatomy.SITE_NAMES, _UNKNOWN))
+    missed = [joint for site, joint in truths.items() if seeks_joints and site not in founds]
+    right = _panel(record.image, found, colours, missed)
     pair = np.full((PANEL_HEIGHT + 74, left.shape[1] + right.shape[1] + 6, 3), _GROUND, np.uint8)
     pair[34 : 34 + PANEL_HEIGHT, : left.shape[1]] = left
     pair[34 : 34 + PANEL_HEIGHT, left.shape[1] + 6 :] = right
@@ -96,10 +97,14 @@ def _pair(record: Record, example: Mapping[str, np.ndarray], predictions: Mappin
         canvas.text((x + 100, 17), "   ".join(scores), _INK, draw.font(19), anchor="lm")
     side = {"L": "left", "R": "right"}.get(record.side, "")
     caption = " ".join(word for word in (record.dataset, record.id, side, record.view) if word)
-    error = _center_error(truths, founds, float(example["pixel_spacing_mm"]))
+    error = _center_error(truths, founds, record.pixel_spacing_mm)
     canvas.text((4, PANEL_HEIGHT + 54), caption, _INK, draw.font(17), anchor="lm")
     canvas.text((pair.shape[1] - 4, PANEL_HEIGHT + 54), error, _DIM, draw.font(17), anchor="rm")
     return np.asarray(image)
+
+
+def _annotated_grade(score: int, top: int) -> Grade | None:
+    return Grade(score, tuple(float(k == score) for k in range(top + 1))) if score >= 0 else None
 
 
 def _panel(
@@ -162,14 +167,14 @@ def _center_error(truths: Mapping[str, JointFinding], founds: Mapping[str, Joint
 
 
 def _arrange(pairs: Sequence[np.ndarray]) -> np.ndarray:
-    height, width = pairs[0].shape[:2]
+    height, width = pairs[0].shape[0], max(pair.shape[1] for pair in pairs)
     columns = min(COLUMNS, len(pairs))
     rows = -(-len(pairs) // columns)
     gap, header = 14, 54
     grid = np.full((header + rows * (height + gap), columns * (width + gap) + gap, 3), _GROUND, np.uint8)
     for i, pair in enumerate(pairs):
         top, left = header + i // columns * (height + gap), gap + i % columns * (width + gap)
-        grid[top : top + height, left : left + width] = pair
+        grid[top : top + height, left : left + pair.shape[1]] = pair
     image = Image.fromarray(grid)
     canvas = ImageDraw.Draw(image)
     x = float(gap)

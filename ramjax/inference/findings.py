@@ -9,7 +9,7 @@ import numpy as np
 
 from ramjax import anatomy
 from ramjax.data import geometry
-from ramjax.evaluation import scoring
+from ramjax.evaluation import native, scoring
 
 SPECK = 0.1
 """A piece smaller than this share of a bone's largest piece is noise; sesamoids and soft tissue come in pieces."""
@@ -34,6 +34,13 @@ class Region:
     top: int
     left: int
     mask: np.ndarray
+
+    @classmethod
+    def tight(cls, name: str, top: int, left: int, mask: np.ndarray) -> "Region":
+        """The region of a mask, not empty, whose rectangle at `top`, `left` may be larger than need be."""
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return cls(name, top + int(rows[0]), left + int(columns[0]), inner)
 
     @property
     def area(self) -> int:
@@ -148,7 +155,7 @@ def from_predictions(
         not_judged += [NotJudged("bone", name, "not found") for name in anatomy.BONES if name not in seen]
     erosions = None
     if "erosions" in predictions:
-        erosions = _erosions(predictions["erosions"], affine, canvas_height, shape)
+        erosions = native.erosion_labels(predictions["erosions"], affine, canvas_height, shape)
     joints: list[JointFinding] = []
     if "confidence" in predictions:
         joints, sites = _joints(predictions, affine, shape, min_confidence)
@@ -161,63 +168,15 @@ def is_finger(site: str) -> bool:
     return anatomy.SITE_INDEX[site] not in anatomy.WRIST_SITES
 
 
-def to_native(
-    plane: np.ndarray, affine: np.ndarray, canvas_height: int, window: tuple[int, int, int, int]
-) -> np.ndarray:
-    """Resamples probabilities bilinearly to a window of the radiograph.
-
-    Args:
-      plane: float32 (h, w) or (h, w, c) over the whole canvas, at any stride.
-      affine: (2, 3), input pixels to canvas pixels.
-      canvas_height: to tell the stride.
-      window: top, left, bottom, right in input pixels.
-
-    Returns:
-      float32 (bottom - top, right - left[, c]); 0 off the canvas.
-    """
-    top, left, bottom, right = window
-    stride = canvas_height / plane.shape[0]
-    # OpenCV puts whole numbers at pixel centres, the maps put them at pixel corners.
-    to_plane = geometry.compose(
-        geometry.translate(-0.5, -0.5),
-        geometry.scale(1 / stride, 1 / stride),
-        affine,
-        geometry.translate(left + 0.5, top + 0.5),
-    )
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(plane, to_plane, (right - left, bottom - top), flags=flags, borderMode=cv2.BORDER_CONSTANT)
-
-
-def native_window(
-    active: np.ndarray, affine: np.ndarray, canvas_height: int, shape: tuple[int, int]
-) -> tuple[int, int, int, int] | None:
-    """The window of the radiograph that holds the active cells, bool (h, w), and a margin; None where it is empty."""
-    rows, columns = np.flatnonzero(active.any(axis=1)), np.flatnonzero(active.any(axis=0))
-    if not rows.size:
-        return None
-    stride = canvas_height / active.shape[0]
-    ymin, ymax, xmin, xmax = rows[0] - 1, rows[-1] + 2, columns[0] - 1, columns[-1] + 2
-    corners = np.array([(x, y) for x in (xmin, xmax) for y in (ymin, ymax)]) * stride
-    corners = geometry.apply(geometry.invert(affine), corners)
-    left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(corners.max(axis=0)), shape[::-1]).astype(int)
-    return (int(top), int(left), int(bottom), int(right)) if bottom > top and right > left else None
-
-
 def _bones(
     probabilities: np.ndarray, affine: np.ndarray, canvas_height: int, shape: tuple[int, int]
 ) -> tuple[Region, ...]:
     regions = []
-    for channel, name in enumerate(anatomy.BONES):
-        plane = np.ascontiguousarray(probabilities[..., channel], np.float32)
-        window = native_window(plane > 0.5, affine, canvas_height, shape)
-        if window is None:
-            continue
-        mask = to_native(plane, affine, canvas_height, window) > 0.5
+    for channel, (top, left, _, _), mask in native.bone_masks(probabilities, affine, canvas_height, shape):
         if channel not in _IN_PIECES:
             mask = _without_specks(mask)
         if mask.any():
-            regions.append(_tight(name, window[0], window[1], mask))
+            regions.append(Region.tight(anatomy.BONES[channel], top, left, mask))
     return tuple(regions)
 
 
@@ -228,25 +187,6 @@ def _without_specks(mask: np.ndarray) -> np.ndarray:
     keep = areas >= SPECK * areas.max()
     keep[0] = False
     return keep[pieces] if count > 2 else mask
-
-
-def _tight(name: str, top: int, left: int, mask: np.ndarray) -> Region:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return Region(name, top + int(rows[0]), left + int(columns[0]), inner)
-
-
-def _erosions(probabilities: np.ndarray, affine: np.ndarray, canvas_height: int, shape: tuple[int, int]) -> np.ndarray:
-    """The most probable lesion label where a lesion is more probable than none."""
-    labels = np.zeros(shape, np.uint8)
-    probabilities = np.ascontiguousarray(probabilities, np.float32)
-    window = native_window(probabilities[..., 0] < 0.5, affine, canvas_height, shape)
-    if window is None:
-        return labels
-    top, left, bottom, right = window
-    lesions = to_native(probabilities[..., 1:], affine, canvas_height, window)
-    labels[top:bottom, left:right] = np.where(lesions.sum(axis=-1) > 0.5, lesions.argmax(axis=-1) + 1, 0)
-    return labels
 
 
 def _joints(

@@ -6,6 +6,7 @@ Everything that decides the outcome is a function of the config, the data and th
 started again with the same workdir ends with the same parameters, bit for bit, as one that was not.
 """
 
+import dataclasses
 import functools
 import logging
 import math
@@ -23,7 +24,9 @@ from ramjax.command_line import NOTE
 from ramjax.config import Config
 from ramjax.data import pipeline
 from ramjax.evaluation import evaluate as evaluation
-from ramjax.evaluation import pictures
+from ramjax.evaluation import final
+from ramjax.evaluation.cases import collect
+from ramjax.evaluation.flat import flat
 from ramjax.tasks import make_tasks
 from ramjax.training import run_dir, sharding, step
 from ramjax.training.checkpoints import Checkpoints
@@ -35,6 +38,14 @@ from ramjax.training.writers import Writer
 
 Mode = Literal["train", "eval", "train_and_eval"]
 PICTURES = 6
+
+HEADLINES = (
+    "bones/dsc", "bones/dsc_worst_bone", "bones/nsd", "bones/msd", "pairs/dsc", "erosions/dsc",
+    "erosions/lesion_f1_distance", "erosions/false_area_mm2", "joints/recall_50", "joints/iou",
+    "joints/center_error_mm", "joints/false_finds", "scores/be_qwk", "scores/be_mae", "scores/jsn_qwk",
+    "scores/jsn_mae", "scores/total_mae",
+)  # fmt: skip
+"""Ends of the names of the metrics that the table shows; eval_test.json has all of them."""
 
 log = logging.getLogger(__name__)
 
@@ -162,32 +173,62 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
 
 
 def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption) -> dict[str, float]:
-    """Evaluates the best checkpoint on the test split; writes eval_test.json and test_grid.png; prints a table."""
-    sources = _open(config, config.data.test_split)
+    """Evaluates the best checkpoint on the test split, on the radiographs' own grid, and prints a table.
+
+    Writes eval_test.json, cases.parquet, the pictures and test_grid.png.
+    """
+    sources, names = _open(config, config.data.test_split), dataset_names(config)
     records = [len(source) for source in sources]
     state, chosen = restore_best(workdir, config, mesh)
+    states = [state, *(_restore_other(other, config, mesh) for other in config.evaluation.ensemble)]
     log.info("Testing the checkpoint of step %d, %s, on %d records.", state.step, chosen, sum(records))
-    eval_step = evaluation.jit_eval_step(step.make_eval_step(config), mesh)
-    metrics = _named(config, _evaluate(config, state, sources, "test", mesh, eval_step, preemption.check))
+    evaluated = {
+        name: final.evaluate_source(
+            config,
+            states,
+            source,
+            mesh=mesh,
+            dataset=dataset,
+            name=name,
+            check=preemption.check,
+            quiet=None if jax.process_index() == 0 else True,
+        )
+        for dataset, (source, name) in enumerate(zip(sources, names, strict=True))
+    }
     about = {
         "note": NOTE,
         "split": config.data.test_split,
-        "records": dict(zip(dataset_names(config), records, strict=True)) if len(records) > 1 else records[0],
+        "records": dict(zip(names, records, strict=True)) if len(records) > 1 else records[0],
         "step": int(state.step),
         "checkpoint": chosen,
+        **dataclasses.asdict(config.evaluation),
     }
+    cases = {name: collect([one.case for one in of_dataset], {}) for name, of_dataset in evaluated.items()}
+    metrics = _named(config, [flat(of_dataset) for of_dataset in cases.values()])
     if jax.process_index() == 0:
+        run = {"run": workdir.resolve().name, "seed": config.seed, "tasks": config.tasks}
+        final.write(workdir, evaluated, run | about, PICTURES)
         files.write_json(workdir / "eval_test.json", about | metrics)
-    _save_pictures(config, workdir / "test_grid.png", state, sources, mesh)
     log.info("%s", _table(metrics))
     log.info(
-        "Metrics: %s   Pictures: %s   Everything else: %s",
+        "Metrics: %s   Cases: %s   Pictures: %s and %s   Everything else: %s",
         workdir / "eval_test.json",
+        workdir / "cases.parquet",
         workdir / "test_grid.png",
+        workdir / final.PICTURES,
         workdir,
     )
+    log.info("A report to look at: python -m ramjax.report --workdir=%s", workdir)
     log.info(NOTE)
     return metrics
+
+
+def _restore_other(workdir: str, config: Config, mesh: Mesh) -> Any:
+    """The best state of another run of the same network; raises RunError where it is none."""
+    other = run_dir.load_config(workdir)
+    if (other.model, other.tasks) != (config.model, config.tasks):
+        raise RunError(f"evaluation.ensemble names {workdir}, whose network or tasks differ; name runs of the same.")
+    return restore_best(workdir, other, mesh)[0]
 
 
 def dataset_names(config: Config) -> tuple[str, ...]:
@@ -321,29 +362,6 @@ def _evaluate(config, state, sources, label, mesh, eval_step, check) -> list[dic
     ]
 
 
-def _save_pictures(
-    config: Config, path: pathlib.Path, state: Any, sources: Sequence[pipeline.Source], mesh: Mesh
-) -> None:
-    """The first test records of every data set, as many of each, beside what the network sees in them."""
-    predict = step.make_predict_step(config)
-
-    @functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
-    def first(state, batch):
-        boxes = None if "joints" in config.tasks else batch["boxes"]
-        return jax.tree.map(lambda leaf: leaf[:PICTURES], (batch, predict(state, batch["image"], boxes)))
-
-    hands = []
-    for dataset, source in enumerate(sources):
-        batch = sharding.place_batch(next(iter(_make_eval_batches(config, source, dataset))), mesh)
-        shown = jax.device_get(first(state, batch))
-        share = PICTURES // len(sources) + (dataset < PICTURES % len(sources))
-        for row in np.flatnonzero(shown[0]["valid"])[:share]:
-            example, predictions = jax.tree.map(lambda leaf, row=row: leaf[row], shown)
-            hands.append((source[int(example["index"])], example, predictions))
-    if jax.process_index() == 0:
-        pictures.save_test_grid(path, *map(list, zip(*hands, strict=True)))
-
-
 def _selected_by(config: Config) -> dict[str, tuple[str, ...]]:
     return {task.name: task.selected_by for task in make_tasks(config)}
 
@@ -357,11 +375,16 @@ def _headlines(config: Config, metrics: dict[str, float]) -> str:
 
 
 def _table(metrics: dict[str, float]) -> str:
-    """The test metrics, without those of single bones, which eval_test.json has."""
-    names = [name for name in metrics if not name.endswith("/n") and "bones/dsc_" not in name]
+    """The headlines of the test metrics, in both modes where they differ."""
+    names = [name for name in metrics if name.endswith(HEADLINES) and "compat/" not in name]
     width = max(len(name) for name in names)
-    rows = [f"  {name:{width}}  {metrics[name]:>10.4f}  {metrics.get(name + '/n', ''):>8}" for name in names]
-    return "\n".join([f"  {'test metric':{width}}  {'value':>10}  {'n':>8}", *rows])
+    rows = []
+    for name in names:
+        dataset = name.removesuffix(next(filter(name.endswith, HEADLINES)))
+        compat = metrics.get(f"{dataset}compat/{name.removeprefix(dataset)}")
+        shown = "" if compat is None else f"{compat:.4f}"
+        rows.append(f"  {name:{width}}  {metrics[name]:>10.4f}  {shown:>10}  {metrics[name + '/n']:>8}")
+    return "\n".join([f"  {'test metric':{width}}  {'strict':>10}  {'compat':>10}  {'n':>8}", *rows])
 
 
 def _due(number: int, every: int, last: int) -> bool:

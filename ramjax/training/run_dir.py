@@ -1,7 +1,7 @@
 """The run directory: it says what was run, with what, and keeps all that came of it.
 
-config.json, versions.json, parameters.txt, log.txt, metrics.jsonl, tensorboard/, checkpoints/, eval_test.json and
-test_grid.png.
+config.json, versions.json, parameters.txt, log.txt, metrics.jsonl, tensorboard/, checkpoints/, eval_test.json,
+cases.parquet, pictures/ and test_grid.png.
 """
 
 import contextlib
@@ -32,8 +32,10 @@ PACKAGES = (
 
 OPERATIONAL = (
     "data.data_dir", "data.workers", "data.prefetch", "mesh.data", "train.log_every", "train.keep_checkpoints",
+    "evaluation.",
 )  # fmt: skip
-"""Config keys that say where and how fast a run goes, not what comes of it: they may change when it goes on."""
+"""Beginnings of the config keys that say where and how fast a run goes and how it is evaluated, not what is trained:
+they may change when it goes on."""
 
 
 def prepare(workdir: pathlib.Path, config: config_lib.Config) -> None:
@@ -161,7 +163,7 @@ def _load_about(path: pathlib.Path) -> dict[str, Any]:
 def _check_same(workdir: pathlib.Path, config: config_lib.Config) -> None:
     there, here = _flat(config_lib.to_dict(load_config(workdir))), _flat(config_lib.to_dict(config))
     for key, value in here.items():
-        if there[key] != value and key not in OPERATIONAL:
+        if there[key] != value and not key.startswith(OPERATIONAL):
             raise RunError(
                 f"{workdir} belongs to another config: {key} is {there[key]!r} there and {value!r} here; name another "
                 f"--workdir to start a new run, or go on with that config."

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ramjax.config import Config, ConfigError
@@ -43,3 +44,20 @@ def place_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
     """Puts this process's rows of a batch on its devices; the processes' rows in order are the global batch."""
     sharding = split(mesh)
     return {key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()}
+
+
+def local_rows(array: jax.Array) -> np.ndarray:
+    """This process's rows of an array that is split over the devices, in order: the inverse of `place_batch`."""
+    starts = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
+    return np.concatenate([np.asarray(starts[start]) for start in sorted(starts)])
+
+
+def gather_bytes(content: bytes) -> list[bytes]:
+    """What each process has, on all of them, in the order of the processes; every process must call it."""
+    if jax.process_count() == 1:
+        return [content]
+    sizes = multihost_utils.process_allgather(np.array([len(content)], np.int64)).ravel()
+    padded = np.zeros(int(sizes.max()), np.uint8)
+    padded[: len(content)] = np.frombuffer(content, np.uint8)
+    rows = multihost_utils.process_allgather(padded)
+    return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]

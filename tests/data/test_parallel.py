@@ -28,6 +28,19 @@ def test_results_come_in_order_from_other_processes(two_processes):
     assert os.getpid() not in {pid for _, pid in results}
 
 
+def test_items_are_taken_a_few_ahead_of_the_results(two_processes):
+    taken = []
+
+    def items():
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = parallel.in_order(square, items(), total=100)
+    assert next(results)[0] == 0 and len(taken) <= 2 * parallel._AHEAD + 1
+    assert [value for value, _ in results] == [n**2 for n in range(1, 100)]
+
+
 def test_few_items_are_done_here():
     assert {pid for _, pid in parallel.in_order(square, list(range(3)))} == {os.getpid()}
 

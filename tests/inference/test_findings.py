@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ramjax import anatomy
 from ramjax.data import canvas as canvases
 from ramjax.data import geometry
+from ramjax.evaluation import native as native_grid
 from ramjax.inference import findings as finding
 from ramjax.inference import search as searching
 from ramjax.io.radiograph import Radiograph
@@ -75,7 +76,7 @@ def test_a_smooth_map_is_resampled_where_it_belongs(scale, degrees, shift, mirro
     centers = (np.arange(size // stride) + 0.5) * stride
     plane = (0.2 + 0.003 * centers[None] + 0.002 * centers[:, None]).astype(np.float32)
     top, left, bottom, right = 5, 8, 25, 33
-    native = finding.to_native(plane, affine, size, (top, left, bottom, right))
+    native = native_grid.to_native(plane, affine, size, (top, left, bottom, right))
     x, y = np.meshgrid(np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5)
     where = geometry.apply(affine, np.stack([x, y], -1))
     inside = ((where > stride / 2 + 0.1) & (where < size - stride / 2 - 0.1)).all(-1)
@@ -142,7 +143,7 @@ def test_specks_are_dropped_but_not_from_sesamoids():
 
 def test_erosion_needs_to_be_more_probable_than_none_and_takes_the_likeliest_label():
     planes = np.zeros((64, 48, 4), np.float32)
-    planes[..., 0] = 1
+    planes[...] = 0.8, 0.1, 0.05, 0.05
     planes[10:20, 10:20] = 0.2, 0.1, 0.3, 0.4
     planes[30:40, 10:20] = 0.6, 0.4, 0.0, 0.0
     labels = _from(_predictions(erosions=planes)).erosions

@@ -47,7 +47,7 @@ def test_a_run_learns_and_leaves_everything(config, tmp_path, capsys):
     names = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
     assert names == {
         "config.json", "versions.json", "parameters.txt", "log.txt", "metrics.jsonl", "tensorboard", "checkpoints",
-        "eval_test.json", "test_grid.png",
+        "eval_test.json", "cases.parquet",
     }  # fmt: skip
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows if "train/loss" in row] == [2, 4, 6, 8, 9]
@@ -61,7 +61,8 @@ def test_a_run_learns_and_leaves_everything(config, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "bones/dsc" in shown
     assert str(tmp_path / "eval_test.json") in shown
-    assert (tmp_path / "test_grid.png").read_text() == "[0, 1] [0, 1] 2"
+    assert str(tmp_path / "cases.parquet") in shown and "python -m ramjax.report --workdir=" in shown
+    assert (tmp_path / "cases.parquet").read_text() == f"{tmp_path.name} {test['step']} [7]"
 
 
 @pytest.mark.parametrize(
@@ -87,14 +88,6 @@ def test_each_data_set_of_a_mixture_is_evaluated_apart(config, tmp_path, capsys,
             of_each = [row[f"validation/{name}/bones/dsc"] for name in names]
             assert row["validation/selection"] == pytest.approx(np.mean(of_each))
             assert f"validation {names[0]}/bones/dsc {of_each[0]:.4f}, {names[1]}/bones/dsc {of_each[1]:.4f}," in shown
-    # As many pictures of each; an evaluation batch has two records.
-    assert (tmp_path / "test_grid.png").read_text() == "[0, 1, 0, 1] [0, 1, 0, 1] 4"
-
-
-def test_pictures_are_shared_among_the_data_sets(config, tmp_path):
-    data = dataclasses.replace(config.data, datasets=("a", "b", "c", "d"), weights=(1.0,) * 4, eval_batch_size=4)
-    tiny_job.go(dataclasses.replace(config, data=data), tmp_path)
-    assert (tmp_path / "test_grid.png").read_text().startswith("[0, 1, 0, 1, 0, 0] ")
 
 
 def test_a_mixture_interrupted_in_validation_or_test_ends_the_same(config, tmp_path):

@@ -1,0 +1,141 @@
+"""The network's predictions of a whole split, one radiograph after the other, each on the process that read it.
+
+Where the canvas shows the whole radiograph, batches go through the network as in training; where it shows a part at a
+given scale, every radiograph is predicted by a sliding window of canvases.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ramjax.config import CanvasConfig, Config
+from ramjax.data import canvas as canvases
+from ramjax.data import pipeline
+from ramjax.evaluation import averaging
+from ramjax.evaluation.measure import Prediction
+from ramjax.evaluation.sliding_window import sliding_window
+from ramjax.record import Record
+from ramjax.training import sharding, step
+from ramjax.training.errors import RunError
+
+
+def predict_split(
+    config: Config,
+    states: Sequence[Any],
+    source: pipeline.Source,
+    *,
+    mesh: Mesh,
+    dataset: int = 0,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[int, Prediction]]:
+    """Yields the index in the source and the prediction of each of its records that this process holds.
+
+    All processes must iterate to the end. Each record is held by one of them, whatever the numbers of devices and
+    processes and the size of the split.
+
+    Args:
+      config: of the run; `config.evaluation` says how predictions are averaged.
+      states: of the checkpoints to average, on the devices of `mesh`; one or more.
+      source: the split.
+      mesh: of the devices.
+      dataset: position of the source in `config.data.datasets`.
+      check: called before every batch; an exception it raises ends the iteration.
+    """
+    whole = config.data.canvas.sizing == "fit"
+    return (_by_canvas if whole else _by_window)(config, tuple(states), source, mesh, dataset, check)
+
+
+def make_predict(config: Config) -> Callable[..., dict[str, jax.Array]]:
+    """Returns ``predict(states, images, boxes=None)``: the network's predictions, averaged as `config.evaluation` says.
+
+    Raises:
+      RunError: predictions are to be averaged that need annotated boxes.
+    """
+    predict_one, settings = step.make_predict_step(config), config.evaluation
+    averaged = settings.mirror or settings.scales != (1.0,) or settings.ensemble
+    if averaged and config.tasks == ("scores",):
+        raise RunError(
+            "Scores without a joints task are read at annotated boxes and cannot be averaged; set evaluation.mirror, "
+            "evaluation.scales and evaluation.ensemble to False, (1.0,) and ()."
+        )
+
+    def predict(states, images, boxes=None):
+        def of(state):
+            if not averaged:
+                return lambda images: predict_one(state, images, boxes)
+            function = lambda images: predict_one(state, images)  # noqa: E731
+            if settings.scales != (1.0,):
+                function = averaging.multi_scale(function, settings.scales)
+            return averaging.mirrored(function) if settings.mirror else function
+
+        predictions = [of(state) for state in states]
+        return (predictions[0] if len(predictions) == 1 else averaging.ensemble(predictions))(images)
+
+    return predict
+
+
+def _by_canvas(config, states, source, mesh, dataset, check) -> Iterator[tuple[int, Prediction]]:
+    predict = make_predict(config)
+
+    @jax.jit
+    def of_batch(states, image, boxes):
+        found = predict(states, image, None if "joints" in config.tasks else boxes)
+        return jax.lax.with_sharding_constraint(found, sharding.split(mesh))
+
+    batches = pipeline.make_eval_batches(
+        config.data,
+        source,
+        dataset=dataset,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    for batch in batches:
+        check()
+        shown = {name: batch[name] for name in ("image", "boxes")}
+        placed = sharding.place_batch(shown, mesh)
+        found = {name: sharding.local_rows(value) for name, value in of_batch(states, **placed).items()}
+        for row in np.flatnonzero(batch["valid"]):
+            maps = {name: value[row] for name, value in found.items()}
+            affine = np.asarray(batch["affine"][row], np.float64)
+            yield int(batch["index"][row]), Prediction(maps, affine, config.data.canvas.height)
+
+
+def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[int, Prediction]]:
+    del dataset  # each radiograph is rendered here
+    canvas = config.data.canvas
+    states = jax.device_put(jax.device_get(states), jax.local_devices()[0])
+    forward = jax.jit(make_predict(config))
+    for index in range(jax.process_index(), len(source), jax.process_count()):
+        check()
+        record = source[index]
+        whole = whole_canvas(record, canvas, config.model.max_stride)
+        placement = canvases.place(record, whole)
+        maps = sliding_window(
+            lambda images: forward(states, images),
+            canvases.render(record, placement, whole)["image"],
+            tile=(canvas.height, canvas.width),
+            overlap=config.evaluation.overlap,
+            batch=config.data.eval_batch_size,
+        )
+        yield index, Prediction(maps, placement.affine, whole.height)
+
+
+def whole_canvas(record: Record, canvas: CanvasConfig, stride: int) -> CanvasConfig:
+    """A canvas that shows the whole record at the scale of `canvas`, its sides multiples of `stride`; the canvas itself
+    where that shows whole images, or the record's spacing, on which the scale depends, is unknown.
+    """
+    if canvas.sizing == "fit":
+        return canvas
+    if canvas.sizing == "spacing" and not math.isfinite(record.pixel_spacing_mm):
+        return dataclasses.replace(canvas, sizing="fit")
+    scale = canvas.scale if canvas.sizing == "scale" else record.pixel_spacing_mm / canvas.mm_per_pixel
+    sides = [
+        max(side, stride * math.ceil(native * scale / stride))
+        for native, side in zip(record.image.shape, (canvas.height, canvas.width), strict=True)
+    ]
+    return dataclasses.replace(canvas, height=sides[0], width=sides[1])
