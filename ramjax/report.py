@@ -90,6 +90,7 @@ def write_report(workdirs: list[str], output: pathlib.Path, replicates: int = RE
     from ramjax.reporting import build, runs  # after the flags: a wrong one should not take seconds to say
 
     found = runs.read_runs(workdirs)
+    _check_output(output, [run.folder for run in found])
     with tqdm(desc="Intervals", unit="metric", disable=None, leave=False, delay=1.0) as bar:
         report = build.report(found, replicates, lambda total: _start(bar, total))
     contents = {
@@ -98,9 +99,6 @@ def write_report(workdirs: list[str], output: pathlib.Path, replicates: int = RE
         output.with_name("tables.csv"): report.csv,
         output.with_name("tables.tex"): report.latex,
     }
-    for run in found:
-        if (run.folder / "cases.parquet").resolve() == output.with_name("cases.parquet").resolve():
-            raise RunError(f"--output={output} would replace the run's own cases.parquet; name another folder.")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_whole(contents)
@@ -108,6 +106,17 @@ def write_report(workdirs: list[str], output: pathlib.Path, replicates: int = RE
         remedy = "the disk is full; make room" if is_disk_full(error) else f"{error.strerror}; name another place"
         raise RunError(f"--output={output} cannot be written: {remedy} and start again.") from error
     log.info("Report: %s   Beside it: cases.parquet, tables.csv, tables.tex\n%s", output, command_line.NOTE)
+
+
+def _check_output(output: pathlib.Path, folders: list[pathlib.Path]) -> None:
+    """Raises RunError for a place that no report can take, before the work."""
+    if output.is_dir():
+        raise RunError(f"--output={output} is a folder; name a file in it, such as {output / 'report.html'}.")
+    if output.absolute().parent.resolve() in [folder.resolve() for folder in folders]:
+        raise RunError(
+            f"--output={output} would replace cases.parquet of the run; name another folder, such as "
+            f"{output.parent / 'report' / output.name}."
+        )
 
 
 def _start(bar: tqdm, total: int) -> Callable[[], None]:

@@ -21,10 +21,10 @@ def section(several: Sequence[Evaluated]) -> Section | None:
     if not several:
         return None
     dataset, about = several[0].dataset, several[0].cases[0].about
-    known, sentence = published.segmentation_rows(dataset, about)
+    beside = published.segmentation(dataset, about)
     charted = by_part(several, "bones", "dsc", anatomy.BONES)
     blocks = [
-        _main_table(several, known),
+        _main_table(several, beside),
         _groups_table(several),
         _failures_table(several),
         charted,
@@ -34,7 +34,7 @@ def section(several: Sequence[Evaluated]) -> Section | None:
     text = (
         "Strict rows are means over bones, without soft tissue; compat rows are what the published evaluator gives, "
         "over 30 channels (14 bones of a wrist).",
-        sentence,
+        beside.sentence,
     )
     return Section(layout.slug(dataset, "bones"), "Bones", text, tuple(block for block in blocks if block))
 
@@ -67,7 +67,7 @@ def by_part(several: Sequence[Evaluated], task: str, metric: str, parts: Sequenc
     )
 
 
-def _main_table(several: Sequence[Evaluated], known: dict[str, dict[str, float]]) -> Table:
+def _main_table(several: Sequence[Evaluated], beside: published.Published) -> Table:
     about = several[0].cases[0].about
     rows = [
         Row(row.name, (*row.cells, Cell(parameters(of), digits=2)), row.mode)
@@ -75,7 +75,7 @@ def _main_table(several: Sequence[Evaluated], known: dict[str, dict[str, float]]
         for row in layout.system_rows([of], _COLUMNS, sd=True)
     ]
     names = ("dsc", "nsd", "", "", "voe", "msd", "parameters")
-    rows += layout.published_rows(known, names, {"msd": 2, "parameters": 2})
+    rows += layout.published_rows(beside, names, {"msd": 2, "parameters": 2})
     unit, tolerance = about["unit"], f"{about['tolerance']:g} {about['unit']}"
     return Table(
         layout.slug(several[0].dataset, "bones"),
@@ -91,6 +91,7 @@ def _main_table(several: Sequence[Evaluated], known: dict[str, dict[str, float]]
 
 def _groups_table(several: Sequence[Evaluated]) -> Table:
     metrics = ("dsc", "nsd", "voe", "msd")
+    groups = {tuple(sorted(_shown(several[0], bones))): name for name, bones in BONE_GROUPS.items()}
     rows = [
         Row(
             f"{of.name}: {group}",
@@ -98,7 +99,7 @@ def _groups_table(several: Sequence[Evaluated]) -> Table:
             "strict",
         )
         for of in several
-        for group in BONE_GROUPS
+        for group in groups.values()
         if of.estimate(f"bones@{group}/dsc").n
     ]
     return Table(
@@ -147,6 +148,12 @@ def _bones_table(of: Evaluated) -> Table:
         ("DSC", "NSD", "VOE", f"MSD ({of.cases[0].about['unit']})"),
         tuple(rows),
     )
+
+
+def _shown(of: Evaluated, bones: Sequence[str]) -> list[str]:
+    """Those of the bones that any case shows: of wrists, several groups are the same one."""
+    dsc = of.cases[0].get("bones", "dsc")
+    return [bone for bone in bones if np.isfinite(dsc[:, anatomy.BONE_INDEX[bone]]).any()]
 
 
 def parameters(of: Evaluated) -> float:

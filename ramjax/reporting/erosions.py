@@ -19,18 +19,18 @@ def section(several: Sequence[Evaluated]) -> Section | None:
     if not several:
         return None
     dataset = several[0].dataset
-    sentence = published.segmentation_rows(dataset, several[0].cases[0].about)[1]
-    blocks = [_main_table(several), _lesions_table(several), _areas_table(several), _burden_table(several)]
+    beside = published.other(dataset, several[0].cases[0].about)
+    blocks = [_main_table(several, beside), _lesions_table(several), _areas_table(several), _burden_table(several)]
     blocks += [chart for of in several for chart in _area_charts(of)]
     text = (
         "Which labels the published table means is not said, so both variants stand here: the mean over the three "
         "labels that an image has, and SvdH-BE-90 alone.",
-        *([sentence] if dataset in ("ram_h1200", "ram_phantom") else []),
+        beside.sentence,
     )
     return Section(layout.slug(dataset, "erosions"), "Erosions", text, tuple(block for block in blocks if block))
 
 
-def _main_table(several: Sequence[Evaluated]) -> Table:
+def _main_table(several: Sequence[Evaluated], beside: published.Published) -> Table:
     about = several[0].cases[0].about
     rows = [
         Row(
@@ -49,7 +49,7 @@ def _main_table(several: Sequence[Evaluated]) -> Table:
         f"same for each metric in compat. NSD at {about['tolerance']:g} {about['unit']}.",
         "Run and labels",
         ("DSC", "NSD", "VOE", f"MSD ({about['unit']})", "REC", "PREC"),
-        tuple(rows),
+        (*rows, *layout.published_rows(beside, MASK_METRICS)),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ramjax.evaluation.cases import MODES, Mode
 from ramjax.reporting.content import Cell, Row
 from ramjax.reporting.estimates import Evaluated
-from ramjax.reporting.published import SOURCE
+from ramjax.reporting.published import Published
 
 DATASET_TITLES = {"ram_phantom": "Synthetic hands", "ram_h1200": "RAM-H1200", "ram_w600": "RAM-W600"}
 SCALE_TITLES = {"be": "Bone erosion (BE)", "jsn": "Joint space narrowing (JSN)"}
@@ -29,13 +29,17 @@ def system_rows(
     ]
 
 
-def published_rows(
-    values: Mapping[str, Mapping[str, float]], names: Sequence[str], digits: Mapping[str, int]
-) -> list[Row]:
+def published_rows(published: Published, names: Sequence[str], digits: Mapping[str, int] | None = None) -> list[Row]:
     """A row a published model, at the precision it was published with: 4 decimals unless `digits` knows better."""
+    digits = digits or {}
     return [
-        Row(model, tuple(Cell(of.get(name, math.nan), digits=digits.get(name, 4)) for name in names), "compat", SOURCE)
-        for model, of in values.items()
+        Row(
+            model,
+            tuple(Cell(of.get(name, math.nan), digits=digits.get(name, 4)) for name in names),
+            "compat",
+            published.source,
+        )
+        for model, of in published.rows.items()
     ]
 
 

@@ -48,7 +48,7 @@ def heading(systems: Sequence[System], datasets: Sequence[str]) -> Table:
     properties = [_properties(run, datasets) for run in runs]
     rows = tuple(Row(name, tuple(Cell(text=of[name] or "unknown") for of in properties)) for name in properties[0])
     caption = "Cases without a known patient count as patients of their own."
-    return Table("runs", "What was evaluated", caption, "", tuple(run.name for run in runs), rows)
+    return Table("runs", "What was evaluated", caption, "Property", tuple(run.name for run in runs), rows)
 
 
 def summary(several: Sequence[Evaluated]) -> Table:
@@ -156,7 +156,7 @@ def comparison_section(differences: Sequence[tuple[str, Difference]]) -> Section
         )
     text.append(
         "An interval without 0 is a difference that another sample of patients would hardly turn round. P-values are "
-        "two-sided and not corrected for the number of metrics."
+        "two-sided, not corrected for the number of metrics, and never below 2 / (replicates + 1)."
     )
     return Section("comparison", "Runs compared", tuple(text), tuple(tables))
 

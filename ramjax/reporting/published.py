@@ -5,11 +5,28 @@ paper repeats them, which has 6 of its 16 rows of segmentation and 4 of its 7 ro
 (arXiv 2605.05616) could be had.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
 
-SOURCE = "published, arXiv 2507.05193"
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """What is published beside a table.
+
+    Attributes:
+      rows: by model, values by name of the measure; a model without any marks the place of values that are not known.
+      source: of the rows.
+      sentence: on what is there, or why nothing is.
+    """
+
+    rows: dict[str, dict[str, float]]
+    source: str
+    sentence: str
+
+
+_W600, _H1200 = "published, arXiv 2507.05193", "published, arXiv 2605.05616: not available here"
 
 W600_SEGMENTATION: dict[str, dict[str, float]] = {
     "SwinUMamba": {"dsc": 0.9775, "nsd": 0.9071, "voe": 0.0435, "msd": 1.06, "parameters": 59.89},
@@ -30,45 +47,50 @@ W600_EROSION_PRESENCE: dict[str, dict[str, float]] = {
 """By model: bone erosion score above 0, six sites pooled, on the official test wrists."""
 
 
-def segmentation_rows(dataset: str, about: Mapping[str, Any]) -> tuple[dict[str, dict[str, float]], str]:
-    """Published results of the bones that compare with an evaluation, and a sentence on what is or is not there.
+def segmentation(dataset: str, about: Mapping[str, Any]) -> Published:
+    """Published results of the bones that compare with an evaluation.
 
     Args:
       dataset: name of the data set.
       about: of the evaluation: ``split``, ``grid``, ``tolerance`` and ``unit``.
     """
-    if dataset != "ram_w600":
-        return {}, _none(dataset)
-    if about.get("split") != "test":
-        return {}, f"The published results are of the test split, these of {about.get('split')}: none stand beside."
+    if dataset != "ram_w600" or about.get("split") != "test":
+        return other(dataset, about)
     same_grid = about.get("grid") == "square512" and about.get("unit") == "px"
     if not same_grid or not math.isclose(about.get("tolerance", math.nan), 2.0):
-        return {}, (
+        sentence = (
             "The published results are of images stretched to 512 x 512, with 2 pixels of tolerance, where a pixel is "
             "another length than here: none stand beside. Evaluate on the grid square512 for that."
         )
-    return W600_SEGMENTATION, (
+        return Published({}, "", sentence)
+    sentence = (
         "Published rows are of the same test wrists, grid and tolerance, and compare with the compat rows. They are "
         "6 of the paper's 16, means over five seeded runs; of overlaps nothing was to be had."
     )
+    return Published(W600_SEGMENTATION, _W600, sentence)
 
 
-def erosion_presence_rows(dataset: str, about: Mapping[str, Any]) -> tuple[dict[str, dict[str, float]], str]:
-    """The same of scores above 0 against 0."""
-    if dataset != "ram_w600":
-        return {}, _none(dataset)
-    if about.get("split") != "test":
-        return {}, f"The published results are of the test split, these of {about.get('split')}: none stand beside."
-    return W600_EROSION_PRESENCE, (
-        "Published rows are of the same test wrists and compare with the compat rows. They are 4 of the paper's 7 "
-        "and hardly better than chance, as those networks were trained at a learning rate of 1e-6: to beat them is "
-        "no proof of a good scorer."
+def erosion_presence(dataset: str, about: Mapping[str, Any]) -> Published:
+    """The same of scores above 0 against 0, which know no grid."""
+    if dataset != "ram_w600" or about.get("split") != "test":
+        return other(dataset, about)
+    sentence = (
+        "Published rows are of the same test wrists and compare with the compat rows. They are 4 of the paper's 7 and "
+        "hardly better than chance, as those networks were trained at a learning rate of 1e-6: to beat them is no "
+        "proof of a good scorer."
     )
+    return Published(W600_EROSION_PRESENCE, _W600, sentence)
 
 
-def _none(dataset: str) -> str:
+def other(dataset: str, about: Mapping[str, Any]) -> Published:
+    """Where no published value is to be had."""
     if dataset == "ram_phantom":
-        return "These are synthetic hands: no published result is of them."
+        return Published({}, "", "These are synthetic hands: no published result is of them.")
+    if about.get("split") != "test":
+        return Published({}, "", f"Published results are of the test split, these of {about.get('split')}.")
     if dataset == "ram_h1200":
-        return "The published values of RAM-H1200 (arXiv 2605.05616) are not available here; their place is left empty."
-    return f"No published results of {dataset} are known here."
+        sentence = (
+            "The published values of RAM-H1200 (arXiv 2605.05616) are not available here; their row is left empty."
+        )
+        return Published({"RAM-H1200 paper": {}}, _H1200, sentence)
+    return Published({}, "", f"No published results of this kind are known for {dataset}.")

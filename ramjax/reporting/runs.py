@@ -143,9 +143,11 @@ def _read_curves(path: pathlib.Path) -> list[dict[str, Any]]:
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
             break
+        if isinstance(row, dict) and "step" in row:
+            rows.append(row)
     return rows
 
 

@@ -21,14 +21,12 @@ def section(several: Sequence[Evaluated], scale: str) -> Section | None:
     several = [of for of in several if of.has(scale) and of.estimate(f"{scale}/mae").n]
     if not several:
         return None
-    dataset = several[0].dataset
-    tables = [_main_table(several, scale)]
-    texts = []
-    if scale == "be":
-        known, sentence = published.erosion_presence_rows(dataset, several[0].cases[0].about)
-        texts.append(sentence)
-        if dataset == "ram_w600":
-            tables.append(_presence_table(several, known))
+    dataset, about = several[0].dataset, several[0].cases[0].about
+    beside = published.other(dataset, about)
+    tables = [_main_table(several, scale, beside)]
+    if dataset == "ram_w600" and scale == "be":
+        beside = published.erosion_presence(dataset, about)
+        tables.append(_presence_table(several, beside))
     blocks = [
         *tables,
         _further_table(several, scale),
@@ -42,11 +40,14 @@ def section(several: Sequence[Evaluated], scale: str) -> Section | None:
         Folded("Confusion matrices in numbers", tuple(_confusion_table(of, scale) for of in several)),
     ]
     return Section(
-        layout.slug(dataset, scale), layout.SCALE_TITLES[scale], tuple(texts), tuple(block for block in blocks if block)
+        layout.slug(dataset, scale),
+        layout.SCALE_TITLES[scale],
+        (beside.sentence,),
+        tuple(block for block in blocks if block),
     )
 
 
-def _main_table(several: Sequence[Evaluated], scale: str) -> Table:
+def _main_table(several: Sequence[Evaluated], scale: str, beside: published.Published) -> Table:
     top, sites = anatomy.SCALES[scale]
     names = [f"{scale}/{metric}" for metric in _PUBLISHED]
     return Table(
@@ -57,11 +58,11 @@ def _main_table(several: Sequence[Evaluated], scale: str) -> Table:
         "by the rank of the scores that occur, that of strict rows by their value.",
         "Run",
         _TITLES,
-        tuple(layout.system_rows(several, names)),
+        (*layout.system_rows(several, names), *layout.published_rows(beside, _PUBLISHED)),
     )
 
 
-def _presence_table(several: Sequence[Evaluated], known: dict[str, dict[str, float]]) -> Table:
+def _presence_table(several: Sequence[Evaluated], beside: published.Published) -> Table:
     rows = layout.system_rows(several, [f"be/{metric}" for metric in _PRESENCE])
     return Table(
         layout.slug(several[0].dataset, "be-presence"),
@@ -70,7 +71,7 @@ def _presence_table(several: Sequence[Evaluated], known: dict[str, dict[str, flo
         "chance.",
         "Run",
         ("BACC", "F1", "DOR", "SEN", "SPC"),
-        (*rows, *layout.published_rows(known, _PRESENCE, {"dor": 2})),
+        (*rows, *layout.published_rows(beside, _PRESENCE, {"dor": 2})),
     )
 
 

@@ -48,7 +48,13 @@ def cases(
 
 
 def write_run(
-    folder: pathlib.Path, of: Cases, *, seed: int = 0, pictures: bool = True, steps: int = 1000, name: str = "multitask"
+    folder: pathlib.Path,
+    of: Cases,
+    *,
+    seed: int = 0,
+    pictures: bool = True,
+    curves: bool = True,
+    name: str = "multitask",
 ) -> pathlib.Path:
     """A run directory with all that a report reads."""
     folder.mkdir(parents=True)
@@ -60,10 +66,11 @@ def write_run(
             (folder / path).write_bytes(_picture(index))
     about = of.about | {"run": folder.name, "seed": seed}
     cases_lib.write(folder / "cases.parquet", dataclasses.replace(of, about=about))
-    (folder / "config.json").write_text(json.dumps({"seed": seed, "name": name, "train": {"steps": steps}}))
+    (folder / "config.json").write_text(json.dumps({"seed": seed, "name": name, "train": {"steps": 1000}}))
     (folder / "versions.json").write_text(json.dumps({"git": "0123456789abcdef0123456789abcdef01234567"}))
     (folder / "parameters.txt").write_text("Parameters\na   (3,)  float32  3\n\ntotal            3,199,445\n")
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in _curves(seed, steps)))
+    if curves:
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in _curves(seed, 1000)))
     return folder
 
 

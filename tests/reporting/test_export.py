@@ -1,0 +1,93 @@
+"""Tables as CSV and LaTeX, with all that may stand in them."""
+
+import csv
+import io
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ramjax.reporting import export
+from ramjax.reporting.content import Cell, Row, Table
+
+NASTY = '50 % & more_of #1 $x$ {a} ~ ^ \\ <b> |c| "q"'
+
+
+def table(**changes) -> Table:
+    rows = (
+        Row(NASTY, (Cell(0.12345, 0.1, 0.2, 0.01, 7), Cell(math.nan)), "strict"),
+        Row("published", (Cell(-0.5, digits=2), Cell(text="a, b")), "compat", "a paper"),
+    )
+    made = {"id": "one", "title": "Title_1", "caption": "50 % of κ ≥ 2.", "heading": "Run", "columns": ("A_1", "B")}
+    return Table(**{**made, "rows": rows, **changes})
+
+
+def test_csv_has_a_line_a_cell_at_full_precision():
+    lines = list(csv.DictReader(io.StringIO(export.to_csv([table()]))))
+    assert [line["column"] for line in lines] == ["A_1", "B", "A_1", "B"]
+    first, empty, published, text = lines
+    assert (first["row"], first["mode"], first["n"]) == (NASTY, "strict", "7")
+    assert [float(first[key]) for key in ("value", "low", "high", "sd")] == [0.12345, 0.1, 0.2, 0.01]
+    assert empty["value"] == empty["n"] == "" and text["text"] == "a, b"
+    assert (published["value"], published["source"], published["mode"]) == ("-0.5", "a paper", "compat")
+
+
+def test_latex_of_a_small_table():
+    text = export.to_latex([table()], "A note.")
+    assert text.startswith("% A note.\n")
+    assert r"\caption{Title\_1. 50 \% of $\kappa$ $\geq$ 2.}" in text and r"\label{tab:one}" in text
+    assert r"\begin{tabular}{llrr}" in text and r"Run & Evaluator & A\_1 & B \\" in text
+    assert r"0.123 $\pm$ 0.010 {\scriptsize [0.100, 0.200] n=7} & -- \\" in text
+    assert r"published (a paper) & compat & $-$0.50 & a, b \\" in text
+
+
+def test_a_mode_that_all_rows_share_is_in_the_title_instead():
+    rows = tuple(Row(str(k), (Cell(1.0), Cell(2.0)), "strict") for k in range(2))
+    text = export.to_latex([table(rows=rows)], "")
+    assert "Evaluator" not in text and r"\caption{Title\_1 (strict)." in text
+
+
+def test_wide_tables_are_shrunk_to_the_page():
+    columns = tuple("abcde")
+    text = export.to_latex([table(columns=columns, rows=(Row("r", (Cell(1.0),) * 5),))], "")
+    assert text.count(r"\resizebox{\textwidth}{!}{%") == 1
+    assert_balanced(text)
+
+
+def test_a_row_has_as_many_cells_as_there_are_columns():
+    with pytest.raises(ValueError, match="Row 'r' of one has 1 cells, not 2"):
+        table(rows=(Row("r", (Cell(1.0),)),))
+
+
+@given(st.text(max_size=40))
+def test_escaped_text_is_inert(text):
+    escaped = export.escape(text)
+    assert_balanced(escaped)
+    # What is left without the escapes holds nothing that LaTeX would act on.
+    rest = re.sub(r"\$\\[a-z]+\$|\$-\$|\$\^2\$|\\[a-z]+\{\}|\\[&%$#_{}]", "", escaped)
+    assert not set(rest) & set("\\&%$#_{}~^")
+
+
+def test_a_report_in_latex_is_well_formed(several):
+    text = (several / "tables.tex").read_text()
+    assert_balanced(text)
+    for environment in ("table", "tabular"):
+        opened, closed = text.count(rf"\begin{{{environment}}}"), text.count(rf"\end{{{environment}}}")
+        assert opened == closed > 10
+    labels = re.findall(r"\\label\{(.*?)\}", text)
+    assert len(set(labels)) == len(labels)
+    for block in re.findall(r"\\begin\{tabular\}\{([lr]+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
+        for line in block[1].splitlines():
+            if line.endswith(r"\\"):
+                assert len(re.findall(r"(?<!\\)&", line)) == len(block[0]) - 1
+    assert text.isascii()
+
+
+def assert_balanced(text: str) -> None:
+    depth = 0
+    for brace in re.findall(r"(?<!\\)(?:\\\\)*([{}])", text):
+        depth += 1 if brace == "{" else -1
+        assert depth >= 0
+    assert depth == 0

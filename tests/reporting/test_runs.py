@@ -1,0 +1,116 @@
+"""Reading runs, and what speaks against reporting them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ramjax.reporting import runs
+from ramjax.training.errors import RunError
+from tests.reporting import fakes
+
+
+def bare_run(folder, of=None, **settings):
+    return fakes.write_run(folder, of or fakes.cases(2, tasks=("be",)), pictures=False, curves=False, **settings)
+
+
+def test_a_run_is_all_that_its_folder_tells(tmp_path):
+    folder = fakes.write_run(tmp_path / "a", fakes.cases(4), seed=3)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1020, "train/lo')  # a killed run leaves this
+    (run,) = runs.read_runs([folder])
+    assert (run.name, run.parameters, len(run.cases)) == ("a", 3_199_445, 4)
+    assert run.git.startswith("0123") and run.config["seed"] == 3 and run.cases.about["seed"] == 3
+    assert run.curves[-1]["step"] == 1000 and "train/loss" in run.curves[0]
+
+
+def test_what_need_not_be_there(tmp_path):
+    folder = bare_run(tmp_path / "a")
+    for name in ("versions.json", "parameters.txt"):
+        (folder / name).unlink()
+    (run,) = runs.read_runs([folder])
+    assert (run.git, run.parameters, run.curves) == ("unknown", None, [])
+
+
+def test_names_tell_folders_of_the_same_name_apart(tmp_path):
+    folders = [bare_run(tmp_path / parent / "run") for parent in ("one", "two")]
+    assert [run.name for run in runs.read_runs(folders)] == ["one/run", "two/run"]
+
+
+def test_runs_that_differ_in_the_seed_are_one_system(tmp_path):
+    folders = [
+        bare_run(tmp_path / "a", seed=0),
+        bare_run(tmp_path / "b", name="other"),
+        bare_run(tmp_path / "c", seed=1),
+        bare_run(tmp_path / "d", seed=2),
+    ]
+    systems = runs.as_systems(runs.read_runs(folders))
+    assert [[run.name for run in system.runs] for system in systems] == [["a", "c", "d"], ["b"]]
+    assert [system.name for system in systems] == ["a and 2 more seeds", "b"]
+
+
+def test_shared_cases_come_in_the_order_of_the_first():
+    first, second = fakes.cases(6), fakes.cases(6).take(np.array([5, 3, 1, 0]))
+    a, b = runs.shared_cases([first, second])
+    assert a.attributes["id"].tolist() == b.attributes["id"].tolist() == first.attributes["id"][[0, 1, 3, 5]].tolist()
+    np.testing.assert_array_equal(a.get("be", "annotated"), b.get("be", "annotated"))
+    assert len(runs.shared_cases([first, fakes.cases(4, dataset="ram_w600")])[0]) == 0
+
+
+def broken(folder):
+    """How each kind of folder is made, and the words that its sentence needs."""
+    unfinished = bare_run(folder / "unfinished")
+    (unfinished / "cases.parquet").unlink()
+    untested = bare_run(folder / "untested")
+    (untested / "cases.parquet").unlink()
+    (untested / "checkpoints" / "best" / "750").mkdir(parents=True)
+    damaged = bare_run(folder / "damaged")
+    (damaged / "cases.parquet").write_bytes(b"PAR1")
+    config = bare_run(folder / "config")
+    (config / "config.json").write_text("{")
+    (folder / "empty").mkdir()
+    (folder / "file").write_text("")
+    return {
+        "unfinished": ["was not evaluated", "no checkpoint", "start its training again"],
+        "untested": ["was not evaluated", f"python -m ramjax.main --workdir={untested} --mode=eval"],
+        "damaged": ["cases.parquet cannot be read", "evaluate the run again"],
+        "config": ["config.json cannot be read", "restore it from a copy"],
+        "empty": ["is no run of ramjax", "no config.json"],
+        "file": ["is no folder", "run directory"],
+        "absent": ["is no folder", "run directory"],
+    }
+
+
+@pytest.mark.parametrize("kind", ["unfinished", "untested", "damaged", "config", "empty", "file", "absent"])
+def test_what_is_no_finished_run_is_said_in_a_sentence(tmp_path, kind):
+    words = broken(tmp_path)[kind]
+    with pytest.raises(RunError) as error:
+        runs.read_runs([tmp_path / kind])
+    for word in [str(tmp_path / kind), *words]:
+        assert word in str(error.value)
+
+
+def test_a_run_is_named_once(tmp_path):
+    folder = bare_run(tmp_path / "a")
+    (tmp_path / "link").symlink_to(folder)
+    for twice in (folder, f"{folder}/", tmp_path / "link"):
+        with pytest.raises(RunError, match="is named twice; name each run once"):
+            runs.read_runs([folder, twice])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("split", "validation"), ("grid", "square512"), ("tolerance", 1.0), ("unit", "mm")]
+)
+def test_evaluations_that_differ_do_not_stand_in_one_table(tmp_path, key, value):
+    one = bare_run(tmp_path / "a")
+    other = bare_run(tmp_path / "b", fakes.cases(2, tasks=("be",), **{key: value}))
+    with pytest.raises(
+        RunError, match=f"evaluated with {key} {value} and .*; evaluate them alike, or report them apart"
+    ):
+        runs.read_runs([one, other])
+
+
+def test_metrics_that_are_no_rows_are_passed_over(tmp_path):
+    folder = bare_run(tmp_path / "a")
+    (folder / "metrics.jsonl").write_text(json.dumps([1]) + "\n" + json.dumps({"step": 1, "train/loss": None}) + "\n")
+    assert runs.read_runs([folder])[0].curves == [{"step": 1, "train/loss": None}]
