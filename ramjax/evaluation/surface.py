@@ -98,6 +98,7 @@ def measure(
     for k, part in enumerate(parts):
         bits = predicted.dtype.type(part)
         masks = [(words & bits) == bits for words in runs]
+        # Of integers, so that NumPy sums them itself: the threads of BLAS would slow down one process a core.
         counts[:3, k] = [pixels @ mask for mask in (masks[0] & masks[1], *masks)]
         found, there = (edge.of(bits) for edge in edges)
         counts[3, k] = len(found) + len(there)
@@ -158,10 +159,10 @@ def _edges(image: np.ndarray, spacing: tuple[float, float]) -> _Edges:
 
 
 def _runs(predicted: np.ndarray, annotated: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """Pixels in reading order as n runs of the same words: both words, (n,) each, and their pixels, float64 (n,)."""
+    """Pixels in reading order as n runs of the same words: both words, (n,) each, and how many pixels, int64 (n,)."""
     images = [image.ravel() for image in (predicted, annotated)]
     first = np.ones(predicted.size, bool)
     first[1:] = images[0][1:] != images[0][:-1]
     first[1:] |= images[1][1:] != images[1][:-1]
     starts = np.flatnonzero(first)
-    return [image[starts] for image in images], np.diff(starts, append=predicted.size).astype(np.float64)
+    return [image[starts] for image in images], np.diff(starts, append=predicted.size)
