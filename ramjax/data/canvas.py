@@ -106,6 +106,29 @@ def render(
     }
 
 
+def enlarged(
+    canvas: CanvasConfig, shape: tuple[int, int], pixel_spacing_mm: float, steps: tuple[int, int]
+) -> CanvasConfig:
+    """A canvas that shows a whole image at the scale of `canvas`, though that may show a part of it only.
+
+    Args:
+      canvas: as trained on.
+      shape: height and width of the image.
+      pixel_spacing_mm: of the image; where it is unknown and the scale depends on it, the image is fit to `canvas`.
+      steps: the height and the width, where they are more than those of `canvas`, are multiples of these.
+    """
+    if canvas.sizing == "spacing" and not math.isfinite(pixel_spacing_mm):
+        return dataclasses.replace(canvas, sizing="fit")
+    if canvas.sizing == "fit":
+        return canvas
+    scale = canvas.scale if canvas.sizing == "scale" else pixel_spacing_mm / canvas.mm_per_pixel
+    height, width = (
+        max(side, math.ceil(native * scale / step) * step)
+        for native, side, step in zip(shape, (canvas.height, canvas.width), steps, strict=True)
+    )
+    return dataclasses.replace(canvas, height=height, width=width)
+
+
 def empty(canvas: CanvasConfig) -> dict[str, Any]:
     """An example of padding only, with nothing annotated and `valid` False: what fills up the last batch."""
     record = Record.unlabelled(np.zeros((canvas.height, canvas.width), np.uint8))

@@ -4,8 +4,6 @@ Where the canvas shows the whole radiograph, batches go through the network as i
 given scale, every radiograph is predicted by a sliding window of canvases.
 """
 
-import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,13 +11,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ramjax.config import CanvasConfig, Config
+from ramjax.config import Config
 from ramjax.data import canvas as canvases
 from ramjax.data import pipeline
 from ramjax.evaluation import averaging
 from ramjax.evaluation.measure import Prediction
 from ramjax.evaluation.sliding_window import sliding_window
-from ramjax.record import Record
 from ramjax.training import sharding, step
 from ramjax.training.errors import RunError
 
@@ -82,11 +79,10 @@ def make_predict(config: Config) -> Callable[..., dict[str, jax.Array]]:
 def _by_canvas(config, states, source, mesh, dataset, check) -> Iterator[tuple[int, Prediction]]:
     predict = make_predict(config)
 
-    @jax.jit
-    def of_batch(states, image, boxes):
-        found = predict(states, image, None if "joints" in config.tasks else boxes)
-        return jax.lax.with_sharding_constraint(found, sharding.split(mesh))
+    def of_batch(states, shown):
+        return predict(states, shown["image"], None if "joints" in config.tasks else shown["boxes"])
 
+    forward = jax.jit(sharding.row_by_row(of_batch, mesh))
     batches = pipeline.make_eval_batches(
         config.data,
         source,
@@ -96,9 +92,8 @@ def _by_canvas(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
     )
     for batch in batches:
         check()
-        shown = {name: batch[name] for name in ("image", "boxes")}
-        placed = sharding.place_batch(shown, mesh)
-        found = {name: sharding.local_rows(value) for name, value in of_batch(states, **placed).items()}
+        shown = sharding.place_batch({name: batch[name] for name in ("image", "boxes")}, mesh)
+        found = {name: sharding.local_rows(value) for name, value in forward(states, shown).items()}
         for row in np.flatnonzero(batch["valid"]):
             maps = {name: value[row] for name, value in found.items()}
             affine = np.asarray(batch["affine"][row], np.float64)
@@ -113,7 +108,8 @@ def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
     for index in range(jax.process_index(), len(source), jax.process_count()):
         check()
         record = source[index]
-        whole = whole_canvas(record, canvas, config.model.max_stride)
+        steps = (config.model.max_stride,) * 2
+        whole = canvases.enlarged(canvas, record.image.shape, record.pixel_spacing_mm, steps)
         placement = canvases.place(record, whole)
         maps = sliding_window(
             lambda images: forward(states, images),
@@ -123,19 +119,3 @@ def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
             batch=config.data.eval_batch_size,
         )
         yield index, Prediction(maps, placement.affine, whole.height)
-
-
-def whole_canvas(record: Record, canvas: CanvasConfig, stride: int) -> CanvasConfig:
-    """A canvas that shows the whole record at the scale of `canvas`, its sides multiples of `stride`; the canvas itself
-    where that shows whole images, or the record's spacing, on which the scale depends, is unknown.
-    """
-    if canvas.sizing == "fit":
-        return canvas
-    if canvas.sizing == "spacing" and not math.isfinite(record.pixel_spacing_mm):
-        return dataclasses.replace(canvas, sizing="fit")
-    scale = canvas.scale if canvas.sizing == "scale" else record.pixel_spacing_mm / canvas.mm_per_pixel
-    sides = [
-        max(side, stride * math.ceil(native * scale / stride))
-        for native, side in zip(record.image.shape, (canvas.height, canvas.width), strict=True)
-    ]
-    return dataclasses.replace(canvas, height=sides[0], width=sides[1])

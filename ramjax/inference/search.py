@@ -100,16 +100,9 @@ def canvas_for(radiograph: Radiograph, config: Config) -> CanvasConfig:
     The network is convolutional, so that a run trained on crops predicts whole radiographs.
     """
     canvas, stride = config.data.canvas, config.model.max_stride
-    if canvas.sizing == "spacing" and not math.isfinite(radiograph.pixel_spacing_mm):
-        return dataclasses.replace(canvas, sizing="fit")
-    if canvas.sizing == "fit":
-        return canvas
-    scale = canvas.scale if canvas.sizing == "scale" else radiograph.pixel_spacing_mm / canvas.mm_per_pixel
-    sides = []
-    for native, side in zip(radiograph.pixels.shape, (canvas.height, canvas.width), strict=True):
-        step = stride * math.ceil(side / 4 / stride)  # few distinct shapes, so few compilations
-        sides.append(max(side, math.ceil(native * scale / step) * step))
-    return dataclasses.replace(canvas, height=sides[0], width=sides[1])
+    # Few distinct shapes, so few compilations.
+    steps = tuple(stride * math.ceil(side / 4 / stride) for side in (canvas.height, canvas.width))
+    return canvases.enlarged(canvas, radiograph.pixels.shape, radiograph.pixel_spacing_mm, steps)
 
 
 def candidates(

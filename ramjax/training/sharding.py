@@ -1,5 +1,8 @@
 """Devices: a mesh with the axis ``data``, a replicated state, batches split over the axis, any number of processes."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -44,6 +47,29 @@ def place_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
     """Puts this process's rows of a batch on its devices; the processes' rows in order are the global batch."""
     sharding = split(mesh)
     return {key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()}
+
+
+def row_by_row(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """A function of (whole, batch) that gives each row what `function` gives a batch of that row alone.
+
+    Each device takes its rows one by one, so that a row's result is the same, to the last bit, on any number of devices
+    and processes: a batch of another size is computed in another order.
+
+    Args:
+      function: of (whole, batch), batch a dict of arrays with a leading axis; returns arrays with that axis.
+      mesh: over whose devices the rows are split; `whole` is on all of them.
+    """
+
+    def of_device(whole, rows):
+        def of_row(row):
+            one = function(whole, jax.tree.map(lambda leaf: leaf[None], row))
+            return jax.tree.map(lambda leaf: leaf[0], one)
+
+        return jax.lax.map(of_row, rows)
+
+    specs = (PartitionSpec(), PartitionSpec(DATA_AXIS))
+    # The check would need every operation of the network to know of the mesh.
+    return jax.shard_map(of_device, mesh=mesh, in_specs=specs, out_specs=specs[1], check_vma=False)
 
 
 def local_rows(array: jax.Array) -> np.ndarray:

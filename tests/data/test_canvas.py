@@ -234,3 +234,16 @@ def test_a_joint_that_the_border_cuts_is_unknown_and_one_beyond_it_absent(box, p
 
 def test_nothing_is_known_of_joints_that_were_not_annotated():
     assert not canvas.to_canvas(handmade.make_record(has_joints=False), handmade.make_canvas())["joints_known"].any()
+
+
+def test_an_enlarged_canvas_shows_the_whole_image_at_the_scale():
+    by_scale = handmade.make_canvas(160, 144, sizing="scale", scale=0.7)
+    whole = canvas.enlarged(by_scale, (300, 250), math.nan, (16, 32))
+    assert (whole.height, whole.width, whole.scale) == (224, 192, 0.7)  # 210 and 175, up to the next multiple
+    small = canvas.enlarged(by_scale, (100, 90), math.nan, (16, 32))
+    assert (small.height, small.width) == (160, 144)
+    by_spacing = dataclasses.replace(by_scale, sizing="spacing", mm_per_pixel=0.2)
+    assert canvas.enlarged(by_spacing, (300, 250), 0.14, (16, 32)).height == 224
+    assert canvas.enlarged(by_spacing, (300, 250), math.nan, (16, 32)).sizing == "fit"
+    fit = handmade.make_canvas(160, 144)
+    assert canvas.enlarged(fit, (300, 250), 0.14, (16, 32)) == fit

@@ -12,6 +12,8 @@ import pytest
 
 from ramjax.config import ConfigError
 from ramjax.data import pipeline
+from ramjax.evaluation import final
+from ramjax.evaluation.cases import collect
 from ramjax.evaluation.evaluate import evaluate, jit_eval_step
 from ramjax.training import sharding, step
 from ramjax.training.checkpoints import Checkpoints
@@ -97,6 +99,20 @@ def test_the_losses_and_the_evaluation_are_those_of_one_device(config, tmp_path)
         train(config, mesh, restored, train_step, STEPS, STEPS + 1)[0],
         train(config, mesh, state, train_step, STEPS, STEPS + 1)[0],
     )
+
+
+def test_the_cases_are_those_of_one_device_each_once(config, data_dir):
+    """An odd split: three records in batches of eight."""
+    (source,) = pipeline.open_sources(config.data, "train[:3]")
+    results = []
+    for devices in (8, 1):
+        mesh, state, _ = start(on(config, devices))
+        evaluated = final.evaluate_source(config, [state], source, mesh=mesh, dataset=0, name="hands", quiet=True)
+        assert [one.index for one in evaluated] == list(range(3))
+        results.append(collect([one.case for one in evaluated], {}))
+    for task, metrics in results[0].values.items():
+        for metric, values in metrics.items():
+            np.testing.assert_array_equal(values, results[1].values[task][metric], err_msg=metric)
 
 
 @pytest.mark.parametrize(("devices", "batch", "words"), [(3, 8, "use a multiple of 3"), (9, 9, "there are 8 devices")])
