@@ -1,11 +1,12 @@
 """Puts the results of finished runs on one page: tables as in papers, intervals, charts, cases, comparisons.
 
-    python -m ramjax.report --workdir=runs/multitask --output=report.html
+    python -m ramjax.report --workdir=runs/multitask
     python -m ramjax.report --workdir=runs/a --workdir=runs/b --output=compared/report.html
 
 A run is finished when it was evaluated (python -m ramjax.main --workdir=RUN --mode=eval does that again). Several runs
 stand side by side and are compared in pairs on the cases they share; runs that differ in nothing but the seed are
-pooled. The page needs nothing from elsewhere, so it can be sent as it is. Beside it are written
+pooled. Without --output the page is report/report.html in the (first) run. It needs nothing from elsewhere, so it can
+be sent as it is. Beside it are written
 
   cases.parquet   every value of every case of all runs, one a row, with the column run
   tables.csv      all tables of the page in one: table, row, column, value, sd, low, high, n, mode, source
@@ -64,7 +65,9 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
     values = flags.FlagValues()
     define = {"flag_values": values}
     flags.DEFINE_multi_string("workdir", [], "Run directory of a finished run; may be repeated.", **define)
-    flags.DEFINE_string("output", None, "The page, such as report.html; its folder is made if absent.", **define)
+    flags.DEFINE_string(
+        "output", None, "The page; its folder is made if absent. Default: WORKDIR/report/report.html.", **define
+    )
     flags.DEFINE_integer("replicates", REPLICATES, "Bootstrap replicates of each interval.", 100, 100_000, **define)
     flags.DEFINE_bool("debug", False, "Show the traceback of an error.", **define)
     if command_line.wants_help(argv):
@@ -73,9 +76,10 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
     extra = values(argv)[1:]
     if extra:
         raise flags.Error(f"{extra[0]!r} is not a flag; flags start with --.")
-    for name in ("workdir", "output"):
-        if not values[name].value:
-            raise flags.Error(f"--{name} is missing.")
+    if not values.workdir:
+        raise flags.Error("--workdir is missing.")
+    if values.output is None:
+        values.output = str(pathlib.Path(values.workdir[0]) / "report" / "report.html")
     if pathlib.Path(values.output).suffix not in (".html", ".htm"):
         raise flags.Error(f"--output is {values.output}; name a file that ends in .html.")
     return values

@@ -32,6 +32,11 @@ def test_it_says_where_everything_went(run, tmp_path):
     assert sorted(os.listdir(output.parent)) == ["cases.parquet", "report.html", "tables.csv", "tables.tex"]
 
 
+def test_without_output_it_is_in_the_run(run):
+    values = report.parse(["report", f"--workdir={run}", "--workdir=other"])
+    assert values.output == str(run / "report" / "report.html") and values.replicates == report.REPLICATES
+
+
 def test_it_does_without_jax(run, tmp_path):
     code = f"""
 import sys
@@ -47,7 +52,6 @@ assert not [name for name in sys.modules if name.partition(".")[0] in ("jax", "f
     ("flags", "words"),
     [
         ((), ("--workdir is missing", "--help")),
-        (("--workdir=RUN",), ("--output is missing",)),
         (("--workdir=RUN", "--output=report.pdf"), ("report.pdf", "ends in .html")),
         (("--workdir=RUN", "--output=r.html", "--replicates=5"), ("replicates",)),
         (("--workdir=RUN", "--output=r.html", "more"), ("'more' is not a flag",)),
@@ -109,4 +113,5 @@ def test_what_was_there_stays_when_the_new_cannot_be_written(run, tmp_path, monk
     other = fakes.write_run(tmp_path.parent / f"{tmp_path.name}-other", fakes.cases(8, tasks=("be",)), curves=False)
     with pytest.raises(report.RunError, match="the disk is full; make room and start again"):
         report.write_report([str(other)], output, 100)
+    monkeypatch.undo()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -76,15 +76,14 @@ def _main_table(several: Sequence[Evaluated], beside: published.Published) -> Ta
     ]
     names = ("dsc", "nsd", "", "", "voe", "msd", "parameters")
     rows += layout.published_rows(beside, names, {"msd": 2, "parameters": 2})
-    unit, tolerance = about["unit"], f"{about['tolerance']:g} {about['unit']}"
     return Table(
         layout.slug(several[0].dataset, "bones"),
         "Bones",
-        "Mean ± standard deviation over cases, 95 % interval of the mean, and the cases n behind it. NSD at "
-        f"{tolerance}; DSCO and NSDO are of the overlaps of 14 pairs of wrist bones. Higher is better but for VOE and "
-        "MSD.",
+        "Mean ± standard deviation over cases, 95 % interval of the mean, and the cases n behind it. "
+        f"{layout.distances(about)} DSCO and NSDO are of the overlaps of 14 pairs of wrist bones. Higher is better but "
+        "for VOE and MSD.",
         "Run",
-        ("DSC", "NSD", "DSCO", "NSDO", "VOE", f"MSD ({unit})", "Parameters (M)"),
+        ("DSC", "NSD", "DSCO", "NSDO", "VOE", layout.distance_column(about), "Parameters (M)"),
         tuple(rows),
     )
 

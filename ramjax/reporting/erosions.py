@@ -46,9 +46,9 @@ def _main_table(several: Sequence[Evaluated], beside: published.Published) -> Ta
         layout.slug(several[0].dataset, "erosions"),
         "Erosions",
         "Mean ± standard deviation over cases, 95 % interval of the mean, and the cases n behind it, which are not the "
-        f"same for each metric in compat. NSD at {about['tolerance']:g} {about['unit']}.",
+        f"same for each metric in compat. {layout.distances(about)}",
         "Run and labels",
-        ("DSC", "NSD", "VOE", f"MSD ({about['unit']})", "REC", "PREC"),
+        ("DSC", "NSD", "VOE", layout.distance_column(about), "REC", "PREC"),
         (*rows, *layout.published_rows(beside, MASK_METRICS)),
     )
 

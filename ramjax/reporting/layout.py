@@ -3,8 +3,10 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ramjax.evaluation.cases import MODES, Mode
+from ramjax.evaluation.measure import PUBLISHED_TOLERANCE
 from ramjax.reporting.content import Cell, Row
 from ramjax.reporting.estimates import Evaluated
 from ramjax.reporting.published import Published
@@ -41,6 +43,21 @@ def published_rows(published: Published, names: Sequence[str], digits: Mapping[s
         )
         for model, of in published.rows.items()
     ]
+
+
+def distances(about: Mapping[str, Any]) -> str:
+    """What the distances of strict and compat rows are in, and the tolerances, in a sentence."""
+    tolerance, unit = about["tolerance"], about["unit"]
+    if unit == "px" and tolerance == PUBLISHED_TOLERANCE:
+        return f"NSD at {tolerance:g} px."
+    return (
+        f"NSD at {tolerance:g} {unit} and MSD in {unit}; compat as published, at {PUBLISHED_TOLERANCE:g} px and in px."
+    )
+
+
+def distance_column(about: Mapping[str, Any]) -> str:
+    """Heading of a column of distances with rows of both modes."""
+    return "MSD (px)" if about["unit"] == "px" else f"MSD ({about['unit']}, compat px)"
 
 
 def slug(*words: str) -> str:

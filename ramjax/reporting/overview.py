@@ -1,7 +1,8 @@
 """What stands first and around the tasks: what was evaluated, headline metrics, centres, curves, seeds, comparisons."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -174,9 +175,20 @@ def _properties(run: Run, datasets: Sequence[str]) -> dict[str, str]:
         "Seed": str(about.get("seed", "")),
         "Grid": {"native": "native pixels", "square512": "512 x 512, stretched"}.get(about.get("grid"), ""),
         "NSD tolerance": f"{about.get('tolerance', math.nan):g} {about.get('unit', '')}",
+        "Averaged over": _averaged(about) or "nothing",
         "Parameters": "" if run.parameters is None else f"{run.parameters / 1e6:.2f} M",
         "Code": run.git[:12] + ("-dirty" if run.git.endswith("-dirty") else ""),
     }
+
+
+def _averaged(about: Mapping[str, Any]) -> str:
+    """What the predictions are averaged over."""
+    parts = ["the mirror image"] if about.get("mirror") else []
+    if len(about.get("scales") or []) > 1:
+        parts.append(f"scales {layout.listed([f'{scale:g}' for scale in about['scales']])}")
+    if about.get("ensemble"):
+        parts.append(layout.counted(len(about["ensemble"]), "more run"))
+    return layout.listed(parts) if parts else ""
 
 
 def _difference_cell(comparison) -> Cell:

@@ -17,6 +17,10 @@ COMMON = ("split", "grid", "tolerance", "unit")
 """What the evaluations of runs must share to stand in one table."""
 
 
+AVERAGED = ("overlap", "mirror", "scales", "ensemble")
+"""What an evaluation averages predictions over: with other such settings it judges another method."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A finished run.
@@ -74,16 +78,22 @@ def read_runs(workdirs: Sequence[str | pathlib.Path]) -> list[Run]:
 
 
 def as_systems(runs: Sequence[Run]) -> list[System]:
-    """Puts together runs of the same config but for the seed, in the order of the first of each."""
-    groups: dict[str, list[Run]] = {}
+    """Puts together runs that were trained and evaluated alike but for the seed, in the order of the first of each."""
+    groups: list[list[Run]] = []
     for run in runs:
-        config = {key: value for key, value in run.config.items() if key != "seed"}
-        groups.setdefault(json.dumps(config, sort_keys=True), []).append(run)
-    systems: list[System] = []
-    for group in groups.values():
+        for group in groups:
+            if _method(run) == _method(group[0]) and run.config.get("seed") not in [
+                of.config.get("seed") for of in group
+            ]:
+                group.append(run)
+                break
+        else:
+            groups.append([run])
+    systems = []
+    for number, group in enumerate(groups, 1):
         more = len(group) - 1
         name = group[0].name + (f" and {more} more seed{'s' * (more > 1)}" if more else "")
-        systems.append(System(name, f"system-{len(systems) + 1}", tuple(group)))
+        systems.append(System(name, f"system-{number}", tuple(group)))
     return systems
 
 
@@ -103,6 +113,12 @@ def of_dataset(cases: Cases, dataset: str) -> Cases:
 def datasets_of(runs: Sequence[Run]) -> list[str]:
     """The data sets that the runs were evaluated on, in the order in which they occur."""
     return list(dict.fromkeys(name for run in runs for name in run.cases.attributes["dataset"]))
+
+
+def _method(run: Run) -> tuple[dict[str, Any], list[Any]]:
+    """All that tells a method from another. How a run is evaluated may have changed since config.json was written."""
+    trained = {key: value for key, value in run.config.items() if key not in ("seed", "evaluation")}
+    return trained, [run.cases.about.get(key) for key in AVERAGED]
 
 
 def _read(folder: pathlib.Path, name: str) -> Run:

@@ -100,8 +100,10 @@ def browse(page, folder, width: int, dark: bool) -> dict:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
-@pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
-@pytest.mark.parametrize("name", ["single", "several", "wrists"])
+@pytest.mark.parametrize(
+    ("name", "width", "dark"),
+    [("single", 390, True), ("single", 1280, False), ("several", 390, False), ("wrists", 390, True)],
+)
 def test_a_browser_finds_nothing_amiss(request, tmp_path, name, width, dark):
     found = browse(request.getfixturevalue(name) / "report.html", tmp_path, width, dark)
     assert found["width"] == width and found["overflow"] <= 0 and found["wide"] == []

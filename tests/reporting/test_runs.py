@@ -49,6 +49,17 @@ def test_runs_that_differ_in_the_seed_are_one_system(tmp_path):
     assert [system.name for system in systems] == ["a and 2 more seeds", "b"]
 
 
+def test_other_ways_to_evaluate_and_the_same_seed_again_are_systems_of_their_own(tmp_path):
+    mirrored = fakes.cases(2, tasks=("be",), mirror=True)
+    folders = [bare_run(tmp_path / "a"), bare_run(tmp_path / "b", mirrored, seed=1), bare_run(tmp_path / "c")]
+    for folder, grid in zip(folders, ("native", "square512", "native"), strict=True):
+        config = json.loads((folder / "config.json").read_text()) | {"evaluation": {"grid": grid}}  # of training
+        (folder / "config.json").write_text(json.dumps(config))
+    systems = runs.as_systems(runs.read_runs(folders))
+    assert [system.name for system in systems] == ["a", "b", "c"]
+    assert [system.key for system in systems] == ["system-1", "system-2", "system-3"]
+
+
 def test_shared_cases_come_in_the_order_of_the_first():
     first, second = fakes.cases(6), fakes.cases(6).take(np.array([5, 3, 1, 0]))
     a, b = runs.shared_cases([first, second])
