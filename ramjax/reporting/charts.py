@@ -186,6 +186,13 @@ def scatter(
     return _svg(draw, 3.2)
 
 
+def unique_ids(svg: str, prefix: str) -> str:
+    """The drawing with `prefix` before every id, so that several can stand in one page."""
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{prefix}-", svg)
+    return re.sub(r'href="#', f'href="#{prefix}-', svg)
+
+
 def _plain(value: float, _: int) -> str:
     return f"{value:g}"
 
@@ -220,12 +227,10 @@ def _fit_for_page(svg: str) -> str:
     for number, colour in enumerate(SERIES, 1):
         svg = svg.replace(colour, f"var(--series-{number})")
     svg = re.sub(r'(<g|<path|<text) id="[a-z]+[\w.]*_\d+"', r"\1", svg)
-    svg = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", svg)
+    svg = re.sub(r"<[^>]*>", _rounded, svg)
     return re.sub(r"\s*\n\s*", " ", svg).strip()
 
 
-def unique_ids(svg: str, prefix: str) -> str:
-    """The drawing with `prefix` before every id, so that several can stand in one page."""
-    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{prefix}-", svg)
-    return re.sub(r'href="#', f'href="#{prefix}-', svg)
+def _rounded(tag: re.Match[str]) -> str:
+    """A tag with its coordinates to a hundredth of a point."""
+    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag[0])

@@ -52,6 +52,16 @@ def test_the_numbers_are_text():
     }
 
 
+def test_the_numbers_of_an_axis_are_not_rounded():
+    svg = charts.lines({"a": (np.arange(3.0), np.array([0.0012, 0.0016, 0.0019]))}, "step", "DSC")
+    texts = [
+        element.text.replace("\u2212", "-") for element in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+    ]
+    numbers = [text for text in texts if re.fullmatch(r"-?[\d.]+", text)]
+    assert len([text for text in numbers if text.startswith("0.001")]) > 3
+    assert len(set(numbers)) == len(numbers)
+
+
 def test_dots_stand_in_order_where_their_values_are():
     svg = charts.dots(["first", "second"], {"a": np.array([[0.2, 0.2, 0.2], [0.8, 0.8, 0.8]])}, "x")
     text = {e.text: e for e in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}
