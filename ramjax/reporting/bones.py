@@ -7,10 +7,10 @@ import numpy as np
 from ramjax import anatomy
 from ramjax.evaluation.cases import PARTS
 from ramjax.evaluation.segmentation import mean_of_finite
+from ramjax.evaluation.summary import BONE_GROUPS
 from ramjax.reporting import charts, layout, published
 from ramjax.reporting.content import Cell, Chart, Folded, Row, Section, Table
 from ramjax.reporting.estimates import Evaluated
-from ramjax.reporting.measures import BONE_GROUPS
 
 _COLUMNS = ("bones/dsc", "bones/nsd", "pairs/dsc", "pairs/nsd", "bones/voe", "bones/msd")
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ramjax.evaluation.cases import MODES, PARTS
+from ramjax.evaluation.summary import BURDENS, MASK_METRICS
 from ramjax.reporting import charts, layout, published
 from ramjax.reporting.content import Chart, Row, Section, Table
 from ramjax.reporting.estimates import Evaluated
-from ramjax.reporting.measures import BURDENS, MASK_METRICS
 
 _VARIANTS = {"labels": "3 labels", "svdh90": "SvdH-BE-90 only"}
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ramjax.evaluation import statistics
+from ramjax.evaluation import statistics, summary
 from ramjax.evaluation.cases import MODES, Cases, Mode
 from ramjax.evaluation.summary import Metric
-from ramjax.reporting import measures
 from ramjax.reporting.content import Cell
 from ramjax.reporting.runs import System, of_dataset, shared_cases
 
@@ -96,8 +95,8 @@ def measure(system: System, dataset: str) -> Evaluated | None:
     cases = tuple(shared_cases([of_dataset(run.cases, dataset) for run in system.runs]))
     if not len(cases[0]):
         return None
-    metrics = {mode: _by_name([measures.measures(of, mode) for of in cases]) for mode in MODES}
-    metrics["strict"] |= _by_name([measures.parts(of) for of in cases])
+    metrics = {mode: _by_name([summary.metrics(of, mode) for of in cases]) for mode in MODES}
+    metrics["strict"] |= _by_name([summary.parts(of) for of in cases])
     estimates = {mode: {name: _estimate(of) for name, of in by_name.items()} for mode, by_name in metrics.items()}
     return Evaluated(system, dataset, cases, metrics, estimates)
 
@@ -121,7 +120,7 @@ def compare(
         if not len(shared[0]):
             differences.append(Difference(a.name, b.name, 0, {}))
             continue
-        of_runs = [measures.measures(cases, "strict") for cases in shared]
+        of_runs = [summary.metrics(cases, "strict") for cases in shared]
         comparisons = {}
         for name in names:
             if all(name in of for of in of_runs):
@@ -139,7 +138,7 @@ def _by_name(of_runs: Sequence[dict[str, Metric]]) -> dict[str, tuple[Metric, ..
 
 def _estimate(of_runs: Sequence[Metric]) -> Estimate:
     values = np.array([metric.value for metric in of_runs])
-    sd = float(np.mean([measures.spread(metric) for metric in of_runs]))
+    sd = float(np.mean([summary.spread(metric) for metric in of_runs]))
     seed_sd = float(values.std(ddof=1)) if len(values) > 1 else math.nan
     n = round(float(np.mean([metric.n for metric in of_runs])))
     return Estimate(float(values.mean()), math.nan, math.nan, sd, seed_sd, n)

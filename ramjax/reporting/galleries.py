@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from ramjax.evaluation import summary
 from ramjax.evaluation.cases import PARTS
 from ramjax.evaluation.segmentation import mean_of_finite
-from ramjax.reporting import layout, measures
+from ramjax.reporting import layout
 from ramjax.reporting.content import Gallery, Picture, Section
 from ramjax.reporting.estimates import Evaluated
 from ramjax.reporting.runs import Run
@@ -82,9 +83,9 @@ def _ranking(of: Evaluated) -> tuple[str, np.ndarray, int]:
     """What cases are ranked by, the value of each, and 1 where more is better, else -1."""
     cases = of.cases[0]
     if of.has("bones"):
-        bones = measures.BONE_GROUPS["29 bones"]
-        return "mean strict Dice of the bones", measures.mean_over_parts(cases, "bones", "dsc", "strict", bones), 1
-    errors = [measures.error(cases, scale) for scale in ("be", "jsn") if of.has(scale)]
+        bones = summary.BONE_GROUPS["29 bones"]
+        return "mean strict Dice of the bones", summary.mean_over_parts(cases, "bones", "dsc", "strict", bones), 1
+    errors = [summary.error(cases, scale) for scale in ("be", "jsn") if of.has(scale)]
     if errors:
         return "mean absolute error of the scores", mean_of_finite(np.concatenate(errors, 1), axis=1)[0], -1
     if of.has("erosions"):

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.evaluation import agreement, calibration, scoring
+from ramjax.evaluation import agreement, calibration, scoring, summary
 from ramjax.evaluation.cases import MODES, Mode
-from ramjax.reporting import charts, layout, measures, published
+from ramjax.reporting import charts, layout, published
 from ramjax.reporting.content import Cell, Chart, Folded, Row, Section, Table
 from ramjax.reporting.estimates import Evaluated
 
@@ -107,7 +107,7 @@ def _totals_table(several: Sequence[Evaluated], scale: str) -> Table:
         limits = [Cell(float(np.mean([getattr(a, name) for a in found]))) for name in ("limits_low", "limits_high")]
         cells = [of.estimate(name).cell() for name in names]
         rows.append(Row(f"{of.name}: hands", (*cells[:3], *limits, *cells[3:]), "strict"))
-        patients = [agreement.patient_totals(measures.totals(c, scale), c.attributes["side"]) for c in of.cases]
+        patients = [agreement.patient_totals(summary.totals(c, scale), c.attributes["side"]) for c in of.cases]
         found = [agreement.total_agreement(totals.pred, totals.target) for totals in patients]
         n = found[0].n
         values = [
@@ -151,7 +151,7 @@ def _confusion_table(of: Evaluated, scale: str) -> Table:
 
 
 def _bland_altman(of: Evaluated, scale: str) -> Chart | None:
-    totals, found = measures.totals(of.cases[0], scale), _agreement(of, 0, scale)
+    totals, found = summary.totals(of.cases[0], scale), _agreement(of, 0, scale)
     known = np.isfinite(totals.pred) & np.isfinite(totals.target)
     if not known.any():
         return None
@@ -169,10 +169,10 @@ def _bland_altman(of: Evaluated, scale: str) -> Chart | None:
 def _reliability(several: Sequence[Evaluated], scale: str) -> Chart | None:
     series = {}
     for of in several:
-        chances = measures.probabilities(of.cases[0], scale)
+        chances = summary.probabilities(of.cases[0], scale)
         if chances is None:
             continue
-        predicted, annotated = measures.scores(of.cases[0], scale)
+        predicted, annotated = summary.scores(of.cases[0], scale)
         known = (predicted >= 0) & (annotated >= 0)
         bins = calibration.reliability(chances[known], annotated[known], 10)
         series[of.name] = (bins.confidence, bins.accuracy, bins.count)
@@ -265,7 +265,7 @@ def _score_metrics(of: Evaluated, scale: str, mode: Mode) -> list[dict[str, scor
     """Of each run."""
     return [
         scoring.score_metrics(
-            *measures.scores(cases, scale), scale=scale, mode=mode, probabilities=measures.probabilities(cases, scale)
+            *summary.scores(cases, scale), scale=scale, mode=mode, probabilities=summary.probabilities(cases, scale)
         )
         for cases in of.cases
     ]
@@ -274,12 +274,12 @@ def _score_metrics(of: Evaluated, scale: str, mode: Mode) -> list[dict[str, scor
 def _counts(of: Evaluated, scale: str) -> np.ndarray:
     """The confusion matrix (C, C), summed over the seeds."""
     top, sites = anatomy.SCALES[scale]
-    pairs = (measures.scores(cases, scale) for cases in of.cases)
+    pairs = (summary.scores(cases, scale) for cases in of.cases)
     return sum(scoring.confusion_matrices(pred[:, sites], target[:, sites], top + 1).sum(0) for pred, target in pairs)
 
 
 def _agreement(of: Evaluated, index: int, scale: str) -> agreement.TotalAgreement:
-    totals = measures.totals(of.cases[index], scale)
+    totals = summary.totals(of.cases[index], scale)
     return agreement.total_agreement(totals.pred, totals.target)
 
 
