@@ -3,9 +3,8 @@
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.evaluation import agreement, detection, scoring, segmentation
+from ramjax.evaluation import agreement, detection, scoring, segmentation, summary
 from ramjax.evaluation.cases import Cases
-from ramjax.reporting import measures
 
 _SCALES = tuple(anatomy.SCALES)
 
@@ -18,7 +17,7 @@ def flat(cases: Cases) -> dict[str, float]:
     """
     metrics: dict[str, float] = {}
     for prefix, mode in (("", "strict"), ("compat/", "compat")):
-        for name, metric in measures.measures(cases, mode).items():
+        for name, metric in summary.metrics(cases, mode).items():
             if not name.startswith(("joints", *_SCALES)):
                 metrics |= _entry(prefix + flat_name(name), metric.value, metric.n)
     if "bones" in cases.values:
@@ -34,7 +33,7 @@ def flat_name(name: str) -> str:
     """``bones@30 channels/dsc`` as ``bones/dsc_30_channels``; lesions of any label need no mark."""
     task, _, metric = name.partition("/")
     task, _, part = task.partition("@")
-    if not part or (part == "labels" and metric not in measures.MASK_METRICS):
+    if not part or (part == "labels" and metric not in summary.MASK_METRICS):
         return f"{task}/{metric}"
     return f"{task}/{metric}_{part.replace(' ', '_')}"
 
@@ -84,8 +83,8 @@ def _scores(cases: Cases) -> dict[str, float]:
     for scale in _SCALES:
         if scale not in cases.values:
             continue
-        predicted, annotated = measures.scores(cases, scale)
-        probabilities = measures.probabilities(cases, scale)
+        predicted, annotated = summary.scores(cases, scale)
+        probabilities = summary.probabilities(cases, scale)
         for prefix, mode in (("", "strict"), ("compat/", "compat")):
             pooled = scoring.score_metrics(predicted, annotated, scale=scale, mode=mode, probabilities=probabilities)[
                 "pooled"
@@ -93,7 +92,7 @@ def _scores(cases: Cases) -> dict[str, float]:
             for name, value in pooled.items():
                 if name not in ("n", "missed"):
                     metrics |= _entry(f"{prefix}scores/{scale}_{name}", value, pooled["n"])
-        of_hands = measures.totals(cases, scale)
+        of_hands = summary.totals(cases, scale)
         totals.append(of_hands)
         metrics |= _total(f"scores/{scale}_total", of_hands.pred, of_hands.target)
     judged = ~np.isnan([of.pred for of in totals]).all(axis=0)
