@@ -15,6 +15,12 @@ from ramjax.typed import ConfigError, build, check
 
 TASKS: tuple[str, ...] = ("bones", "erosions", "joints", "scores")
 
+OPERATIONAL: tuple[str, ...] = (
+    "data.data_dir", "data.workers", "data.prefetch", "mesh.data", "train.log_every", "train.keep_checkpoints",
+    "evaluation.",
+)  # fmt: skip
+"""Beginnings of the keys that say where and how fast a run goes and how it is evaluated, not what is trained."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CanvasConfig:
@@ -376,6 +382,18 @@ def from_dict(values: dict[str, Any]) -> Config:
 def to_dict(config: Config) -> dict[str, Any]:
     """Nested plain dict of the config, ready for JSON."""
     return dataclasses.asdict(config)
+
+
+def trained(values: dict[str, Any]) -> dict[str, Any]:
+    """What decides what a config trains: of the nested dict of `to_dict`, the values by path, without `OPERATIONAL`."""
+
+    def flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+        result = {}
+        for key, value in values.items():
+            result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        return result
+
+    return {key: value for key, value in flat(values, "").items() if not key.startswith(OPERATIONAL)}
 
 
 def _check_width(name: str, width: int, below: int) -> None:

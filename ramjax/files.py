@@ -46,6 +46,17 @@ def write_json(path: str | pathlib.Path, values: Any) -> None:
     write_text(path, json.dumps(finite_or_none(values), indent=2) + "\n")
 
 
+def read_json_lines(path: str | pathlib.Path) -> list[Any]:
+    """The rows of a file of one JSON value a line, up to one that a kill has cut; none where the file is missing."""
+    path, rows = pathlib.Path(path), []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
 def finite_or_none(values: Any) -> Any:
     """`values` (nested dicts, lists, numbers) with every number that is not finite replaced by None."""
     if isinstance(values, dict):

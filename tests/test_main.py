@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from ramjax.training.writers import read_metrics
+from ramjax.files import read_json_lines
 from tests.commands import assert_one_sentence
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -84,7 +84,7 @@ def test_sigterm_saves_and_the_same_command_ends_as_if_nothing_was(run, data_dir
         shown = process.stdout.read()
     assert process.returncode == 75
     assert "Stopped and saved after step" in shown
-    assert 4 <= max(row["step"] for row in read_metrics(stopped / "metrics.jsonl")) < 40
+    assert 4 <= max(row["step"] for row in read_json_lines(stopped / "metrics.jsonl")) < 40
     assert not (stopped / "eval_test.json").exists()
 
     again = call(command(data_dir, stopped, *LONGER))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ramjax import config, files
 from ramjax.evaluation import cases as cases_lib
 from ramjax.evaluation.cases import Cases
 from ramjax.training.errors import RunError
@@ -117,7 +118,7 @@ def datasets_of(runs: Sequence[Run]) -> list[str]:
 
 def _method(run: Run) -> tuple[dict[str, Any], list[Any]]:
     """All that tells a method from another. How a run is evaluated may have changed since config.json was written."""
-    trained = {key: value for key, value in run.config.items() if key not in ("seed", "evaluation")}
+    trained = {key: value for key, value in config.trained(run.config).items() if key != "seed"}
     return trained, [run.cases.about.get(key) for key in AVERAGED]
 
 
@@ -132,12 +133,14 @@ def _read(folder: pathlib.Path, name: str) -> Run:
         cases = cases_lib.read(folder / "cases.parquet")
     except ValueError as error:
         raise RunError(str(error)) from error
-    config = _read_json(folder / "config.json")
-    if not isinstance(config, dict):
+    values = _read_json(folder / "config.json")
+    if not isinstance(values, dict):
         raise RunError(f"{folder / 'config.json'} is damaged; restore it from a copy.")
     versions = _read_json(folder / "versions.json") if (folder / "versions.json").exists() else {}
     git = versions.get("git", "unknown") if isinstance(versions, dict) else "unknown"
-    return Run(name, folder, cases, config, str(git), _read_curves(folder / "metrics.jsonl"), _parameters(folder))
+    return Run(
+        name, folder, cases, values, str(git), files.read_json_lines(folder / "metrics.jsonl"), _parameters(folder)
+    )
 
 
 def _unfinished(folder: pathlib.Path) -> str:
@@ -152,19 +155,6 @@ def _read_json(path: pathlib.Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}); restore it from a copy.") from error
-
-
-def _read_curves(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The whole rows; a killed run may leave its last row cut."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if isinstance(row, dict) and "step" in row:
-            rows.append(row)
-    return rows
 
 
 def _parameters(folder: pathlib.Path) -> int | None:

@@ -30,14 +30,6 @@ PACKAGES = (
 )  # fmt: skip
 
 
-OPERATIONAL = (
-    "data.data_dir", "data.workers", "data.prefetch", "mesh.data", "train.log_every", "train.keep_checkpoints",
-    "evaluation.",
-)  # fmt: skip
-"""Beginnings of the config keys that say where and how fast a run goes and how it is evaluated, not what is trained:
-they may change when it goes on."""
-
-
 def prepare(workdir: pathlib.Path, config: config_lib.Config) -> None:
     """Makes the folder, or checks that it belongs to the same config; it belongs to none before `claim`.
 
@@ -161,20 +153,13 @@ def _load_about(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _check_same(workdir: pathlib.Path, config: config_lib.Config) -> None:
-    there, here = _flat(config_lib.to_dict(load_config(workdir))), _flat(config_lib.to_dict(config))
+    there, here = (config_lib.trained(config_lib.to_dict(of)) for of in (load_config(workdir), config))
     for key, value in here.items():
-        if there[key] != value and not key.startswith(OPERATIONAL):
+        if there[key] != value:
             raise RunError(
                 f"{workdir} belongs to another config: {key} is {there[key]!r} there and {value!r} here; name another "
                 f"--workdir to start a new run, or go on with that config."
             )
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def _version(package: str) -> str:

@@ -24,7 +24,7 @@ class Writer:
 
     def __init__(self, folder: str | pathlib.Path, start_step: int):
         path = pathlib.Path(folder) / "metrics.jsonl"
-        self._rows = [row for row in read_metrics(path) if row["step"] <= start_step]
+        self._rows = [row for row in files.read_json_lines(path) if row["step"] <= start_step]
         self._file = self._events = None
         if jax.process_index() == 0:
             files.write_text(path, "".join(json.dumps(row) + "\n" for row in self._rows))
@@ -51,15 +51,3 @@ class Writer:
         if self._file is not None:
             self._file.close()
             self._events.close()
-
-
-def read_metrics(path: str | pathlib.Path) -> list[dict[str, float]]:
-    """The whole rows of a metrics file; none where the file is missing. A killed run may leave its last row cut."""
-    path = pathlib.Path(path)
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows

@@ -12,12 +12,12 @@ import pytest
 
 from ramjax.config import ConfigError
 from ramjax.data import pipeline
+from ramjax.files import read_json_lines
 from ramjax.training import sharding, step
 from ramjax.training.checkpoints import Checkpoints
 from ramjax.training.errors import RunError
 from ramjax.training.preemption import Preempted
 from ramjax.training.state import abstract_state, restore_best
-from ramjax.training.writers import read_metrics
 from tests.training import tiny_job
 
 TIMES = ("train/examples_per_second", "train/data_wait_share")
@@ -37,7 +37,7 @@ def final_state(config, workdir):
 def outcome(config, workdir):
     """All that must not depend on where a run was interrupted: bytes of the state, metrics, best step, test metrics."""
     state = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(final_state(config, workdir))]
-    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(workdir / "metrics.jsonl")]
+    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in read_json_lines(workdir / "metrics.jsonl")]
     best = Checkpoints(workdir / "checkpoints", read_only=True)
     return state, rows, best.best_step, best.best_score, json.loads((workdir / "eval_test.json").read_text())
 
@@ -49,7 +49,7 @@ def test_a_run_learns_and_leaves_everything(config, tmp_path, capsys):
         "config.json", "versions.json", "parameters.txt", "log.txt", "metrics.jsonl", "tensorboard", "checkpoints",
         "eval_test.json", "cases.parquet",
     }  # fmt: skip
-    rows = read_metrics(tmp_path / "metrics.jsonl")
+    rows = read_json_lines(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows if "train/loss" in row] == [2, 4, 6, 8, 9]
     assert [row["step"] for row in rows if "validation/bones/dsc" in row] == [4, 8, 9]
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
@@ -83,7 +83,7 @@ def test_each_data_set_of_a_mixture_is_evaluated_apart(config, tmp_path, capsys,
     assert metrics == {f"{name}/bones/dsc{end}" for name in names for end in ("", "/n")}
     assert [test[f"{name}/bones/dsc/n"] for name in names] == [7, 8]
     assert test[f"{names[0]}/bones/dsc"] != test[f"{names[1]}/bones/dsc"]
-    for row in read_metrics(tmp_path / "metrics.jsonl"):
+    for row in read_json_lines(tmp_path / "metrics.jsonl"):
         if "validation/selection" in row:
             of_each = [row[f"validation/{name}/bones/dsc"] for name in names]
             assert row["validation/selection"] == pytest.approx(np.mean(of_each))
@@ -117,7 +117,7 @@ def test_a_data_set_without_records_in_a_split_is_named(config, tmp_path, monkey
 
 def test_the_best_on_validation_is_the_one_tested(config, tmp_path):
     tiny_job.go(config, tmp_path)
-    rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "validation/selection" in row]
+    rows = [row for row in read_json_lines(tmp_path / "metrics.jsonl") if "validation/selection" in row]
     best = max(rows, key=lambda row: row["validation/selection"])
     state, chosen = restore_best(tmp_path, config, sharding.make_mesh(config))
     assert int(state.step) == best["step"] == json.loads((tmp_path / "eval_test.json").read_text())["step"]
@@ -152,7 +152,7 @@ def test_a_run_killed_without_warning_ends_the_same(config, tmp_path, monkeypatc
     monkeypatch.setattr(pipeline, "make_train_batches", batches_until_death)
     with pytest.raises(SystemExit):
         tiny_job.go(config, tmp_path / "killed")
-    assert max(row["step"] for row in read_metrics(tmp_path / "killed" / "metrics.jsonl")) > 6
+    assert max(row["step"] for row in read_json_lines(tmp_path / "killed" / "metrics.jsonl")) > 6
     monkeypatch.setattr(pipeline, "make_train_batches", tiny_job.make_train_batches)
     tiny_job.go(config, tmp_path / "killed")
     assert outcome(config, tmp_path / "killed") == outcome(config, tmp_path / "whole")

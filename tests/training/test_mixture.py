@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ramjax.data import pipeline
+from ramjax.files import read_json_lines
 from ramjax.training import sharding
 from ramjax.training.checkpoints import Checkpoints
 from ramjax.training.preemption import Preempted
 from ramjax.training.state import abstract_state
-from ramjax.training.writers import read_metrics
 from tests.data import handmade
 from tests.training import tiny_job
 
@@ -49,7 +49,7 @@ def test_a_mixture_trains_by_one_program_is_evaluated_apart_and_goes_on_exactly(
     shown = capsys.readouterr().out
     assert shown.count("Compiled the training step") == 1
     assert "handmade train: 7 records, weight 2." in shown and "handmade wrists: 5 records, weight 1." in shown
-    losses = [row for row in read_metrics(tmp_path / "whole" / "metrics.jsonl") if "train/loss" in row]
+    losses = [row for row in read_json_lines(tmp_path / "whole" / "metrics.jsonl") if "train/loss" in row]
     assert len(losses) == 5 and all(row[f"train/loss/{task}"] > 0 for row in losses for task in config.tasks)
     test = json.loads((tmp_path / "whole" / "eval_test.json").read_text())
     assert test["records"] == {"ram_h1200": 3, "ram_w600": 2}

@@ -4,7 +4,8 @@ import struct
 
 from tensorboardX.proto import event_pb2
 
-from ramjax.training.writers import Writer, read_metrics
+from ramjax.files import read_json_lines
+from ramjax.training.writers import Writer
 
 
 def events(folder):
@@ -43,9 +44,9 @@ def test_a_run_that_goes_on_drops_what_it_does_again(tmp_path):
     assert not writer.has(2, "validation/")
     writer.write(6, {"train/loss": 0.0})
     writer.close()
-    rows = read_metrics(tmp_path / "metrics.jsonl")
+    rows = read_json_lines(tmp_path / "metrics.jsonl")
     assert [(row["step"], row.get("train/loss")) for row in rows] == [(2, 2.0), (4, 4.0), (4, None), (6, 0.0)]
 
 
 def test_no_file_is_no_metrics(tmp_path):
-    assert read_metrics(tmp_path / "metrics.jsonl") == []
+    assert read_json_lines(tmp_path / "metrics.jsonl") == []
