@@ -138,9 +138,9 @@ def _read(folder: pathlib.Path, name: str) -> Run:
         raise RunError(f"{folder / 'config.json'} is damaged; restore it from a copy.")
     versions = _read_json(folder / "versions.json") if (folder / "versions.json").exists() else {}
     git = versions.get("git", "unknown") if isinstance(versions, dict) else "unknown"
-    return Run(
-        name, folder, cases, values, str(git), files.read_json_lines(folder / "metrics.jsonl"), _parameters(folder)
-    )
+    rows = files.read_json_lines(folder / "metrics.jsonl")
+    curves = [row for row in rows if isinstance(row, dict) and "step" in row]
+    return Run(name, folder, cases, values, str(git), curves, _parameters(folder))
 
 
 def _unfinished(folder: pathlib.Path) -> str:
