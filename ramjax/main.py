@@ -4,8 +4,9 @@
 
 Starting the same command again goes on where an interrupted run stopped. Any key of the config can be set on the
 command line: --config.train.steps=100. A run goes on with the config it began with; only data.data_dir, data.workers,
-data.prefetch, mesh.data, train.log_every and train.keep_checkpoints may change, as on another machine. With
---mode=eval, --config may be left out: the run directory knows it; to set one of those keys, state --config too.
+data.prefetch, mesh.data, train.log_every and train.keep_checkpoints may change, as on another machine, and
+evaluation.*, to test otherwise. With --mode=eval, --config may be left out: the run directory knows it; to set one of
+those keys, state --config too. The test leaves eval_test.json, cases.parquet and pictures, which ramjax.report shows.
 
 Exit codes: 0 done, 1 an error that the last line names, 2 wrong usage, 75 told to stop (SIGTERM, Ctrl-C) with
 everything saved: a scheduler may start the same command again; 130 stopped at once by a second Ctrl-C.
