@@ -116,9 +116,10 @@ def _check_output(output: pathlib.Path, folders: list[pathlib.Path]) -> None:
     """Raises RunError for a place that no report can take, before the work."""
     if output.is_dir():
         raise RunError(f"--output={output} is a folder; name a file in it, such as {output / 'report.html'}.")
-    if output.absolute().parent.resolve() in [folder.resolve() for folder in folders]:
+    folder = output.absolute().parent
+    if folder.resolve() in [run.resolve() for run in folders] or (folder / "config.json").exists():
         raise RunError(
-            f"--output={output} would replace cases.parquet of the run; name another folder, such as "
+            f"--output={output} would replace cases.parquet of a run; name another folder, such as "
             f"{output.parent / 'report' / output.name}."
         )
 

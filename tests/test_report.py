@@ -83,7 +83,7 @@ def test_help_tells_it_all(capsys):
     ("workdir", "output", "words"),
     [
         ("RUN/nowhere", "r.html", ("nowhere is no folder", "run directory")),
-        ("RUN", "RUN/report.html", ("would replace cases.parquet of the run", "name another folder")),
+        ("RUN", "RUN/report.html", ("would replace cases.parquet of a run", "name another folder")),
         ("RUN", "OUT/folder.html", ("is a folder", "name a file in it")),
         ("RUN", "OUT/file/report.html", ("cannot be written", "name another place")),
     ],

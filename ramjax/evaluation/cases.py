@@ -55,8 +55,9 @@ ATTRIBUTES: dict[str, type] = {
     "pixel_spacing_mm": float,
     "picture": str,
 }
-"""What is known of a case beside its values, as in the record; of the spacing, that of the grid measured on;
-and the picture of the case, beside cases.parquet ('' none)."""
+"""What is known of a case beside its values, as in the record; but ``dataset`` is the data set's name in the run,
+``pixel_spacing_mm`` that of the grid measured on, and ``picture`` the picture of the case, beside cases.parquet, ''
+without one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +214,7 @@ def table(cases: Cases, columns: Mapping[str, str] | None = None) -> pa.Table:
 def decode(content: bytes) -> Cases:
     """The inverse of `encode`; raises ValueError or KeyError for anything else."""
     rows = pq.read_table(pa.BufferReader(content))
-    about = json.loads(rows.schema.metadata[b"ramjax"])
+    about = json.loads((rows.schema.metadata or {})[b"ramjax"])
     columns = {name: rows[name].to_numpy(zero_copy_only=False) for name in (*ATTRIBUTES, "task", "metric", *MODES)}
     if not len(rows):
         raise ValueError("it has no rows")

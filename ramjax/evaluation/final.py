@@ -61,7 +61,7 @@ def evaluate_source(
       source: the split.
       mesh: of the devices.
       dataset: position of the source in `config.data.datasets`.
-      name: of the data set, for the bar and the pictures' names.
+      name: of the data set, for the cases, the bar and the pictures' names.
       check: called before every batch; an exception it raises ends the evaluation.
       quiet: no progress bar; None shows one on a terminal only.
 
@@ -125,6 +125,7 @@ class _Evaluate:
         record = self.source[index]
         picture = f"{PICTURES}/{self.name.replace('/', '-')}-{index:05}.jpg"
         case = measure.measure(record, prediction, self.settings, picture)
+        case = dataclasses.replace(case, attributes=case.attributes | {"dataset": self.name})
         found = pictures.predicted(record, prediction.maps, prediction.affine, prediction.canvas_height)
         shown = pictures.case_picture(record, found, "confidence" in prediction.maps)
         quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]

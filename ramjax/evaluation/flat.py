@@ -3,7 +3,7 @@
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.evaluation import agreement, detection, scoring, segmentation, summary
+from ramjax.evaluation import agreement, scoring, segmentation, summary
 from ramjax.evaluation.cases import Cases
 
 _SCALES = tuple(anatomy.SCALES)
@@ -58,15 +58,7 @@ def _bones(cases: Cases) -> dict[str, float]:
 
 def _joints(cases: Cases) -> dict[str, float]:
     """Recall, IoU and centres of all boxes; precision and false finds of those that are found with confidence."""
-    boxes = {
-        kind: np.stack([cases.get("joints", f"{kind}_{side}") for side in ("ymin", "xmin", "ymax", "xmax")], -1)
-        for kind in ("predicted", "annotated")
-    }
-    present, confidence = cases.get("joints", "present"), cases.get("joints", "confidence")
-    arguments = (boxes["predicted"], confidence, boxes["annotated"], present == 1)
-    known, spacing = np.isfinite(present), cases.attributes["pixel_spacing_mm"]
-    every = detection.detection_metrics(*arguments, known=known, spacing=spacing, min_confidence=0)["pooled"]
-    sure = detection.detection_metrics(*arguments, known=known, spacing=spacing)["pooled"]
+    every, sure = summary.detections(cases, min_confidence=0)["pooled"], summary.detections(cases)["pooled"]
     metrics = {}
     for name in ("recall_50", "recall_75", "iou", "ap", "ap_50", "ap_75", "center_error_px"):
         metrics |= _entry(f"joints/{name}", every[name], every["n"])

@@ -104,11 +104,15 @@ def measure(record: Record, prediction: Prediction, settings: EvaluationConfig, 
 
 
 def _on_grid(labels: np.ndarray, grid: Grid) -> np.ndarray:
-    """Annotated labels or words (H, W) on the grid, at the nearest pixel, as the published evaluation resizes masks."""
+    """Annotated labels or words (H, W) on the grid, at the pixels nearest to the centres of the grid's.
+
+    The published code takes pixels half a grid pixel up and left of these, for training and test alike; predictions
+    that are put on the grid by its geometry would then seem shifted.
+    """
     if labels.shape == grid.shape:
         return labels
     planes = np.ascontiguousarray(labels).view(np.uint8).reshape(*labels.shape, -1)
-    resized = cv2.resize(planes, grid.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    resized = cv2.resize(planes, grid.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     return np.ascontiguousarray(resized).view(labels.dtype).reshape(grid.shape)
 
 

@@ -32,6 +32,7 @@ def predict_split(
 ) -> Iterator[tuple[int, Prediction]]:
     """Yields the index in the source and the prediction of each of its records that this process holds.
 
+    By canvases, all devices share each batch; by windows, every process has its own radiographs, on one device each.
     All processes must iterate to the end. Each record is held by one of them, whatever the numbers of devices and
     processes and the size of the split.
 
@@ -42,6 +43,10 @@ def predict_split(
       mesh: of the devices.
       dataset: position of the source in `config.data.datasets`.
       check: called before every batch; an exception it raises ends the iteration.
+
+    Raises:
+      RunError: the settings ask for predictions that need annotated boxes.
+      ValueError: a prediction by windows is not finite; the message names the record.
     """
     whole = config.data.canvas.sizing == "fit"
     return (_by_canvas if whole else _by_window)(config, tuple(states), source, mesh, dataset, check)
@@ -55,7 +60,7 @@ def make_predict(config: Config) -> Callable[..., dict[str, jax.Array]]:
     """
     predict_one, settings = step.make_predict_step(config), config.evaluation
     averaged = settings.mirror or settings.scales != (1.0,) or settings.ensemble
-    if averaged and config.tasks == ("scores",):
+    if averaged and at_annotated_boxes(config):
         raise RunError(
             "Scores without a joints task are read at annotated boxes and cannot be averaged; set evaluation.mirror, "
             "evaluation.scales and evaluation.ensemble to False, (1.0,) and ()."
@@ -74,6 +79,11 @@ def make_predict(config: Config) -> Callable[..., dict[str, jax.Array]]:
         return (predictions[0] if len(predictions) == 1 else averaging.ensemble(predictions))(images)
 
     return predict
+
+
+def at_annotated_boxes(config: Config) -> bool:
+    """Whether scores are read at annotated boxes, for want of a task that finds joints."""
+    return "scores" in config.tasks and "joints" not in config.tasks
 
 
 def _by_canvas(config, states, source, mesh, dataset, check) -> Iterator[tuple[int, Prediction]]:
@@ -102,6 +112,11 @@ def _by_canvas(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
 
 def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[int, Prediction]]:
     del dataset  # each radiograph is rendered here
+    if at_annotated_boxes(config):
+        raise RunError(
+            "Scores without a joints task are read at annotated boxes, which a sliding window does not take; train "
+            "joints too, or set data.canvas.sizing to fit."
+        )
     canvas = config.data.canvas
     states = jax.device_put(jax.device_get(states), jax.local_devices()[0])
     forward = jax.jit(make_predict(config))
@@ -111,11 +126,14 @@ def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
         steps = (config.model.max_stride,) * 2
         whole = canvases.enlarged(canvas, record.image.shape, record.pixel_spacing_mm, steps)
         placement = canvases.place(record, whole)
-        maps = sliding_window(
-            lambda images: forward(states, images),
-            canvases.render(record, placement, whole)["image"],
-            tile=(canvas.height, canvas.width),
-            overlap=config.evaluation.overlap,
-            batch=config.data.eval_batch_size,
-        )
+        try:
+            maps = sliding_window(
+                lambda images: forward(states, images),
+                canvases.render(record, placement, whole)["image"],
+                tile=(canvas.height, canvas.width),
+                overlap=config.evaluation.overlap,
+                batch=config.data.eval_batch_size,
+            )
+        except ValueError as error:
+            raise ValueError(f"{record.dataset} {record.id}: {error}") from error
         yield index, Prediction(maps, placement.affine, whole.height)

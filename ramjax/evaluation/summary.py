@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.evaluation import agreement, erosion, scoring, segmentation
+from ramjax.evaluation import agreement, detection, erosion, scoring, segmentation
 from ramjax.evaluation.cases import PARTS, Cases, Mode
 
 Data = dict[str, np.ndarray]
@@ -134,9 +134,11 @@ def mean_over_parts(cases: Cases, task: str, metric: str, mode: Mode, parts: Seq
 def mean_over_bones(cases: Cases, metric: str, mode: Mode, bones: Sequence[str]) -> np.ndarray:
     """The mean of each case over some of its bones, float64 (N,).
 
-    RAM-W600's evaluator (compat) leaves out a wrist of which one bone has no finite value, as one that is not shown.
+    RAM-W600's evaluator (compat) leaves out a wrist of which one bone has no value, as one that is not shown; but of
+    the distances it takes the finite ones.
     """
-    if mode == "compat" and (cases.attributes["dataset"] == "ram_w600").all():
+    wrists = all(name.partition("/")[0] == "ram_w600" for name in cases.attributes["dataset"])
+    if mode == "compat" and wrists and metric != "msd":
         values = cases.get("bones", metric, mode)[:, [anatomy.BONE_INDEX[bone] for bone in anatomy.WRIST_BONES]]
         return np.where(np.isfinite(values).all(1), values.mean(1), np.nan)
     return mean_over_parts(cases, "bones", metric, mode, bones)
@@ -167,6 +169,29 @@ def totals(cases: Cases, scale: str) -> agreement.Totals:
     """Of each hand, over the sites whose score is predicted and annotated."""
     of = cases.attributes
     return agreement.hand_totals(*scores(cases, scale), of["patient"], of["visit"], scale=scale)
+
+
+def detections(cases: Cases, min_confidence: float = 0.5) -> dict[str, dict[str, float]]:
+    """What `detection.detection_metrics` gives of the boxes, with the distances in mm that were measured case by case.
+
+    A grid's pixels may be farther apart one way than the other, which one spacing cannot tell.
+    """
+    sides = ("ymin", "xmin", "ymax", "xmax")
+    predicted, annotated = (
+        np.stack([cases.get("joints", f"{who}_{side}") for side in sides], -1) for who in ("predicted", "annotated")
+    )
+    present, confidence = cases.get("joints", "present"), np.nan_to_num(cases.get("joints", "confidence"))
+    found = detection.detection_metrics(
+        predicted, confidence, annotated, present == 1, known=np.isfinite(present), min_confidence=min_confidence
+    )
+    error = np.where(present == 1, cases.get("joints", "center_error_mm"), np.nan)
+    for name, metrics in found.items():
+        of_sites = error if name == "pooled" else error[:, anatomy.SITE_INDEX[name]]
+        finite = of_sites[np.isfinite(of_sites)]
+        metrics["center_error_mm"] = float(finite.mean()) if finite.size else float("nan")
+        metrics["center_error_mm_median"] = float(np.median(finite)) if finite.size else float("nan")
+        metrics["n_mm"] = float(finite.size)
+    return found
 
 
 def _bones(cases: Cases, mode: Mode) -> dict[str, Metric]:
@@ -207,12 +232,15 @@ def _erosions(cases: Cases, mode: Mode) -> dict[str, Metric]:
 
 def _erosions_behind(name: str, data: Data) -> int:
     """How many lesions or hands a pooled metric of erosions counts."""
-    if name.startswith("lesion_rec") or name.startswith("lesion_f1"):
-        return int(np.nansum(data["lesions_annotated"]))
-    if name.startswith("lesion_prec"):
-        return int(np.nansum(data["lesions_predicted"]))
-    if name in ("image_specificity", "false_area_mm2"):
+    if name.startswith("lesion_"):
+        matched = np.isfinite(data["matched_distance" if name.endswith("distance") else "matched_iou"])
+        return int(data["lesions_predicted" if name.startswith("lesion_prec") else "lesions_annotated"][matched].sum())
+    if name.startswith("false_lesions"):
+        return int(np.isfinite(data["matched_distance" if name.endswith("distance") else "matched_iou"]).sum())
+    if name == "image_specificity":
         return int((data["annotated_px"] == 0).sum())
+    if name == "false_area_mm2":
+        return int((np.isfinite(data["predicted_mm2"]) & (data["annotated_px"] == 0)).sum())
     if name == "image_sensitivity":
         return int((data["annotated_px"] > 0).sum())
     return int(np.isfinite(data["predicted_mm2" if name.startswith("area") else "predicted_px"]).sum())

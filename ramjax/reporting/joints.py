@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.evaluation import detection
-from ramjax.evaluation.cases import Cases
+from ramjax.evaluation import summary
 from ramjax.reporting import layout
 from ramjax.reporting.content import Cell, Folded, Row, Section, Table
 from ramjax.reporting.estimates import Evaluated
@@ -27,7 +26,7 @@ def _main_table(several: Sequence[Evaluated]) -> Table:
     names = [f"joints/{name}" for name in ("recall_50", "recall_75", "iou", "center_error_mm")]
     rows = []
     for of in several:
-        found = [_metrics(cases)["pooled"] for cases in of.cases]
+        found = [summary.detections(cases)["pooled"] for cases in of.cases]
         direct = ("center_error_mm_median", "recall_50", "precision_50", "ap", "ap_50", "false_finds")
         counts = ("n_mm", "n", "n", "n", "n", "n_absent")
         cells = [
@@ -54,7 +53,7 @@ def _main_table(several: Sequence[Evaluated]) -> Table:
 
 
 def _sites_table(of: Evaluated) -> Table:
-    found = [_metrics(cases) for cases in of.cases]
+    found = [summary.detections(cases) for cases in of.cases]
     rows = []
     for site in anatomy.SITE_NAMES:
         if not found[0][site]["n"]:
@@ -72,20 +71,4 @@ def _sites_table(of: Evaluated) -> Table:
         "Site",
         ("Recall IoU 0.5", "Recall IoU 0.75", "IoU", "Centre error (mm)", "AP"),
         tuple(rows),
-    )
-
-
-def _metrics(cases: Cases) -> dict[str, dict[str, float]]:
-    present = cases.get("joints", "present")
-    boxes = {
-        who: np.stack([cases.get("joints", f"{who}_{side}") for side in _SIDES], axis=-1)
-        for who in ("predicted", "annotated")
-    }
-    return detection.detection_metrics(
-        boxes["predicted"],
-        np.nan_to_num(cases.get("joints", "confidence")),
-        boxes["annotated"],
-        present == 1,
-        known=np.isfinite(present),
-        spacing=cases.attributes["pixel_spacing_mm"],
     )

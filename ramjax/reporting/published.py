@@ -46,6 +46,11 @@ W600_EROSION_PRESENCE: dict[str, dict[str, float]] = {
 """By model: bone erosion score above 0, six sites pooled, on the official test wrists."""
 
 
+def builder(dataset: str) -> str:
+    """The builder of a data set named with or without its config, such as ``ram_w600`` of ``ram_w600/bones``."""
+    return dataset.partition("/")[0]
+
+
 def segmentation(dataset: str, about: Mapping[str, Any]) -> Published:
     """Published results of the bones that compare with an evaluation.
 
@@ -53,7 +58,7 @@ def segmentation(dataset: str, about: Mapping[str, Any]) -> Published:
       dataset: name of the data set.
       about: of the evaluation: ``split`` and ``grid``.
     """
-    if dataset != "ram_w600" or about.get("split") != "test":
+    if builder(dataset) != "ram_w600" or about.get("split") != "test":
         return other(dataset, about)
     if about.get("grid") != "square512":
         sentence = (
@@ -70,7 +75,7 @@ def segmentation(dataset: str, about: Mapping[str, Any]) -> Published:
 
 def erosion_presence(dataset: str, about: Mapping[str, Any]) -> Published:
     """The same of scores above 0 against 0, which know no grid."""
-    if dataset != "ram_w600" or about.get("split") != "test":
+    if builder(dataset) != "ram_w600" or about.get("split") != "test":
         return other(dataset, about)
     sentence = (
         "Published rows are of the same test wrists and compare with the compat rows. They are 4 of the paper's 7 and "
@@ -82,11 +87,11 @@ def erosion_presence(dataset: str, about: Mapping[str, Any]) -> Published:
 
 def other(dataset: str, about: Mapping[str, Any]) -> Published:
     """Where no published value is to be had."""
-    if dataset == "ram_phantom":
+    if builder(dataset) == "ram_phantom":
         return Published({}, "", "These are synthetic hands: no published result is of them.")
     if about.get("split") != "test":
         return Published({}, "", f"Published results are of the test split, these of {about.get('split')}.")
-    if dataset == "ram_h1200":
+    if builder(dataset) == "ram_h1200":
         sentence = (
             "The published values of RAM-H1200 (arXiv 2605.05616) are not available here; their row is left empty."
         )

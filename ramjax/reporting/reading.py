@@ -39,7 +39,7 @@ _QUIRKS: dict[str, dict[str, tuple[str, str]]] = {
     "bones": {
         "Mean over bones": (
             "Over 29 bones; of wrists those annotated.",
-            "Over 30 channels, soft tissue among them. A wrist of which a bone has no value is left out.",
+            "Over 30 channels, soft tissue among them. A wrist of which a bone has no value is left out, but for MSD.",
         ),
         "Bone missed": ("DSC 0, NSD 0, MSD the image's diagonal.", "DSC 0, NSD 0; infinite MSD, which is left out."),
         "Bone invented": ("Counted as invented; costs precision.", "DSC free of charge, NSD 0, MSD left out."),

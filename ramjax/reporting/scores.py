@@ -24,7 +24,7 @@ def section(several: Sequence[Evaluated], scale: str) -> Section | None:
     dataset, about = several[0].dataset, several[0].cases[0].about
     beside = published.other(dataset, about)
     tables = [_main_table(several, scale, beside)]
-    if dataset == "ram_w600" and scale == "be":
+    if published.builder(dataset) == "ram_w600" and scale == "be":
         beside = published.erosion_presence(dataset, about)
         tables.append(_presence_table(several, beside))
     blocks = [

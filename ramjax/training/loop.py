@@ -226,8 +226,10 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
 def _restore_other(workdir: str, config: Config, mesh: Mesh) -> Any:
     """The best state of another run of the same network; raises RunError where it is none."""
     other = run_dir.load_config(workdir)
-    if (other.model, other.tasks) != (config.model, config.tasks):
-        raise RunError(f"evaluation.ensemble names {workdir}, whose network or tasks differ; name runs of the same.")
+    if (other.model, other.tasks, other.data.canvas) != (config.model, config.tasks, config.data.canvas):
+        raise RunError(
+            f"evaluation.ensemble names {workdir}, whose network, tasks or canvas differ; name runs of the same."
+        )
     return restore_best(workdir, other, mesh)[0]
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -68,6 +69,12 @@ def test_cases_of_several_parts_in_order_are_those_of_the_whole():
 def test_what_was_not_measured_is_named():
     with pytest.raises(ValueError, match=r"'nsd' of 'bones' was not measured; known are bones: dsc, msd"):
         some_cases().get("bones", "nsd")
+
+
+def test_a_table_of_another_program_is_one_sentence(tmp_path):
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "cases.parquet")
+    with pytest.raises(ValueError, match=r"cases.parquet cannot be read as cases"):
+        cases_lib.read(tmp_path / "cases.parquet")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 nonsense", None])

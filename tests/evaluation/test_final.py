@@ -136,9 +136,16 @@ def test_averaging_is_as_the_settings_say(config):
 
 
 def test_scores_at_annotated_boxes_cannot_be_averaged(config):
-    alone = with_settings(dataclasses.replace(config, tasks=("scores",)), mirror=True)
+    alone = with_settings(dataclasses.replace(config, tasks=("bones", "scores")), mirror=True)
     with pytest.raises(RunError, match=r"evaluation\.mirror, evaluation\.scales and evaluation\.ensemble"):
         predictions.make_predict(alone)
+
+
+@pytest.mark.parametrize("tasks", [("scores",), ("bones", "scores")])
+def test_a_window_cannot_read_scores_at_annotated_boxes(config, tasks):
+    crops = with_canvas(dataclasses.replace(config, tasks=tasks), sizing="scale", scale=1.0)
+    with pytest.raises(RunError, match=r"train joints too, or set data\.canvas\.sizing to fit"):
+        evaluate(crops, [None])
 
 
 def test_scores_alone_are_read_at_the_annotated_boxes(config):

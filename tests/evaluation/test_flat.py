@@ -52,6 +52,25 @@ def test_compat_averages_in_the_published_order(metric):
     assert metrics[f"compat/bones/{metric}/n"] == n
 
 
+@pytest.mark.parametrize("dataset", ["ram_w600", "ram_w600/bones"])
+def test_a_wrist_with_a_bone_missing_is_left_out_as_published_but_for_its_distances(dataset):
+    def wrist(index: int, dsc: float, msd: float, last: float) -> cases_lib.Case:
+        values = {
+            name: np.full((2, anatomy.NUM_BONES), np.nan) for name in ("dsc", "nsd", "voe", "msd", "missed", "invented")
+        }
+        channels = [anatomy.BONE_INDEX[name] for name in anatomy.WRIST_BONES]
+        for name in ("dsc", "nsd", "voe"):
+            values[name][:, channels] = dsc
+            values[name][:, channels[-1]] = dsc if math.isfinite(last) else math.nan
+        values["msd"][:, channels], values["msd"][:, channels[-1]] = msd, last
+        return cases_lib.Case(attributes(index, dataset), {"bones": values})
+
+    metrics = flat(cases_lib.collect([wrist(0, 0.9, 1, 1), wrist(1, 0.5, 3, math.inf)], {}))
+    assert metrics["compat/bones/dsc"] == pytest.approx(0.9) and metrics["compat/bones/dsc/n"] == 1
+    assert metrics["compat/bones/msd"] == pytest.approx(2.0) and metrics["compat/bones/msd/n"] == 2
+    assert metrics["bones/dsc"] == pytest.approx(0.7)
+
+
 def test_strict_counts_the_same_images_for_all_metrics():
     metrics = flat(cases_lib.collect([image_case(index) for index in range(4)], {}))
     assert {metrics[f"bones/{name}/n"] for name in ("dsc", "nsd", "voe", "msd")} == {2}

@@ -127,6 +127,24 @@ def test_the_square_grid_stretches_the_record_and_its_spacing():
     np.testing.assert_allclose(geometry.apply(grid.affine, np.array([90.0, 120.0])), [512, 512])
 
 
+def test_on_the_square_grid_annotation_and_prediction_meet_at_the_same_place():
+    """A film much larger than the grid, where half a pixel would show."""
+    rows, columns = np.mgrid[:1700, :1300]
+    disc = ((rows - 800) / 200) ** 2 + ((columns - 600) / 150) ** 2 < 1
+    planes = np.zeros((1700, 1300, anatomy.NUM_BONES), bool)
+    planes[..., 0] = disc
+    large = record(
+        image=np.zeros(disc.shape, np.uint8),
+        bones=pack_bones(planes),
+        erosions=np.uint8(disc),
+        joints=(),
+        has_joints=False,
+    )
+    prediction = Prediction({"bones": planes.astype(np.float32)}, geometry.scale(1, 1), 1700)
+    bones = measure.measure(large, prediction, settings(grid="square512")).values["bones"]
+    assert bones["dsc"][0, 0] > 0.997 and bones["msd"][0, 0] < 0.15
+
+
 def test_what_is_not_annotated_is_not_defined_and_what_is_not_predicted_is_absent():
     flags = dict.fromkeys(("has_bones", "has_erosions", "has_joints", "has_be", "has_jsn"), False)
     nothing = record(**flags)

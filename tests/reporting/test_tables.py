@@ -67,11 +67,11 @@ def test_groups_of_bones_and_failures(single):
     assert 0 < np.mean(missed) < 0.1
 
 
-def test_a_wrist_with_a_bone_without_value_is_left_out_in_compat(wrists):
+def test_the_finite_distances_of_a_wrist_count_in_compat(wrists):
     found = by_case(rows_of(wrists, "wrists"), "bones", "msd", "compat", anatomy.WRIST_BONES)
-    whole = np.array([np.mean(values) for values in found.values() if len(values) == 14])
-    assert 0 < len(whole) < len(found)
-    assert_mean(pages.values(wrists / "tables.csv")["ram-w600-bones", "wrists", "compat", "MSD (px)"], whole)
+    assert any(len(values) < 14 for values in found.values())  # of a missed bone it is infinite
+    means = np.array([np.mean(values) for values in found.values() if len(values)])
+    assert_mean(pages.values(wrists / "tables.csv")["ram-w600-bones", "wrists", "compat", "MSD (px)"], means)
 
 
 def test_groups_of_bones_that_a_wrist_does_not_tell_apart_are_one(wrists):
