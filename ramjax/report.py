@@ -20,6 +20,7 @@ Research use only, not a medical device.
 """
 
 import logging
+import os
 import pathlib
 import sys
 from collections.abc import Callable
@@ -131,4 +132,7 @@ def _start(bar: tqdm, total: int) -> Callable[[], None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    code = main(sys.argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # Arrow's threads, still starting when a short program ends, would abort an ordinary exit

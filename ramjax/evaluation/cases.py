@@ -213,8 +213,7 @@ def table(cases: Cases, columns: Mapping[str, str] | None = None) -> pa.Table:
 
 def decode(content: bytes) -> Cases:
     """The inverse of `encode`; raises ValueError or KeyError for anything else."""
-    # On this thread: Arrow's own, still starting when a short program ends, would abort it.
-    rows = pq.read_table(pa.BufferReader(content), use_threads=False, pre_buffer=False)
+    rows = pq.read_table(pa.BufferReader(content))
     about = json.loads((rows.schema.metadata or {})[b"ramjax"])
     columns = {name: rows[name].to_numpy(zero_copy_only=False) for name in (*ATTRIBUTES, "task", "metric", *MODES)}
     if not len(rows):
