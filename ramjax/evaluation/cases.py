@@ -132,25 +132,6 @@ def collect(cases: Sequence[Case], about: Mapping[str, Any]) -> Cases:
     return Cases(attributes, values, dict(about))
 
 
-def concatenate(several: Sequence[Cases], about: Mapping[str, Any]) -> Cases:
-    """Puts the cases of several data sets, or several processes, one after the other."""
-    return collect([case for cases in several for case in split(cases)], about)
-
-
-def split(cases: Cases) -> list[Case]:
-    """The inverse of `collect`."""
-    return [
-        Case(
-            {name: column[n] for name, column in cases.attributes.items()},
-            {
-                task: {metric: value[:, n] for metric, value in metrics.items()}
-                for task, metrics in cases.values.items()
-            },
-        )
-        for n in range(len(cases))
-    ]
-
-
 def write(path: str | pathlib.Path, cases: Cases, columns: Mapping[str, str] | None = None) -> None:
     """Writes cases.parquet, whole or not at all; `columns` adds some of one value, such as the name of the run."""
     files.write_bytes(path, encode(cases, columns))

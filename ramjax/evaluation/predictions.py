@@ -4,6 +4,7 @@ Where the canvas shows the whole radiograph, batches go through the network as i
 given scale, every radiograph is predicted by a sliding window of canvases.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -67,15 +68,12 @@ def make_predict(config: Config) -> Callable[..., dict[str, jax.Array]]:
         )
 
     def predict(states, images, boxes=None):
-        def of(state):
-            if not averaged:
-                return lambda images: predict_one(state, images, boxes)
-            function = lambda images: predict_one(state, images)  # noqa: E731
+        predictions = []
+        for state in states:
+            function = functools.partial(predict_one, state, boxes=boxes)
             if settings.scales != (1.0,):
                 function = averaging.multi_scale(function, settings.scales)
-            return averaging.mirrored(function) if settings.mirror else function
-
-        predictions = [of(state) for state in states]
+            predictions.append(averaging.mirrored(function) if settings.mirror else function)
         return (predictions[0] if len(predictions) == 1 else averaging.ensemble(predictions))(images)
 
     return predict

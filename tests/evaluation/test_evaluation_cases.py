@@ -60,10 +60,12 @@ def test_a_metric_some_cases_lack_is_nan_there():
     assert np.isnan(cases.get("be", "predicted")[0]).all() and (cases.get("be", "predicted")[1] == 0).all()
 
 
-def test_cases_of_several_parts_in_order_are_those_of_the_whole():
-    cases = some_cases(5)
-    parts = [cases.take(np.arange(2)), cases.take(np.array([False, False, True, True, True]))]
-    assert_same(cases_lib.concatenate(parts, cases.about), cases)
+@pytest.mark.parametrize("which", [np.array([3, 1]), np.array([False, True, False, True, False])])
+def test_cases_are_taken_by_number_or_by_choice(which):
+    cases, picked = some_cases(5), some_cases(5).take(which)
+    numbers = np.arange(5)[which]
+    assert list(picked.attributes["id"]) == [f"p{number:03}-L" for number in numbers]
+    np.testing.assert_array_equal(picked.get("bones", "dsc"), cases.get("bones", "dsc")[numbers])
 
 
 def test_what_was_not_measured_is_named():
