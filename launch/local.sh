@@ -1,6 +1,26 @@
 #!/usr/bin/env bash
 # The main job on this machine: makes the environment and the synthetic hands, trains, evaluates. Run it again to go on.
-#   launch/local.sh [--dry-run] [FLAGS of ramjax.main, such as --workdir=runs/b --config.train.steps=100]
+#   launch/local.sh [--dry-run] [--processes=N] [FLAGS of ramjax.main, such as --workdir=runs/b --config.train.steps=100]
+# With --processes=N, N processes of one device each train together, as they would on N hosts. Exit codes: --help.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-run "$python" -m ramjax.main --config=experiments/multitask.py --workdir=runs/multitask ${arguments[@]+"${arguments[@]}"}
+
+processes='' config=(--config=experiments/multitask.py) workdir=(--workdir=runs/multitask) flags=()
+for argument in ${arguments[@]+"${arguments[@]}"}; do
+  case $argument in
+    --processes=*) processes=${argument#*=} ;;
+    --config | --config=*) config=() && flags+=("$argument") ;;
+    --workdir | --workdir=*) workdir=() && flags+=("$argument") ;;
+    *) flags+=("$argument") ;;
+  esac
+done
+flags=(${config[@]+"${config[@]}"} ${workdir[@]+"${workdir[@]}"} ${flags[@]+"${flags[@]}"})
+
+# exec: signals reach the training itself.
+if [ -z "$processes" ]; then
+  run exec "$python" -m ramjax.main "${flags[@]}"
+elif "$dry_run"; then # needs nothing but Python, so that it works before the environment is there
+  "$base" launch/processes.py --dry-run --python="$python" --processes="$processes" "${flags[@]}"
+else
+  run exec "$python" launch/processes.py --processes="$processes" "${flags[@]}"
+fi

@@ -8,13 +8,19 @@ data.prefetch, mesh.data, train.log_every and train.keep_checkpoints may change,
 evaluation.*, to test otherwise. With --mode=eval, --config may be left out: the run directory knows it; to set one of
 those keys, state --config too. The test leaves eval_test.json, cases.parquet and pictures, which ramjax.report shows.
 
+A run of several processes is this command in each of them, with --distributed on a cluster that JAX knows (Slurm, Open
+MPI, Cloud TPU, GKE), else with --coordinator, --process_index and --process_count; launch/local.sh --processes=N does
+that on one machine. They share one --workdir. Told to stop, one stops all; when one is lost, the others end with 1.
+
 Exit codes: 0 done, 1 an error that the last line names, 2 wrong usage, 75 told to stop (SIGTERM, Ctrl-C) with
 everything saved: a scheduler may start the same command again; 130 stopped at once by a second Ctrl-C.
 """
 
 import logging
 import pathlib
+import re
 import sys
+import traceback
 
 from absl import flags
 from ml_collections import config_flags
@@ -22,6 +28,7 @@ from ml_collections import config_flags
 from ramjax import command_line
 from ramjax import config as config_lib
 from ramjax.logs import logging_to
+from ramjax.training import hosts
 from ramjax.training.preemption import REQUEUE_EXIT_CODE, Preempted, Preemption
 
 log = logging.getLogger("ramjax.main")
@@ -36,26 +43,30 @@ def main(argv: list[str]) -> int:
         return 2
     if values is None:
         return 0
+    several = values.distributed or values.coordinator is not None
+    code = 0
     try:
-        if values.distributed:
-            import jax
-
-            jax.distributed.initialize()  # before the handlers of signals, for it brings its own
+        if several:
+            # Before the handlers of signals, for it brings its own.
+            hosts.join(values.coordinator, values.process_index, values.process_count)
         with Preemption() as preemption:
             _run(values, preemption)
     except Preempted:
         print("Stopped; start the same command again to go on.", file=sys.stderr)
-        return REQUEUE_EXIT_CODE
+        code = REQUEUE_EXIT_CODE
     except KeyboardInterrupt:
         print("Stopped at once; the same command goes on from the last checkpoint.", file=sys.stderr)
-        return 130
+        code = 130
     except Exception as error:
         logging.disable()  # what the threads of other packages say in their last breath would bury the sentence
-        print(f"Error: {command_line.explain(error)}", file=sys.stderr)
+        message = hosts.lost_message() if several and hosts.is_lost(error) else command_line.explain(error)
         if values.debug:
-            raise
-        return 1
-    return 0
+            traceback.print_exc()
+        print(f"Error: {message}", file=sys.stderr)
+        code = 1
+    if several:
+        hosts.leave(code)
+    return code
 
 
 def parse(argv: list[str]) -> flags.FlagValues | None:
@@ -68,7 +79,10 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
     flags.DEFINE_string("workdir", None, "Run directory: made, or gone on with.", flag_values=values)
     modes = ["train", "eval", "train_and_eval"]
     flags.DEFINE_enum("mode", "train_and_eval", modes, "What to do.", flag_values=values)
-    flags.DEFINE_bool("distributed", False, "Join the other processes of a multi-host run first.", flag_values=values)
+    flags.DEFINE_bool("distributed", False, "Join the other processes, as the cluster names them.", flag_values=values)
+    flags.DEFINE_string("coordinator", None, "HOST:PORT where process 0 meets the others.", flag_values=values)
+    flags.DEFINE_integer("process_index", None, "Which process this is, from 0.", 0, flag_values=values)
+    flags.DEFINE_integer("process_count", None, "How many processes there are.", 1, flag_values=values)
     flags.DEFINE_bool("debug", False, "Show the traceback of an error.", flag_values=values)
     if command_line.wants_help(argv):
         print(command_line.help_text(__doc__, values))
@@ -80,9 +94,28 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
         raise flags.Error("--workdir=FOLDER is missing.")
     if values.config is None and values.mode != "eval":
         raise flags.Error("--config=FILE is missing, such as --config=experiments/multitask.py.")
+    _check_processes(values)
     if values.config is not None:
         values.config.to_dict()  # a file that could not be loaded says so when it is first used
     return values
+
+
+def _check_processes(values: flags.FlagValues) -> None:
+    """Raises flags.Error unless the flags that say which process this is are whole and agree."""
+    place = {name: values[name].value for name in ("coordinator", "process_index", "process_count")}
+    given = [name for name, value in place.items() if value is not None]
+    if given and values.distributed:
+        raise flags.Error(f"--distributed finds out what --{given[0]} says; give one of the two.")
+    if given and len(given) < len(place):
+        missing = next(name for name in place if name not in given)
+        raise flags.Error(f"--{given[0]} is given and --{missing} is missing; give --{', --'.join(place)} together.")
+    if given and values.process_index >= values.process_count:
+        raise flags.Error(
+            f"--process_index={values.process_index} is none of --process_count={values.process_count}; they are "
+            f"numbered from 0."
+        )
+    if given and not re.fullmatch(r".+:\d+", values.coordinator):
+        raise flags.Error(f"--coordinator={values.coordinator} is not HOST:PORT, such as 10.0.0.1:1234.")
 
 
 def _run(values: flags.FlagValues, preemption: Preemption) -> None:
@@ -92,15 +125,15 @@ def _run(values: flags.FlagValues, preemption: Preemption) -> None:
 
     command_line.keep_compiled_programs()
     workdir = pathlib.Path(values.workdir).expanduser()
-    if values.config is None:
-        config = run_dir.load_config(workdir)
-    else:
-        config = config_lib.from_config_dict(values.config)
+    config = run_dir.load_config(workdir) if values.config is None else config_lib.from_config_dict(values.config)
+    hosts.agree(config, values.mode, workdir)
+    if values.config is not None:
         if values.mode == "eval":
             run_dir.load_config(workdir)
         run_dir.prepare(workdir, config)
     with logging_to(workdir / "log.txt", first=jax.process_index() == 0):
         try:
+            hosts.log_devices()
             loop.run(config, workdir, values.mode, preemption)
         except Exception:
             log.debug("Ended by an error.", exc_info=True)
