@@ -77,8 +77,11 @@ def _cpu() -> ConfigDict:
     )  # fmt: skip
 
     config.model = ConfigDict(
-        dict(stem_stride=4, widths=(32, 64, 96, 128, 160), blocks=(0, 1, 2, 2, 2), decoder_width=32, dtype="float32")
-    )
+        dict(
+            stem_stride=4, widths=(32, 64, 96, 128, 160), blocks=(0, 1, 2, 2, 2), decoder_width=32, dtype="float32",
+            remat="none",
+        )
+    )  # fmt: skip
     config.bones = ConfigDict(dict(weight=2.0))
     config.erosions = ConfigDict(dict(weight=6.0, variant="labels", positive_weight=10.0))
     config.joints = ConfigDict(dict(weight=0.3, sigma=1.0))
@@ -93,11 +96,16 @@ def _cpu() -> ConfigDict:
             learning_rate=3e-3, warmup_steps=50, final_fraction=0.01, weight_decay=1e-4, clip_norm=1.0, ema_decay=0.99,
         )
     )  # fmt: skip
-    config.mesh = ConfigDict(dict(data=-1))
+    config.mesh = ConfigDict(dict(data=-1, fsdp=1, space=1, split_from=2**16, rules=()))
     config.evaluation = ConfigDict(
         dict(grid="native", tolerance=2.0, unit="px", overlap=0.5, mirror=False, scales=(1.0,), ensemble=())
     )
-    config.train = ConfigDict(dict(steps=1000, log_every=20, eval_every=250, checkpoint_every=250, keep_checkpoints=2))
+    config.train = ConfigDict(
+        dict(
+            steps=1000, accumulation_steps=1, log_every=20, eval_every=250, checkpoint_every=250, keep_checkpoints=2,
+        )
+    )  # fmt: skip
+    config.profile = ConfigDict(dict(steps=""))
     return config
 
 

@@ -6,6 +6,7 @@ path.
 
 import dataclasses
 import math
+import re
 from typing import Any, Literal
 
 import ml_collections
@@ -16,8 +17,8 @@ from ramjax.typed import ConfigError, build, check
 TASKS: tuple[str, ...] = ("bones", "erosions", "joints", "scores")
 
 OPERATIONAL: tuple[str, ...] = (
-    "data.data_dir", "data.workers", "data.prefetch", "mesh.data", "train.log_every", "train.keep_checkpoints",
-    "evaluation.",
+    "data.data_dir", "data.workers", "data.prefetch", "mesh.", "model.remat", "train.accumulation_steps",
+    "train.log_every", "train.keep_checkpoints", "profile.", "evaluation.",
 )  # fmt: skip
 """Beginnings of the keys that say where and how fast a run goes and how it is evaluated, not what is trained."""
 
@@ -140,7 +141,9 @@ class ModelConfig:
         before. Every width of the network is a multiple of 8, or so small that it is one group of channels.
       blocks: residual blocks of each level.
       decoder_width: channels of the dense features, at the stride of the first level.
-      dtype: of activations; parameters are float32.
+      dtype: of activations; parameters, gradients and the optimiser's state are float32.
+      remat: what the backward pass computes again instead of keeping it: ``none``; ``activations``: all within a block
+        but the results of its convolutions; ``blocks``: all within a block, which needs the least memory.
     """
 
     stem_stride: int
@@ -148,6 +151,7 @@ class ModelConfig:
     blocks: tuple[int, ...]
     decoder_width: int
     dtype: Literal["float32", "bfloat16"]
+    remat: Literal["none", "activations", "blocks"]
 
     def __post_init__(self):
         if self.stem_stride not in (1, 2, 4):
@@ -278,13 +282,40 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Devices along each mesh axis; -1 takes all that are left."""
+    """How the devices are arranged, and what is split over them (see `ramjax.training.sharding`).
+
+    Attributes:
+      data: devices along the axis that splits the batch; one of the three sizes may be -1, for all that are left.
+      fsdp: along the axis that splits the batch too, and with it the large parameters and their optimiser state.
+      space: along the axis that splits each canvas by its height, for radiographs too large for one device.
+      split_from: a parameter with at least so many elements is split over `fsdp`, along the largest axis that divides.
+      rules: exceptions, the first that matches holds: ``PATTERN=AXIS`` splits the parameters whose path the regular
+        expression PATTERN occurs in along AXIS (0, 1, ...), ``PATTERN=none`` leaves them whole, whatever their size.
+    """
 
     data: int
+    fsdp: int
+    space: int
+    split_from: int
+    rules: tuple[str, ...]
 
     def __post_init__(self):
-        if self.data != -1:
-            check(self, "data", above=0)
+        sizes = {name: getattr(self, name) for name in ("data", "fsdp", "space")}
+        for name, size in sizes.items():
+            if size != -1:
+                check(self, name, above=0)
+        left = [name for name, size in sizes.items() if size == -1]
+        if len(left) > 1:
+            raise ConfigError(f"{' and '.join(left)} are -1; only one axis can take the devices that are left.")
+        check(self, "split_from", least=0)
+        for rule in self.rules:
+            pattern, found, axis = rule.rpartition("=")
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ConfigError(f"rules has {rule!r}, whose pattern is no regular expression ({error}).") from error
+            if not found or not pattern or not (axis == "none" or axis.isdecimal()):
+                raise ConfigError(f"rules has {rule!r}; write PATTERN=AXIS, such as 'heads/.*=none' or 'kernel$=3'.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,18 +324,47 @@ class TrainConfig:
 
     Attributes:
       steps: optimiser steps.
+      accumulation_steps: parts that each batch is taken in, one after the other, for less memory; the gradient is that
+        of the whole batch.
       log_every, eval_every, checkpoint_every: in steps; the last step is always logged, evaluated and saved.
       keep_checkpoints: how many of the latest stay, beside the best on the validation split.
     """
 
     steps: int
+    accumulation_steps: int
     log_every: int
     eval_every: int
     checkpoint_every: int
     keep_checkpoints: int
 
     def __post_init__(self):
-        check(self, "steps", "log_every", "eval_every", "checkpoint_every", "keep_checkpoints", above=0)
+        check(self, "steps", "accumulation_steps", "log_every", above=0)
+        check(self, "eval_every", "checkpoint_every", "keep_checkpoints", above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfileConfig:
+    """A profile of some training steps, for XProf.
+
+    Attributes:
+      steps: ``FIRST:LAST``, the steps to trace, both included; nothing for no profile.
+    """
+
+    steps: str
+
+    def __post_init__(self):
+        if self.steps and (not re.fullmatch(r"\d+:\d+", self.steps) or not 1 <= self.first <= self.last):
+            raise ConfigError(f"steps is {self.steps}; write FIRST:LAST, such as 10:15.")
+
+    @property
+    def first(self) -> int:
+        """The first step to trace, counted from 1; 0 for none."""
+        return int(self.steps.partition(":")[0] or 0)
+
+    @property
+    def last(self) -> int:
+        """The last step to trace; 0 for none."""
+        return int(self.steps.partition(":")[2] or 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -352,6 +412,7 @@ class Config:
     optimizer: OptimizerConfig
     mesh: MeshConfig
     train: TrainConfig
+    profile: ProfileConfig
     evaluation: EvaluationConfig
 
     def __post_init__(self):

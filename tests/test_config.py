@@ -83,7 +83,8 @@ INF, NAN = float("inf"), float("nan")
         ("data.weights", (1.0, 1.0)), ("data.weights", (0.0,)), ("data.crops", 0), ("data.crops", 3),
         ("optimizer.learning_rate", 0.0), ("optimizer.warmup_steps", -1), ("optimizer.final_fraction", 1.5),
         ("optimizer.weight_decay", -1e-4), ("optimizer.clip_norm", NAN), ("optimizer.ema_decay", 1.0),
-        ("mesh.data", 0), ("mesh.data", -2),
+        ("mesh.data", 0), ("mesh.data", -2), ("mesh.space", 0), ("mesh.split_from", -1),
+        ("train.accumulation_steps", 0), ("profile.steps", "10"), ("profile.steps", "15:10"), ("profile.steps", "0:3"),
         ("train.steps", 0), ("train.keep_checkpoints", 0),
     ],
 )  # fmt: skip

@@ -100,7 +100,7 @@ def _by_canvas(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
     )
     for batch in batches:
         check()
-        shown = sharding.place_batch({name: batch[name] for name in ("image", "boxes")}, mesh)
+        shown = sharding.place_rows({name: batch[name] for name in ("image", "boxes")}, mesh)
         found = {name: sharding.local_rows(value) for name, value in forward(states, shown).items()}
         for row in np.flatnonzero(batch["valid"]):
             maps = {name: value[row] for name, value in found.items()}

@@ -5,7 +5,7 @@ import pathlib
 
 import jax
 
-from ramjax.config import Config, MeshConfig
+from ramjax.config import Config
 from ramjax.inference.search import PredictFn
 from ramjax.training import run_dir, sharding
 from ramjax.training.errors import RunError
@@ -42,7 +42,9 @@ def load(workdir: str | pathlib.Path) -> Model:
         raise RunError(
             f"{workdir} has only scores and cannot find joints; predict with a run whose tasks include joints."
         )
-    mesh = sharding.make_mesh(dataclasses.replace(config, mesh=MeshConfig(data=1)))
+    mesh = sharding.make_mesh(
+        dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, data=1, fsdp=1, space=1))
+    )
     state, _ = restore_best(workdir, config, mesh)
     forward = jax.jit(make_predict_step(config))
     return Model(config, workdir.resolve().name, int(state.step), lambda images: forward(state, images))

@@ -15,7 +15,10 @@ class UNetDecoder(nnx.Module):
     upsampling lies. The finest level, the most expensive one, gets a single convolution, the others a residual block.
     """
 
-    def __init__(self, widths: tuple[int, ...], out_features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(
+        self, widths: tuple[int, ...], out_features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs, remat: str = "none"
+    ):
+        self.remat = remat
         outs = (out_features, *widths[1:-1])
         ins = (*outs[1:], widths[-1])
         self.project = nnx.List(
@@ -40,5 +43,6 @@ class UNetDecoder(nnx.Module):
         for level in reversed(range(len(self.refine))):
             skip = self.skip[level](pyramid[level])
             coarse = layers.upsample(self.project[level](dense[0]), *skip.shape[1:3])
-            dense.insert(0, self.refine[level](jax.nn.relu(self.norm[level](skip + coarse))))
+            mixed = jax.nn.relu(self.norm[level](skip + coarse))
+            dense.insert(0, layers.apply_all([self.refine[level]], mixed, self.remat))
         return dense

@@ -25,10 +25,17 @@ class ResidualEncoder(nnx.Module):
     """
 
     def __init__(
-        self, stem_stride: int, widths: tuple[int, ...], blocks: tuple[int, ...], *, dtype: jnp.dtype, rngs: nnx.Rngs
+        self,
+        stem_stride: int,
+        widths: tuple[int, ...],
+        blocks: tuple[int, ...],
+        *,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+        remat: str = "none",
     ):
         self.stem_stride = stem_stride
-        self.dtype = dtype
+        self.dtype, self.remat = dtype, remat
         self.stem = layers.ConvNorm(2 * stem_stride**2, widths[0], 3, dtype=dtype, rngs=rngs)
         self.down = nnx.List(
             [layers.ConvNorm(i, o, 3, stride=2, dtype=dtype, rngs=rngs) for i, o in itertools.pairwise(widths)]
@@ -40,10 +47,11 @@ class ResidualEncoder(nnx.Module):
     def __call__(self, image: Float[Array, "b h w 1"]) -> list[Float[Array, "b _ _ _"]]:
         """Returns the pyramid; level i has stride ``stem_stride * 2**i`` and ``widths[i]`` channels."""
         x = jnp.concatenate([image, local_contrast(image)], -1).astype(self.dtype)
-        x = self.stem(layers.space_to_depth(x, self.stem_stride))
-        pyramid = [layers.apply_all(self.levels[0], x)]
+        pyramid = [
+            layers.apply_all([self.stem, *self.levels[0]], layers.space_to_depth(x, self.stem_stride), self.remat)
+        ]
         for down, blocks in zip(self.down, self.levels[1:], strict=True):
-            pyramid.append(layers.apply_all(blocks, down(pyramid[-1])))
+            pyramid.append(layers.apply_all([down, *blocks], pyramid[-1], self.remat))
         return pyramid
 
 

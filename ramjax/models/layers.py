@@ -1,10 +1,13 @@
 """Building blocks of the encoders, decoders and heads. Activations are (b, h, w, c)."""
 
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 GROUP_SIZE = 8
@@ -12,6 +15,15 @@ GROUP_SIZE = 8
 
 EPSILON = 1e-5
 """Added to a variance."""
+
+CONVOLUTION = "convolution"
+"""Name of what comes out of a convolution, for `_KEPT` to choose by."""
+
+_KEPT = {
+    "activations": jax.checkpoint_policies.save_only_these_names(CONVOLUTION),
+    "blocks": jax.checkpoint_policies.nothing_saveable,
+}
+"""What within a block the backward pass finds kept, by `ModelConfig.remat`."""
 
 
 def conv(
@@ -83,7 +95,7 @@ class ConvNorm(nnx.Module):
         self.norm = GroupNorm(out_features, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
-        return jax.nn.relu(self.norm(self.conv(x)))
+        return jax.nn.relu(self.norm(checkpoint_name(self.conv(x), CONVOLUTION)))
 
 
 class ResidualBlock(nnx.Module):
@@ -95,7 +107,7 @@ class ResidualBlock(nnx.Module):
         self.norm = GroupNorm(features, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        return jax.nn.relu(x + self.norm(self.second(self.first(x))))
+        return jax.nn.relu(x + self.norm(checkpoint_name(self.second(self.first(x)), CONVOLUTION)))
 
 
 def residual_blocks(count: int, features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.List:
@@ -103,10 +115,24 @@ def residual_blocks(count: int, features: int, *, dtype: jnp.dtype, rngs: nnx.Rn
     return nnx.List([ResidualBlock(features, dtype=dtype, rngs=rngs) for _ in range(count)])
 
 
-def apply_all(modules: Sequence[nnx.Module], x: Array) -> Array:
-    """Applies the modules one after the other."""
-    for module in modules:
-        x = module(x)
+def apply_all(modules: Sequence[nnx.Module], x: Array, remat: str = "none") -> Array:
+    """Applies the modules one after the other; `remat` says what the backward pass computes again.
+
+    See `ModelConfig.remat`. Blocks of one shape become a loop: XLA's CPU backend finds what is computed twice, and
+    keeps it after all, unless it is in a loop; and a loop is compiled once, however many blocks there are.
+    """
+    if remat == "none":
+        for module in modules:
+            x = module(x)
+        return x
+    for (graphdef, _), equal in itertools.groupby(map(nnx.split, modules), key=_structure):
+        block = jax.checkpoint(lambda x, state, of=graphdef: nnx.merge(of, state)(x), policy=_KEPT[remat])
+        states = [state for _, state in equal]
+        if len(states) == 1:  # it may change the shape of x, as a loop's body may not
+            x = block(x, states[0])
+        else:
+            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+            x, _ = jax.lax.scan(lambda x, state, block=block: (block(x, state), None), x, stacked)
     return x
 
 
@@ -127,3 +153,9 @@ def depth_to_space(x: Float[Array, "b h w d"], block: int) -> Float[Array, "b h2
 def upsample(x: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b height width c"]:
     """Bilinear interpolation to (height, width), pixel centres at half integers."""
     return jax.image.resize(x, (x.shape[0], height, width, x.shape[3]), "bilinear")
+
+
+def _structure(module: tuple[nnx.GraphDef, nnx.State]) -> tuple[nnx.GraphDef, Any]:
+    """What two split modules have in common that are the same function of their parameters."""
+    graphdef, state = module
+    return graphdef, jax.tree.map(jnp.shape, nnx.to_pure_dict(state))

@@ -17,10 +17,10 @@ class MultiTaskNetwork(nnx.Module):
     """Image to the raw outputs of every task, in one pass."""
 
     def __init__(self, config: ModelConfig, tasks: Sequence[Task], *, rngs: nnx.Rngs):
-        dtype = jnp.dtype(config.dtype)
+        options = {"dtype": jnp.dtype(config.dtype), "remat": config.remat, "rngs": rngs}
         self.stride = config.stem_stride
-        self.encoder = ResidualEncoder(config.stem_stride, config.widths, config.blocks, dtype=dtype, rngs=rngs)
-        self.decoder = UNetDecoder(config.widths, config.decoder_width, dtype=dtype, rngs=rngs)
+        self.encoder = ResidualEncoder(config.stem_stride, config.widths, config.blocks, **options)
+        self.decoder = UNetDecoder(config.widths, config.decoder_width, **options)
         self.heads = nnx.Dict({task.name: task.head(config, rngs=rngs) for task in tasks})
 
     def __call__(

@@ -21,6 +21,7 @@ class DenseHead(nnx.Module):
 
     def __init__(self, model: ModelConfig, bias: tuple[float, ...], *, rngs: nnx.Rngs, blocks: int = 0):
         dtype = jnp.dtype(model.dtype)
+        self.remat = model.remat
         self.block, self.level = min(model.stem_stride, 2), dense_level(1, model)
         self.mix = layers.ConvNorm(model.decoder_width, model.decoder_width, 3, dtype=dtype, rngs=rngs)
         self.blocks = layers.residual_blocks(blocks, model.decoder_width, dtype=dtype, rngs=rngs)
@@ -41,7 +42,7 @@ class DenseHead(nnx.Module):
 
     def __call__(self, features: Features) -> dict[str, Array]:
         """Returns ``logits``, float32 (b, h, w, channels)."""
-        x = layers.apply_all(self.blocks, self.mix(features.dense[0]))
+        x = layers.apply_all([self.mix, *self.blocks], features.dense[0], self.remat)
         fine = layers.depth_to_space(self.fine(x), self.block)
         coarse = layers.depth_to_space(self.coarse(features.dense[self.level]), self.block * 2**self.level)
         return {"logits": (fine + coarse).astype(jnp.float32)}

@@ -1,15 +1,15 @@
 """Checkpoints by Orbax: the latest ones to go on from, and the best on validation to evaluate and predict with.
 
 Layout of the folder: ``latest/STEP/``, ``best/STEP/`` and, only after one was found damaged, ``damaged/``. A
-checkpoint holds the whole training state by parameter path, beside a small JSON item with a CRC-32 of every array, so
-that a flipped bit is noticed as surely as a missing file. Orbax writes each one beside and renames it when complete.
+checkpoint holds the whole training state by parameter path, beside a small JSON item with a checksum of every array,
+so that a flipped bit is noticed as surely as a missing file. Orbax writes each one beside and renames it when complete.
+The state may be split over devices and processes in any way, and is restored as split in any other.
 """
 
 import logging
 import pathlib
 import shutil
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from ramjax.training.errors import RunError, is_disk_full
+from ramjax.training.sharding import gather_bytes
 
 PyTree = Any
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Checkpoints:
         self.wait()  # one save at a time: two at once meet at the same barriers where there are several processes
         arrays = _by_path(state)
         _check_space(self._folder, arrays)
-        about = {**about, "crc32": {path: _crc32(array) for path, array in arrays.items()}}
+        about = {**about, "checksums": checksums(arrays)}
         items = ocp.args.Composite(state=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave(about))
         try:
             manager.save(step, args=items, force=True)
@@ -148,6 +149,28 @@ class Checkpoints:
         manager.reload()
 
 
+def checksums(arrays: Mapping[str, jax.Array]) -> dict[str, int]:
+    """A checksum of 32 bits of each array, the same however it is split; every process must call it.
+
+    The sum of the array's elements as words of at most 32 bits, each times an odd number that depends on its place,
+    modulo 2^32: a change of one element always shows, and each process can add up what it has.
+    """
+    mine = np.array([_checksum_of_local(array) for array in arrays.values()], np.uint32)
+    total = sum(np.frombuffer(part, np.uint32) for part in gather_bytes(mine.tobytes()))
+    return dict(zip(arrays, map(int, total), strict=True))
+
+
+def _checksum_of_local(array: jax.Array) -> np.uint32:
+    """The terms of the shards that this process is the first to have."""
+    total = np.uint32(0)
+    places = np.arange(array.size, dtype=np.uint32).reshape(array.shape)
+    for shard in array.addressable_shards:
+        if shard.replica_id == 0:
+            words = np.ascontiguousarray(shard.data).view(f"u{array.dtype.itemsize}").astype(np.uint32, copy=False)
+            total += (words * (2 * places[shard.index] + 1)).sum(dtype=np.uint32)
+    return total
+
+
 def _manager(folder: pathlib.Path, keep: int, read_only: bool) -> ocp.CheckpointManager:
     """Saves when told to, and keeps the latest `keep`; Orbax's own defaults save often and keep everything."""
     options = ocp.CheckpointManagerOptions(
@@ -176,8 +199,8 @@ def _read(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTree
         )
     items = ocp.args.Composite(state=ocp.args.StandardRestore(_by_path(abstract)), about=ocp.args.JsonRestore())
     restored = manager.restore(step, args=items)
-    for path, array in restored.state.items():
-        if _crc32(array) != restored.about["crc32"][path]:
+    for path, checksum in checksums(restored.state).items():
+        if checksum != restored.about["checksums"][path]:
             raise ValueError(f"the checksum of {path} differs")
     return jax.tree.unflatten(jax.tree.structure(abstract), [restored.state[path] for path in _by_path(abstract)])
 
@@ -187,11 +210,6 @@ def _by_path(tree: PyTree) -> dict[str, Any]:
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)
     }
-
-
-def _crc32(array: jax.Array) -> int:
-    """Of the array's bytes; the array is replicated, so every process can read all of it."""
-    return zlib.crc32(np.ascontiguousarray(array).tobytes())
 
 
 def _check_space(folder: pathlib.Path, arrays: dict[str, jax.Array]) -> None:

@@ -30,8 +30,10 @@ from ramjax.evaluation.flat import flat
 from ramjax.tasks import make_tasks
 from ramjax.training import run_dir, sharding, step
 from ramjax.training.checkpoints import Checkpoints
+from ramjax.training.compiled import compile_train_step, is_out_of_memory, out_of_memory
 from ramjax.training.errors import RunError
 from ramjax.training.preemption import Preempted, Preemption
+from ramjax.training.profiling import Profile
 from ramjax.training.progress import Progress
 from ramjax.training.state import abstract_state, restore_best
 from ramjax.training.writers import Writer
@@ -91,19 +93,21 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints)
     state = checkpoints.restore_latest(abstract)
     if state is None:
-        state = jax.jit(lambda: step.init_state(config), out_shardings=sharding.replicated(mesh))()
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+        state = jax.jit(lambda: step.init_state(config), out_shardings=shardings)()
     start = done = int(state.step)
     steps = config.train.steps
     for source, weight in zip(train_sources, config.data.weights, strict=True):
         log.info("%s: %d records, weight %g.", source.name, len(source), weight)
     log.info(
-        "%s %s: %d steps, %s parameters, %d device(s) (%s).",
+        "%s %s: %d steps, %s parameters, %d device(s) (%s, %s).",
         f"Going on from step {start} of" if start else "Training",
         workdir,
         steps,
         f"{sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract.params)):,}",
         mesh.size,
         mesh.devices.flat[0].device_kind,
+        " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items()),
     )
 
     # 3. Validation: also the last thing a run does that was interrupted just before it.
@@ -128,6 +132,8 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
 
     # 4. The loop. `state` is always that after `done` steps, so that it can be saved wherever a signal is looked at.
     train_step: Callable | None = None
+    batch: dict[str, jax.Array] = {}
+    profile = Profile(config.profile, workdir / "profile")
     pending: tuple[int, dict[str, jax.Array]] | None = None
     with preemption.deferred():
         try:
@@ -138,11 +144,13 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
                 preemption.check()
                 if train_step is None:
                     began = time.perf_counter()
-                    train_step = _compile(config, state, batch, mesh)
+                    train_step = compile_train_step(config, state, batch, mesh)
                     progress.pause(time.perf_counter() - began)
-                state, metrics = train_step(state, batch)
+                with profile.step(done + 1):
+                    state, metrics = train_step(state, batch)
                 progress.watch(metrics)
                 done += 1
+                profile.finish(done, metrics)
                 # The metrics of the step before: the devices compute this one meanwhile, and the queue stays short.
                 _finish_step(config, pending, writer, progress)
                 pending = (done, metrics)
@@ -163,7 +171,12 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
             checkpoints.wait()
             log.info("Stopped and saved after step %d of %d; the same command goes on from there.", done, steps)
             raise
+        except jax.errors.JaxRuntimeError as error:
+            if is_out_of_memory(error):
+                raise out_of_memory(config, abstract, batch, train_step) from error
+            raise
         finally:
+            profile.close()
             progress.close()
             writer.close()
         checkpoints.wait()
@@ -306,21 +319,6 @@ def _prefetch_to_device(batches: Iterable[dict[str, np.ndarray]], mesh: Mesh) ->
         ready = following
     if ready is not None:
         yield ready
-
-
-def _compile(config: Config, state: Any, batch: dict[str, jax.Array], mesh: Mesh) -> Callable:
-    """The training step as one executable: it cannot recompile, and a batch of another shape is an error."""
-    began = time.perf_counter()
-    jitted = jax.jit(step.make_train_step(config), donate_argnums=0, out_shardings=sharding.replicated(mesh))
-    compiled = jitted.lower(state, batch).compile()
-    cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
-    log.info(
-        "Compiled the training step in %.1f s: %.1f GFLOP, %.2f GB of memory a device.",
-        time.perf_counter() - began,
-        (cost or {}).get("flops", math.nan) / 1e9,
-        (memory.temp_size_in_bytes + memory.argument_size_in_bytes) / 1e9 if memory else math.nan,
-    )
-    return compiled
 
 
 def _finish_step(

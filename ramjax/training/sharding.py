@@ -1,6 +1,18 @@
-"""Devices: a mesh with the axis ``data``, a replicated state, batches split over the axis, any number of processes."""
+"""Devices: one mesh with three axes, and what is split over them.
 
-from collections.abc import Callable
+==========  =======================================================================================================
+``data``    the batch
+``fsdp``    the batch too, and the large parameters with their optimiser state and average (fully sharded data
+            parallelism: each device keeps a part and gathers the rest where it computes; arXiv 2004.13336, 1910.02054)
+``space``   each canvas by its height; convolutions exchange the rows that they need of their neighbours
+==========  =======================================================================================================
+
+The compiler inserts all communication. Any shape of the mesh computes the same numbers but for the order of sums.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -8,29 +20,47 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from ramjax.config import Config, ConfigError
+from ramjax.config import Config, ConfigError, MeshConfig
 
-DATA_AXIS = "data"
+AXES = ("data", "fsdp", "space")
+BATCH_AXES = ("data", "fsdp")
+CANVASES = ("image", "padding", "bones", "erosions")
+"""The arrays of a batch that are (b, height, width, ...): these are split over ``space``."""
 
 
 def make_mesh(config: Config) -> Mesh:
-    """The mesh of `config.mesh.data` devices, all of them for -1.
+    """The mesh of `config.mesh`.
 
     Raises:
-      ConfigError: the devices are too few, or a batch does not divide among them.
+      ConfigError: the devices are too few or too many, or batches or canvases do not divide among them.
     """
-    wanted, there = config.mesh.data, jax.device_count()
-    size = there if wanted == -1 else wanted
-    if not 1 <= size <= there or (jax.process_count() > 1 and size != there):
-        raise ConfigError(f"mesh.data is {wanted}, but there are {there} devices; use {there}, or -1 for all of them.")
-    for key in ("batch_size", "eval_batch_size"):
-        batch = getattr(config.data, key)
-        if batch % size:
-            raise ConfigError(
-                f"data.{key} is {batch}, which {size} devices cannot share evenly; use a multiple of {size}."
-            )
+    mesh, there = config.mesh, jax.device_count()
+    known = math.prod(size for size in (mesh.data, mesh.fsdp, mesh.space) if size != -1)
+    sizes = {axis: there // known if getattr(mesh, axis) == -1 else getattr(mesh, axis) for axis in AXES}
+    used = math.prod(sizes.values())
+    asked = ", ".join(f"mesh.{axis} is {getattr(mesh, axis)}" for axis in AXES)
+    if not 1 <= used <= there or (jax.process_count() > 1 and used != there):
+        raise ConfigError(
+            f"{asked}, but there are {there} device(s); set one of the three to -1 for all that are left."
+        )
+    if jax.local_device_count() % sizes["space"]:
+        raise ConfigError(
+            f"mesh.space is {sizes['space']}, but each process has {jax.local_device_count()} devices; a canvas stays "
+            f"within a process, so use a divisor of that."
+        )
+    copies, steps = sizes["data"] * sizes["fsdp"], config.train.accumulation_steps
+    in_parts = f" in {steps} parts" if steps > 1 else ""
+    for key, size, parts, who in (
+        ("data.batch_size", config.data.batch_size, copies * steps, f"{copies} devices along data and fsdp{in_parts}"),
+        ("data.eval_batch_size", config.data.eval_batch_size, used, f"{used} devices"),
+        ("data.canvas.height", config.data.canvas.height, sizes["space"], f"{sizes['space']} devices along space"),
+    ):
+        if size % parts:
+            raise ConfigError(f"{key} is {size}, which {who} cannot share evenly; use a multiple of {parts}.")
     # Auto: the compiler places what the program leaves open; with the default, Explicit, many operations raise.
-    return jax.make_mesh((size,), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:size])
+    return jax.make_mesh(
+        tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=jax.devices()[:used]
+    )
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -38,15 +68,41 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def split(mesh: Mesh) -> NamedSharding:
-    """The leading axis is split over the devices."""
-    return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
+def state_shardings(config: MeshConfig, mesh: Mesh, state: Any) -> Any:
+    """Where the parameters and all that the optimiser keeps of them lie: a tree of NamedShardings.
+
+    A leaf of at least `config.split_from` elements is split over ``fsdp`` along its largest axis that divides, the last
+    of several; the others are whole on every device. `config.rules` are the exceptions.
+
+    Args:
+      config: the rule.
+      mesh: the devices.
+      state: tree of arrays or ShapeDtypeStructs.
+
+    Raises:
+      ConfigError: a rule splits an axis that a parameter does not have or that does not divide.
+    """
+
+    def place(path, leaf):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        return NamedSharding(mesh, _spec(config, mesh.shape["fsdp"], name, leaf.shape))
+
+    return jax.tree_util.tree_map_with_path(place, state)
 
 
-def place_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Puts this process's rows of a batch on its devices; the processes' rows in order are the global batch."""
-    sharding = split(mesh)
-    return {key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()}
+    placed = {}
+    for name, value in batch.items():
+        spec = PartitionSpec(BATCH_AXES, "space") if name in CANVASES else PartitionSpec(BATCH_AXES)
+        placed[name] = jax.make_array_from_process_local_data(NamedSharding(mesh, spec), value)
+    return placed
+
+
+def place_rows(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """As `place_batch`, but each row whole on one device, for `row_by_row`."""
+    sharding = NamedSharding(mesh, PartitionSpec(AXES))
+    return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
 
 
 def row_by_row(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
@@ -57,7 +113,7 @@ def row_by_row(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
 
     Args:
       function: of (whole, batch), batch a dict of arrays with a leading axis; returns arrays with that axis.
-      mesh: over whose devices the rows are split; `whole` is on all of them.
+      mesh: over whose devices, of all axes, the rows are split; `whole` is on all of them.
     """
 
     def of_device(whole, rows):
@@ -67,13 +123,13 @@ def row_by_row(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
 
         return jax.lax.map(of_row, rows)
 
-    specs = (PartitionSpec(), PartitionSpec(DATA_AXIS))
+    specs = (PartitionSpec(), PartitionSpec(AXES))
     # The check would need every operation of the network to know of the mesh.
     return jax.shard_map(of_device, mesh=mesh, in_specs=specs, out_specs=specs[1], check_vma=False)
 
 
 def local_rows(array: jax.Array) -> np.ndarray:
-    """This process's rows of an array that is split over the devices, in order: the inverse of `place_batch`."""
+    """This process's rows of an array that is split over the devices, in order: the inverse of `place_rows`."""
     starts = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
     return np.concatenate([np.asarray(starts[start]) for start in sorted(starts)])
 
@@ -87,3 +143,27 @@ def gather_bytes(content: bytes) -> list[bytes]:
     padded[: len(content)] = np.frombuffer(content, np.uint8)
     rows = multihost_utils.process_allgather(padded)
     return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
+
+
+def _spec(config: MeshConfig, fsdp: int, name: str, shape: tuple[int, ...]) -> PartitionSpec:
+    """How the leaf called `name` is split."""
+    for rule in config.rules:
+        pattern, _, axis = rule.rpartition("=")
+        if not re.search(pattern, name):
+            continue
+        if axis == "none":
+            return PartitionSpec()
+        if int(axis) >= len(shape) or shape[int(axis)] % fsdp:
+            raise ConfigError(
+                f"mesh.rules has {rule!r}, but {name} is {shape}, which {fsdp} devices cannot share along axis {axis}; "
+                "name another axis, or none."
+            )
+        return _along(int(axis))
+    sides = [(size, axis) for axis, size in enumerate(shape) if size % fsdp == 0 and size >= fsdp]
+    if not sides or math.prod(shape) < config.split_from:
+        return PartitionSpec()
+    return _along(max(sides)[1])
+
+
+def _along(axis: int) -> PartitionSpec:
+    return PartitionSpec(*[None] * axis, "fsdp")

@@ -17,7 +17,7 @@ from flax import nnx
 from ramjax.config import Config
 from ramjax.models.network import MultiTaskNetwork
 from ramjax.tasks import make_tasks
-from ramjax.tasks.base import Batch
+from ramjax.tasks.base import Batch, Term
 from ramjax.tasks.scores import jitter_boxes
 from ramjax.training.optimizer import make_optimizer, make_schedule
 
@@ -58,21 +58,14 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
     Metrics are float32 scalars: ``loss``, ``loss/<task>`` (unweighted), ``grad_norm`` and ``learning_rate``.
     A batch without any label of a task leaves that task's head as it is: parameters, moments and average.
     """
-    tasks, apply = make_tasks(config), _make_apply(config)
     optimizer = make_optimizer(config.optimizer, config.train.steps, config.tasks)
     schedule = make_schedule(config.optimizer, config.train.steps)
-
-    def loss_of(params, batch, key):
-        boxes = jitter_boxes(key, batch["boxes"], config.scores.jitter)
-        outputs = apply(params, batch["image"], boxes)
-        terms = {task.name: task.loss(outputs[task.name], batch) for task in tasks}
-        losses = {name: sum(term.mean() for term in of_task) for name, of_task in terms.items()}
-        labelled = {name: sum(term.count for term in of_task) > 0 for name, of_task in terms.items()}
-        return sum(task.weight * losses[task.name] for task in tasks), (losses, labelled)
+    tasks, gradient = make_tasks(config), _make_gradient(config)
 
     def train_step(state, batch):
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        (loss, (losses, labelled)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, key)
+        jittered = jitter_boxes(key, batch["boxes"], config.scores.jitter)
+        grads, losses, labelled = gradient(state.params, {**batch, "jittered_boxes": jittered})
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, labelled=labelled)
         params = optax.apply_updates(state.params, updates)
         # Early averages forget the random start sooner: the decay rises with the step.
@@ -84,7 +77,7 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
             for name, head in ema_params["heads"].items()
         }
         metrics = {
-            "loss": loss,
+            "loss": sum(task.weight * losses[task.name] for task in tasks),
             "grad_norm": optax.tree.norm(grads),
             "learning_rate": jnp.float32(schedule(state.step)),
         }
@@ -138,6 +131,52 @@ def summarize(config: Config, counts: Sequence[Mapping[str, np.ndarray]]) -> dic
         mine = {name.removeprefix(f"{task.name}/"): v for name, v in whole.items() if name.startswith(f"{task.name}/")}
         metrics |= {f"{task.name}/{name}": value for name, value in task.summarize(mine).items()}
     return metrics
+
+
+def _make_gradient(config: Config) -> Callable[[Any, Batch], tuple[Any, dict[str, jax.Array], dict[str, jax.Array]]]:
+    """Returns ``gradient(params, batch) -> (grads, losses, labelled)``: of the total loss, and what each task adds.
+
+    The batch is taken in `config.train.accumulation_steps` parts. A term's count depends on the labels alone, so that
+    those of the whole batch are known before the first part: the parts' gradients add up to that of the whole batch,
+    however its labels are spread. `grads` are float32; `labelled` tells whether the batch has any label of a task.
+    """
+    tasks, apply, parts = make_tasks(config), _make_apply(config), config.train.accumulation_steps
+
+    def terms(params, batch):
+        outputs = apply(params, batch["image"], batch["jittered_boxes"])
+        return {task.name: task.loss(outputs[task.name], batch) for task in tasks}
+
+    def counts(params, batch):
+        shapes = jax.eval_shape(apply, params, batch["image"], batch["jittered_boxes"])
+        blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)  # The counts do not look at it.
+        return {task.name: [term.count for term in task.loss(blank[task.name], batch)] for task in tasks}
+
+    def gradient(params, batch):
+        of_batch = counts(params, batch)
+
+        def loss(params, part):
+            losses = {
+                name: sum(Term(term.total, count).mean() for term, count in zip(of_part, of_batch[name], strict=True))
+                for name, of_part in terms(params, part).items()
+            }
+            return sum(task.weight * losses[task.name] for task in tasks), losses
+
+        def add_part(sums, part):
+            return jax.tree.map(jnp.add, sums, jax.grad(loss, has_aux=True)(params, part)), None
+
+        zeros = jax.tree.map(jnp.zeros_like, params), {task.name: jnp.zeros(()) for task in tasks}
+        (grads, losses), _ = jax.lax.scan(add_part, zeros, _split(batch, parts), unroll=parts == 1)
+        return grads, losses, {name: sum(of_task) > 0 for name, of_task in of_batch.items()}
+
+    return gradient
+
+
+def _split(batch: Batch, parts: int) -> Batch:
+    """(b, ...) to (parts, b / parts, ...). Each part has some of every device's rows, so that none has to move."""
+    return {
+        name: value.reshape(value.shape[0] // parts, parts, *value.shape[1:]).swapaxes(0, 1)
+        for name, value in batch.items()
+    }
 
 
 def _make_apply(config: Config) -> Callable[..., dict[str, dict[str, jax.Array]]]:

@@ -115,7 +115,7 @@ def test_the_cases_are_those_of_one_device_each_once(config, data_dir):
             np.testing.assert_array_equal(values, results[1].values[task][metric], err_msg=metric)
 
 
-@pytest.mark.parametrize(("devices", "batch", "words"), [(3, 8, "use a multiple of 3"), (9, 9, "there are 8 devices")])
+@pytest.mark.parametrize(("devices", "batch", "words"), [(3, 8, "use a multiple of 3"), (9, 9, "there are 8 device")])
 def test_a_batch_that_does_not_divide_is_named(config, devices, batch, words):
     data = dataclasses.replace(config.data, batch_size=batch)
     with pytest.raises(ConfigError, match=words):

@@ -314,5 +314,5 @@ def test_too_many_devices_can_be_corrected_in_the_same_folder(config, tmp_path):
 
 def test_more_devices_than_there_are_is_a_config_error(config):
     wrong = dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, data=jax.device_count() + 1))
-    with pytest.raises(ConfigError, match=r"mesh\.data is \d+, but there are \d+ devices; use"):
+    with pytest.raises(ConfigError, match=r"mesh\.data is \d+, .* but there are \d+ device\(s\); set"):
         sharding.make_mesh(wrong)

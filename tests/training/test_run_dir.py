@@ -35,7 +35,9 @@ def test_where_and_how_fast_may_change(tmp_path, debug_config):
     run_dir.claim(tmp_path, debug_config)
     data = dataclasses.replace(debug_config.data, data_dir="elsewhere", workers=3, prefetch=9)
     train = dataclasses.replace(debug_config.train, log_every=5, keep_checkpoints=7)
-    moved = dataclasses.replace(debug_config, data=data, train=train, mesh=config_lib.MeshConfig(data=1))
+    moved = dataclasses.replace(
+        debug_config, data=data, train=train, mesh=dataclasses.replace(debug_config.mesh, data=1)
+    )
     run_dir.prepare(tmp_path, moved)
     run_dir.claim(tmp_path, moved)
     assert (
