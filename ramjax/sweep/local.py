@@ -1,0 +1,154 @@
+"""Runs a sweep's commands on this machine, several at once, and stops them cleanly when told to."""
+
+import collections
+import dataclasses
+import logging
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from ramjax.sweep.plan import Run
+from ramjax.training.preemption import REQUEUE_EXIT_CODE
+
+log = logging.getLogger(__name__)
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+_COMMAND = (sys.executable, "-m", "ramjax.main")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended: ``done``, ``failed`` or ``stopped``; `reason` is the last line of a failed one's log."""
+
+    result: str
+    reason: str = ""
+
+
+def run_all(
+    runs: Sequence[Run],
+    output: pathlib.Path,
+    jobs: int,
+    devices: Sequence[str | None],
+    command: Sequence[str] = _COMMAND,
+) -> dict[str, Outcome]:
+    """Runs them in order, `jobs` at a time, and returns the outcome of each that was started, by name.
+
+    What a run prints is added to logs/NAME.txt in `output`. A run that fails does not stop the others. SIGTERM or
+    Ctrl-C is passed on to the runs, which save, and nothing more is started; a second Ctrl-C stops them at once.
+
+    Args:
+      runs: to run.
+      output: folder of the sweep.
+      jobs: how many at a time.
+      devices: value of CUDA_VISIBLE_DEVICES for each of the `jobs`, None to leave it.
+      command: in front of each run's flags.
+    """
+    logs = output / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    waiting, free = collections.deque(runs), collections.deque(devices[:jobs])
+    running: dict[str, _Running] = {}
+    outcomes: dict[str, Outcome] = {}
+    with _Signals() as signals:
+        passed_on = 0
+        while running or (waiting and not signals.count):
+            while waiting and free and not signals.count:
+                run, device = waiting.popleft(), free.popleft()
+                running[run.name] = _start(run, logs / f"{run.name}.txt", device, command)
+                log.info("%s started, %d of %d.", run.name, len(runs) - len(waiting), len(runs))
+            for _ in range(passed_on, signals.count):
+                passed_on += 1
+                for of in running.values():
+                    of.process.send_signal(signal.SIGTERM if passed_on == 1 else signal.SIGINT)
+            for name, of in list(running.items()):
+                if (code := of.process.poll()) is not None:
+                    free.append(of.device)
+                    outcomes[name] = _outcome(code, of, bool(signals.count))
+                    del running[name]
+                    _tell(name, outcomes[name], time.monotonic() - of.start)
+            time.sleep(0.05)
+    return outcomes
+
+
+def devices_for(jobs: int, environment: Mapping[str, str] = os.environ) -> list[str | None]:
+    """A GPU for each of several jobs, as CUDA_VISIBLE_DEVICES names it; a lone job, or one without GPUs, sees all.
+
+    Raises:
+      ValueError: there are GPUs, but fewer than jobs.
+    """
+    if jobs == 1:
+        return [None]
+    if "CUDA_VISIBLE_DEVICES" in environment:
+        gpus = [gpu for gpu in environment["CUDA_VISIBLE_DEVICES"].split(",") if gpu]
+    elif shutil.which("nvidia-smi"):
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
+        gpus = re.findall(r"^GPU (\d+):", listed.stdout, re.MULTILINE)
+    else:
+        gpus = []
+    if gpus and len(gpus) < jobs:
+        raise ValueError(f"--jobs={jobs} needs as many GPUs, of which there are {len(gpus)}; use --jobs={len(gpus)}.")
+    return list(gpus[:jobs]) or [None] * jobs
+
+
+@dataclasses.dataclass(frozen=True)
+class _Running:
+    process: subprocess.Popen
+    log: pathlib.Path
+    device: str | None
+    start: float
+
+
+class _Signals:
+    """Counts SIGTERM and SIGINT instead of being ended by them. Use as a context manager."""
+
+    def __init__(self):
+        self.count = 0
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "_Signals":
+        self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, *_) -> None:
+        self.count += 1
+        if self.count == 1:  # os.write: print is not safe in a signal handler
+            os.write(2, b"\nThe runs are saving and stopping; Ctrl-C stops them at once.\n")
+
+
+def _start(run: Run, path: pathlib.Path, device: str | None, command: Sequence[str]) -> _Running:
+    """A session of its own keeps a terminal's Ctrl-C from the run, which gets it from here, once."""
+    environment = os.environ | ({} if device is None else {"CUDA_VISIBLE_DEVICES": device})
+    with path.open("ab") as file:
+        process = subprocess.Popen(
+            [*command, *run.flags], cwd=ROOT, env=environment, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    return _Running(process, path, device, time.monotonic())
+
+
+def _outcome(code: int, of: _Running, stopping: bool) -> Outcome:
+    # Before a run listens for signals, they end it; 130 is its answer to a second Ctrl-C.
+    if code == REQUEUE_EXIT_CODE or (stopping and code in (-signal.SIGTERM, -signal.SIGINT, 130)):
+        return Outcome("stopped")
+    if code == 0:
+        return Outcome("done")
+    lines = [line.strip() for line in of.log.read_text(errors="replace").splitlines() if line.strip()]
+    ended = f"ended by signal {-code}; " if code < 0 else ""
+    return Outcome("failed", f"{ended}{lines[-1] if lines else 'it printed nothing'}")
+
+
+def _tell(name: str, outcome: Outcome, seconds: float) -> None:
+    if outcome.result == "failed":
+        log.warning("%s failed after %.1f min: %s", name, seconds / 60, outcome.reason)
+    else:
+        log.info("%s %s after %.1f min.", name, outcome.result, seconds / 60)

@@ -1,0 +1,202 @@
+"""The runs of a sweep: a grid or list over config keys, and folds of cross-validation; all checked beforehand."""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import pathlib
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ramjax import command_line, files, main
+from ramjax import config as config_lib
+from ramjax.config import Config
+from ramjax.sweep.folds import fold_splits
+from ramjax.training import run_dir
+from ramjax.training.errors import RunError
+
+FOLD = "fold"
+"""Stands among the settings for the number of the fold, from 1; no key of the config has this name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a sweep.
+
+    Attributes:
+      name: of its folder, readable: ``optimizer.learning_rate=0.001,seed=2``.
+      workdir: its run directory.
+      settings: what tells it from the others, by dotted config key and `FOLD`.
+      flags: of `ramjax.main`.
+      config: what these flags come to.
+    """
+
+    name: str
+    workdir: pathlib.Path
+    settings: Mapping[str, Any]
+    flags: tuple[str, ...]
+    config: Config
+
+    @property
+    def state(self) -> str:
+        """``done`` when it was evaluated with this config, ``unfinished`` when it has begun, else ``not started``."""
+        try:
+            there = run_dir.load_config(self.workdir)
+        except RunError:
+            return "unfinished" if (self.workdir / "config.json").exists() else "not started"
+        trained_alike = _trained(there) == _trained(self.config)
+        evaluated_alike = there.evaluation == self.config.evaluation and (self.workdir / "eval_test.json").exists()
+        return "done" if trained_alike and evaluated_alike else "unfinished"
+
+
+def make_runs(
+    config: str,
+    output: pathlib.Path,
+    *,
+    grid: Sequence[str] = (),
+    lines: Sequence[str] = (),
+    folds: int = 0,
+    fixed: Sequence[str] = (),
+) -> list[Run]:
+    """Plans the runs of every combination of `lines`, `grid` and folds.
+
+    Args:
+      config: experiment file, with a preset or not, as `ramjax.main` takes it.
+      output: folder of the run directories.
+      grid: one ``key=value,value,...`` an axis; a value may hold commas within brackets or quotes.
+      lines: ``key=value key=value ...`` each, quoted as in a shell; empty lines and ``#`` comments count for nothing.
+      folds: 2 or more to divide the training split by patients; 0 not to.
+      fixed: ``--config.key=value`` flags of every run.
+
+    Raises:
+      ValueError: an axis, a key, a value or the number of folds cannot be; the message names it.
+    """
+    axes = [_parse_axis(axis) for axis in grid]
+    sets = [_parse_line(line) for line in lines if shlex.split(line, comments=True)] or [{}]
+    combined = [
+        list(given.items()) + list(point) for given in sets for point in itertools.product(*axes)
+    ]  # pairs, so that a key given twice is seen
+    if not folds and combined == [[]]:
+        raise ValueError("There is nothing to sweep over; give --grid KEY=VALUE,VALUE, --list=FILE or --folds=N.")
+    runs: dict[str, Run] = {}
+    for pairs in combined:
+        keys = [key for key, _ in pairs]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise ValueError(f"{twice} is swept over twice; name each key once.")
+        flags = [*fixed, *(f"--config.{key}={value}" for key, value in pairs)]
+        for run in _runs_of(config, output, keys, flags, folds):
+            if run.name in runs:
+                raise ValueError(f"Two runs are {run.name}; give each combination of values once.")
+            runs[run.name] = run
+    return list(runs.values())
+
+
+def save(runs: Sequence[Run], output: pathlib.Path) -> None:
+    """Writes sweep.json, from which `load` knows the runs again."""
+    output.mkdir(parents=True, exist_ok=True)
+    content = [
+        {"name": run.name, "settings": run.settings, "flags": run.flags, "config": config_lib.to_dict(run.config)}
+        for run in runs
+    ]
+    files.write_json(output / "sweep.json", content)
+
+
+def load(output: pathlib.Path) -> list[Run]:
+    """The runs of the sweep in a folder; raises ValueError where there is none."""
+    path = output / "sweep.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            Run(of["name"], output / of["name"], of["settings"], tuple(of["flags"]), config_lib.from_dict(of["config"]))
+            for of in content
+        ]
+    except FileNotFoundError:
+        raise ValueError(f"{output} holds no sweep: it has no sweep.json; name the --output of one.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); start the sweep's command again.") from error
+
+
+def _runs_of(config: str, output: pathlib.Path, keys: list[str], flags: list[str], folds: int) -> list[Run]:
+    """One run, or one a fold."""
+    typed = _check(config, flags)
+    if not folds:
+        return [_run(config, output, keys, flags, typed, {})]
+    runs = []
+    for number, (train, test) in enumerate(fold_splits(typed.data, folds), 1):
+        more = [f"--config.data.train_split={train}", f"--config.data.test_split={test}"]
+        runs.append(_run(config, output, keys, flags + more, _check(config, flags + more), {FOLD: number}))
+    return runs
+
+
+def _run(
+    config: str, output: pathlib.Path, keys: list[str], flags: list[str], typed: Config, fold: dict[str, int]
+) -> Run:
+    settings = {key: functools.reduce(getattr, key.split("."), typed) for key in keys}
+    settings |= fold
+    name = ",".join(f"{key}={_readable(value)}" for key, value in settings.items())
+    if len(name) > 120:  # folder names end at 255 bytes
+        name = f"{name[:100]}...{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    workdir = output / name
+    return Run(name, workdir, settings, (f"--config={config}", f"--workdir={workdir}", *flags), typed)
+
+
+def _check(config: str, flags: Sequence[str]) -> Config:
+    """The config that flags come to, by the parser of the runs themselves."""
+    try:
+        values = main.parse(["ramjax.main", f"--config={config}", "--workdir=unused", *flags])
+        assert values is not None  # no flag asks for help
+        return config_lib.from_config_dict(values.config)
+    except Exception as error:  # a config file is Python and may fail in any way
+        given = " ".join(flags) or config
+        raise ValueError(f"{given}: {command_line.sentence(error)}") from error
+
+
+def _parse_axis(axis: str) -> list[tuple[str, str]]:
+    key, values = _pair(axis)
+    return [(key, value) for value in _split(values)]
+
+
+def _parse_line(line: str) -> dict[str, str]:
+    pairs = [_pair(word) for word in shlex.split(line, comments=True)]
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError(f"A line names a key twice: {line.strip()}; name each once.")
+    return dict(pairs)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not re.fullmatch(r"\w+(\.\w+)*", key) or not equals or not value:
+        raise ValueError(f"{text!r} must be KEY=VALUE, such as optimizer.learning_rate=1e-3.")
+    return key, value
+
+
+def _split(values: str) -> list[str]:
+    """Splits at the commas that stand in no brackets and no quotes."""
+    parts, depth, quote = [""], 0, ""
+    for character in values:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        depth += (character in "([{") - (character in ")]}") if not quote else 0
+        if character == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += character
+    if depth or quote or not all(parts):
+        raise ValueError(
+            f"{values!r} must be values with commas between them; one lacks, or a bracket or quote is open."
+        )
+    return parts
+
+
+def _readable(value: Any) -> str:
+    text = "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return re.sub(r"[^\w.+-]+", "-", text) or "none"
+
+
+def _trained(config: Config) -> dict[str, Any]:
+    return config_lib.trained(config_lib.to_dict(config))

@@ -1,0 +1,117 @@
+"""What the runs of a sweep came to, in one table: a row a run, and means over seeds and folds."""
+
+import csv
+import io
+import json
+import pathlib
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ramjax import files
+from ramjax.command_line import NOTE
+from ramjax.sweep.plan import FOLD, Run
+
+HEADLINES: tuple[str, ...] = (
+    "bones/dsc", "bones/nsd", "pairs/dsc", "erosions/dsc", "erosions/lesion_f1_distance", "joints/recall_50",
+    "joints/center_error_mm", "scores/be_qwk", "scores/be_mae", "scores/jsn_qwk", "scores/jsn_mae", "scores/total_mae",
+)  # fmt: skip
+"""Metrics of eval_test.json that stand in the table, where there are several data sets by the name of each."""
+
+REPLICATES: tuple[str, ...] = ("seed", FOLD)
+"""Settings that repeat an experiment instead of changing it; means are over these."""
+
+
+def write(runs: Sequence[Run], output: pathlib.Path) -> str:
+    """Writes results.csv (a row a run) and results.md (means too) into the sweep's folder; returns the latter."""
+    results = [_metrics(run) for run in runs]
+    markdown = to_markdown(runs, results)
+    files.write_whole(
+        {output / "results.csv": to_csv(runs, results).encode(), output / "results.md": markdown.encode()}
+    )
+    return markdown
+
+
+def to_csv(runs: Sequence[Run], results: Sequence[Mapping[str, float]]) -> str:
+    """A row a run: its settings, its state and its metrics in full; empty where there is none."""
+    settings, metrics = _columns(run.settings for run in runs), _columns(results)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["run", *settings, "state", *metrics])
+    for run, result in zip(runs, results, strict=True):
+        values = [run.settings.get(key, "") for key in settings], [result.get(key, "") for key in metrics]
+        writer.writerow([run.name, *values[0], run.state, *values[1]])
+    return out.getvalue()
+
+
+def to_markdown(runs: Sequence[Run], results: Sequence[Mapping[str, float]]) -> str:
+    """The means over `REPLICATES` with their standard deviations, all runs, and the command that compares them."""
+    settings, metrics = _columns(run.settings for run in runs), _columns(results)
+    changed = [key for key in settings if key not in REPLICATES]
+    text = ["# Sweep", ""]
+    if len(changed) < len(settings):
+        over = " and ".join(f"{key}s" for key in settings if key in REPLICATES)
+        text += [f"Mean ± standard deviation over {over}, of the runs that are done:", ""]
+        text += _markdown_table([*changed, "runs", *metrics], _mean_rows(runs, results, changed, metrics))
+    rows = [
+        [*(_text(run.settings.get(key, "")) for key in settings), run.state, *(_number(of.get(key)) for key in metrics)]
+        for run, of in zip(runs, results, strict=True)
+    ]
+    text += ["Each run:", "", *_markdown_table([*settings, "state", *metrics], rows)]
+    done = [run for run, of in zip(runs, results, strict=True) if of]
+    if len(done) > 1 and FOLD not in settings:  # the folds' cases differ, so there is nothing to pair
+        page = done[0].workdir.parent / "report" / "report.html"
+        flags = shlex.join([*(f"--workdir={run.workdir}" for run in done), f"--output={page}"])
+        text += ["Compared in pairs, with intervals:", "", f"    python -m ramjax.report {flags}", ""]
+    return "\n".join([*text, NOTE, ""])
+
+
+def _metrics(run: Run) -> dict[str, float]:
+    """The headline metrics of a run that is done, in their order; none of another."""
+    if run.state != "done":
+        return {}
+    values = json.loads((run.workdir / "eval_test.json").read_text(encoding="utf-8"))
+    names = [f"{prefix}{metric}" for prefix in ("", *(f"{of.partition('/')[0]}/" for of in run.config.data.datasets))
+             for metric in HEADLINES]  # fmt: skip
+    return {name: values[name] for name in names if values.get(name) is not None}
+
+
+def _mean_rows(
+    runs: Sequence[Run], results: Sequence[Mapping[str, float]], changed: Sequence[str], metrics: Sequence[str]
+) -> list[list[str]]:
+    groups: dict[tuple[str, ...], list[Mapping[str, float]]] = {}
+    for run, result in zip(runs, results, strict=True):
+        of = groups.setdefault(tuple(_text(run.settings.get(key, "")) for key in changed), [])
+        if result:
+            of.append(result)
+    return [
+        [*key, str(len(of)), *(_mean([result[metric] for result in of if metric in result]) for metric in metrics)]
+        for key, of in groups.items()
+    ]
+
+
+def _mean(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation, which a lone value has not."""
+    if not values:
+        return ""
+    mean = f"{statistics.fmean(values):.3f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.3f}"
+
+
+def _columns(rows: Any) -> list[str]:
+    """The keys of all rows, in the order in which they come."""
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines] + [""]
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,88 @@
+"""The table of a sweep, against numbers worked by hand."""
+
+import csv
+import io
+import json
+import shlex
+
+import pytest
+
+from ramjax import config as config_lib
+from ramjax.sweep import plan, table
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return plan.make_runs("experiments/debug.py", tmp_path, grid=["train.steps=5,6", "seed=0,1,2"])
+
+
+def finish(run, **metrics):
+    run.workdir.mkdir(parents=True, exist_ok=True)
+    (run.workdir / "config.json").write_text(json.dumps(config_lib.to_dict(run.config)))
+    (run.workdir / "eval_test.json").write_text(json.dumps({"note": "a", "step": 3, **metrics}))
+
+
+def rows(markdown):
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown.splitlines() if line.startswith("|")]
+
+
+def test_a_row_a_run_and_means_over_seeds(runs, tmp_path):
+    for run, dsc in zip(runs[:4], (0.5, 0.6, 0.7, 0.25), strict=True):
+        finish(run, **{"bones/dsc": dsc, "bones/dsc/n": 8, "scores/be_qwk": None, "bones/voe": 0.1})
+    (runs[4].workdir).mkdir()
+    (runs[4].workdir / "config.json").write_text(json.dumps(config_lib.to_dict(runs[4].config)))
+    markdown = table.write(runs, tmp_path)
+    assert (tmp_path / "results.md").read_text() == markdown
+    means, each = markdown.split("Each run:")
+    assert rows(means) == [
+        ["train.steps", "runs", "bones/dsc"],
+        ["---", "---", "---"],
+        ["5", "3", "0.600 ± 0.100"],  # of 0.5, 0.6, 0.7 with n - 1
+        ["6", "1", "0.250"],
+    ]
+    assert rows(each)[2] == ["5", "0", "done", "0.500"]
+    assert rows(each)[6:] == [["6", "1", "unfinished", ""], ["6", "2", "not started", ""]]
+    of_csv = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
+    assert len(of_csv) == 6
+    assert of_csv[3] == {
+        "run": "train.steps=6,seed=0", "train.steps": "6", "seed": "0", "state": "done", "bones/dsc": "0.25",
+    }  # fmt: skip
+    assert "Research use only" in markdown
+
+
+def test_the_report_of_the_finished_runs_is_pointed_at(runs, tmp_path):
+    finish(runs[1], **{"bones/dsc": 0.5})
+    assert "ramjax.report" not in table.write(runs, tmp_path)
+    finish(runs[2], **{"bones/dsc": 0.5})
+    (line,) = [line for line in table.write(runs, tmp_path).splitlines() if "ramjax.report" in line]
+    words = shlex.split(line)
+    assert [word for word in words if "--workdir" in word] == [f"--workdir={run.workdir}" for run in runs[1:3]]
+    assert words[-1] == f"--output={tmp_path / 'report' / 'report.html'}"
+
+
+def test_without_seeds_there_are_no_means(tmp_path):
+    runs = plan.make_runs("experiments/debug.py", tmp_path, grid=["tasks=('bones',),('bones','joints')"])
+    finish(runs[1], **{"joints/recall_50": 0.75})
+    markdown = table.write(runs, tmp_path)
+    assert "Mean" not in markdown
+    assert rows(markdown) == [
+        ["tasks", "state", "joints/recall_50"],
+        ["---", "---", "---"],
+        ["bones", "not started", ""],
+        ["bones, joints", "done", "0.750"],
+    ]
+
+
+def test_several_data_sets_stand_apart(tmp_path):
+    fixed = ["--config.data.datasets=('ram_phantom/tiny','ram_w600/joint')", "--config.data.weights=(1.0,1.0)"]
+    (run,) = plan.make_runs("experiments/debug.py", tmp_path, grid=["seed=0"], fixed=fixed)
+    finish(run, **{"ram_w600/bones/dsc": 0.5, "ram_phantom/bones/dsc": 0.25, "compat/ram_w600/bones/dsc": 0.75})
+    header, _, values = rows(table.write([run], tmp_path).split("Each run:")[1])
+    assert header[2:] == ["ram_phantom/bones/dsc", "ram_w600/bones/dsc"]
+    assert values[2:] == ["0.250", "0.500"]
+
+
+def test_a_plan_read_from_its_folder_makes_the_same_table(runs, tmp_path):
+    finish(runs[0], **{"bones/dsc": 0.5})
+    plan.save(runs, tmp_path)
+    assert table.write(plan.load(tmp_path), tmp_path) == table.write(runs, tmp_path)
