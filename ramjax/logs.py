@@ -41,7 +41,8 @@ def logging_to(path: pathlib.Path | None, *, first: bool = True) -> Iterator[Non
     finally:
         for where, handler in handlers:
             where.removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):  # as above: what ended the run is not that its log could not be closed
+                handler.close()
         for handler in printing:
             root.addHandler(handler)
         logging.raiseExceptions = raising

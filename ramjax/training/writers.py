@@ -1,12 +1,16 @@
 """Metrics as they come: ``metrics.jsonl``, one JSON object a line, and TensorBoard events, from process 0 only."""
 
+import contextlib
 import json
 import math
 import pathlib
+import time
 from collections.abc import Mapping
 
 import jax
-import tensorboardX
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 from ramjax import files
 
@@ -29,25 +33,39 @@ class Writer:
         if jax.process_index() == 0:
             files.write_text(path, "".join(json.dumps(row) + "\n" for row in self._rows))
             self._file = path.open("a", encoding="utf-8")
-            # Explicit purging makes TensorBoard forget the steps that are done again.
-            self._events = tensorboardX.SummaryWriter(str(path.parent / "tensorboard"), purge_step=start_step + 1)
+            # Not tensorboardX's SummaryWriter: its thread and queue hang the run when the disk is full.
+            events = path.parent / "tensorboard"
+            events.mkdir(exist_ok=True)
+            self._events = EventsWriter(str(events / "events"))
+            # The start of a session makes TensorBoard forget the steps that are done again.
+            session = SessionLog(status=SessionLog.START)
+            self._events.write_event(Event(wall_time=time.time(), step=start_step + 1, session_log=session))
 
     def has(self, step: int, prefix: str) -> bool:
         """Whether a row of `step` with keys that start with `prefix` was there when the run went on."""
         return any(row["step"] == step and any(key.startswith(prefix) for key in row) for row in self._rows)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Writes a row; numbers that are not finite become null in the file and a gap in TensorBoard."""
+        """Writes a row; numbers that are not finite become null in the file and a gap in TensorBoard.
+
+        Raises:
+          OSError: it cannot be written; it names the file.
+        """
         if self._file is None:
             return
-        self._file.write(json.dumps({"step": step, **files.finite_or_none(dict(metrics))}) + "\n")
-        self._file.flush()
-        for key, value in metrics.items():
-            if math.isfinite(value):
-                self._events.add_scalar(key, value, step)
-        self._events.flush()
+        try:
+            self._file.write(json.dumps({"step": step, **files.finite_or_none(dict(metrics))}) + "\n")
+            self._file.flush()
+            for key, value in metrics.items():
+                if math.isfinite(value):
+                    self._events.write_event(Event(wall_time=time.time(), step=step, summary=scalar(key, value)))
+            self._events.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._file.name) from error
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
-            self._events.close()
+            # All is written by now, or `write` has raised: closing tries again what it could not write.
+            for file in (self._file, self._events):
+                with contextlib.suppress(OSError):
+                    file.close()
