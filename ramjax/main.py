@@ -43,6 +43,8 @@ def main(argv: list[str]) -> int:
         return 2
     if values is None:
         return 0
+    # Exceptions that nobody can catch: when a write fails, Orbax's other ones print a traceback each in their threads.
+    sys.unraisablehook = _log_unraisable
     several = values.distributed or values.coordinator is not None
     code = 0
     try:
@@ -98,6 +100,10 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
     if values.config is not None:
         values.config.to_dict()  # a file that could not be loaded says so when it is first used
     return values
+
+
+def _log_unraisable(what: "sys.UnraisableHookArgs") -> None:
+    log.debug("Unraisable: %s", what.err_msg, exc_info=(what.exc_type, what.exc_value, what.exc_traceback))
 
 
 def _check_processes(values: flags.FlagValues) -> None:
