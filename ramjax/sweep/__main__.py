@@ -14,8 +14,8 @@ settings: one that is done is left alone, one that was interrupted goes on, one 
 
 The table is results.csv (a row a run) and results.md (means and standard deviations over seeds and folds, too).
 
-Exit codes: 0 all done, submitted or printed; 1 some failed; 2 wrong usage; 75 told to stop (SIGTERM, Ctrl-C): start the
-same command again.
+Exit codes: 0 all done, submitted or printed; 1 some failed, or the error that the last line names; 2 wrong usage; 75
+told to stop (SIGTERM, Ctrl-C): start the same command again; 130 interrupted before anything was started.
 
 Research use only, not a medical device.
 """
@@ -47,9 +47,15 @@ def main(argv: Sequence[str]) -> int:
         quiet = values.dry_run or values.run == "print"  # what is printed then is for other programs, too
         with logging_to(None, first=not quiet):
             return _collect(values) if values.collect else _sweep(values, fixed)
-    except (ValueError, OSError, flags.Error) as error:
+    except (ValueError, flags.Error) as error:
         print(f"Usage error: {command_line.sentence(error)} See python launch/sweep.py --help.", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Interrupted; nothing was started.", file=sys.stderr)
+        return 130
+    except OSError as error:
+        print(f"Error: {command_line.explain(error)}", file=sys.stderr)
+        return 1
 
 
 def parse(argv: Sequence[str]) -> tuple[flags.FlagValues | None, list[str]]:
@@ -88,7 +94,7 @@ def _collect(values: flags.FlagValues) -> int:
 
 def _sweep(values: flags.FlagValues, fixed: Sequence[str]) -> int:
     output = _output(values)
-    lines = pathlib.Path(values.list).read_text(encoding="utf-8").splitlines() if values.list else []
+    lines = _lines(values.list)
     runs = plan.make_runs(values.config, output, grid=values.grid, lines=lines, folds=values.folds, fixed=fixed)
     waiting = [run for run in runs if run.state != "done"]
     if values.dry_run:
@@ -110,6 +116,14 @@ def _sweep(values: flags.FlagValues, fixed: Sequence[str]) -> int:
     outcomes = local.run_all(waiting, output, jobs, local.devices_for(jobs))
     print(table.write(runs, output))
     return _conclude(runs, waiting, outcomes)
+
+
+def _lines(path: str | None) -> list[str]:
+    """The lines of --list."""
+    try:
+        return pathlib.Path(path).read_text(encoding="utf-8").splitlines() if path else []
+    except OSError as error:
+        raise ValueError(f"--list={path} cannot be read: {(error.strerror or 'unknown').lower()}.") from error
 
 
 def _show(runs: Sequence[Run], values: flags.FlagValues, output: pathlib.Path) -> None:

@@ -82,10 +82,12 @@ def make_runs(
     if not folds and combined == [[]]:
         raise ValueError("There is nothing to sweep over; give --grid KEY=VALUE,VALUE, --list=FILE or --folds=N.")
     runs: dict[str, Run] = {}
+    also = [flag.removeprefix("--config.").partition("=")[0] for flag in fixed]
+    also += ["data.test_split"] if folds else []  # which the folds set
     for pairs in combined:
         keys = [key for key, _ in pairs]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise ValueError(f"{twice} is swept over twice; name each key once.")
+        if twice := next((key for key in keys + also if (keys + also).count(key) > 1), None):
+            raise ValueError(f"{twice} is set twice; name each key once (--folds sets data.test_split).")
         flags = [*fixed, *(f"--config.{key}={value}" for key, value in pairs)]
         for run in _runs_of(config, output, keys, flags, folds):
             if run.name in runs:
