@@ -71,9 +71,17 @@ def _metrics(run: Run) -> dict[str, float]:
     """The headline metrics of a run that is done, in their order; none of another."""
     if run.state != "done":
         return {}
-    values = json.loads((run.workdir / "eval_test.json").read_text(encoding="utf-8"))
-    names = [f"{prefix}{metric}" for prefix in ("", *(f"{of.partition('/')[0]}/" for of in run.config.data.datasets))
-             for metric in HEADLINES]  # fmt: skip
+    path = run.workdir / "eval_test.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and start the sweep again.") from error
+    prefixes = [""]
+    if len(run.config.data.datasets) > 1:
+        from ramjax.training.loop import dataset_names  # takes seconds, which few sweeps need
+
+        prefixes = [f"{name}/" for name in dataset_names(run.config)]
+    names = [f"{prefix}{metric}" for prefix in prefixes for metric in HEADLINES]
     return {name: values[name] for name in names if values.get(name) is not None}
 
 

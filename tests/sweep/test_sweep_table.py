@@ -86,3 +86,10 @@ def test_a_plan_read_from_its_folder_makes_the_same_table(runs, tmp_path):
     finish(runs[0], **{"bones/dsc": 0.5})
     plan.save(runs, tmp_path)
     assert table.write(plan.load(tmp_path), tmp_path) == table.write(runs, tmp_path)
+
+
+def test_damaged_results_are_named(runs, tmp_path):
+    finish(runs[0])
+    (runs[0].workdir / "eval_test.json").write_text("{")
+    with pytest.raises(ValueError, match=r"eval_test\.json is damaged"):
+        table.write(runs, tmp_path)
