@@ -123,7 +123,7 @@ def machine() -> dict[str, Any]:
 
     return {
         "device": jax.devices()[0].device_kind,
-        "devices": jax.local_device_count(),
+        "local_devices": jax.local_device_count(),
         "cores": cores(),
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax")},
