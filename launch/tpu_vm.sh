@@ -48,7 +48,7 @@ fi
 archive=$(mktemp -d)/ramjax.tar.gz
 trap 'rm -rf "$(dirname "$archive")"' EXIT
 run git archive --format=tar.gz --output="$archive" HEAD
-run gcloud compute tpus tpu-vm scp "$archive" "$name": --zone="$zone" ${project[@]+"${project[@]}"} --worker=all
+run gcloud compute tpus tpu-vm scp "$archive" "$name:ramjax.tar.gz" --zone="$zone" ${project[@]+"${project[@]}"} --worker=all
 on_all "set -eu; mkdir -p ramjax; tar -xzf ramjax.tar.gz -C ramjax; cd ramjax; \
 $base -c 'import ensurepip' || { sudo apt-get -q update; sudo apt-get -qy install $base $base-venv; }; \
 PYTHON=$base; source launch/environment.sh; .venv/bin/python -m pip install --quiet 'jax[tpu]'"

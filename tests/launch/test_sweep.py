@@ -3,6 +3,7 @@
 import csv
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +35,18 @@ def test_a_dry_run_shows_every_run_and_writes_nothing(tmp_path):
     assert shown[3][1:5] == ["python", "-m", "ramjax.main", CONFIG]
     assert shown[3][-2:] == ["--config.seed=1", "--config.tasks=('joints',)"]
     assert not list(tmp_path.iterdir())
+
+
+def test_any_python_starts_it(cluster):
+    other = [sys.executable, "-S", "launch/sweep.py", "--grid", "seed=0, 1"]  # -S: one without the packages
+    done = subprocess.run(other, cwd=cluster.tree, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "launch/local.sh" in done.stderr
+    environment = cluster.tree / ".venv" / "bin"
+    environment.mkdir(parents=True)
+    shutil.copy(cluster.home / "bin" / "python", environment)
+    assert subprocess.run(other, cwd=cluster.tree, timeout=60).returncode == 0
+    assert [call["words"][1:] for call in cluster.calls("python")] == [["--grid", "seed=0, 1"]]
 
 
 def test_printed_commands_are_those_of_the_runs(tmp_path, capsys):

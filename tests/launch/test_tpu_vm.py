@@ -24,7 +24,7 @@ def test_copies_installs_and_trains_again_when_told_to_stop(cluster):
     for words in calls:
         assert words[:3] == ["compute", "tpus", "tpu-vm"]
         assert {"--worker=all", "--zone=z", "--project=p"} <= set(words)
-    assert calls[0][5] == "pod:" and {words[4] for words in calls[1:]} == {"pod"}
+    assert calls[0][5] == "pod:ramjax.tar.gz" and {words[4] for words in calls[1:]} == {"pod"}
 
 
 def test_an_error_is_not_tried_again(cluster):
