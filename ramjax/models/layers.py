@@ -10,6 +10,8 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from ramjax.models import convolution
+
 GROUP_SIZE = 8
 """Channels a normalisation group (Wu and He, arXiv 1803.08494); stateless, so however a batch is split."""
 
@@ -45,6 +47,7 @@ def conv(
         padding="SAME",
         use_bias=bias,
         dtype=dtype,
+        conv_general_dilated=convolution.conv_general_dilated,
         kernel_init=nnx.initializers.he_normal(),
         rngs=rngs,
     )

@@ -1,0 +1,109 @@
+"""Convolution against XLA's own."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from ramjax.models import convolution, layers
+
+
+def _arrays(shape, out_features, kernel, dtype):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=shape), dtype)
+    return x, jnp.asarray(0.1 * rng.normal(size=(kernel, kernel, shape[-1], out_features)), dtype)
+
+
+def _plain(x, kernel, strides, padding):
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _apart(one, other):
+    one, other = np.float64(one), np.float64(other)
+    return np.linalg.norm(one - other) / max(np.linalg.norm(other), 1e-9)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    sides=st.tuples(st.integers(3, 11), st.integers(3, 11)),
+    channels=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    kernel=st.sampled_from([1, 3, 5]),
+    strides=st.sampled_from([(1, 1), (2, 2), (1, 2), (3, 2)]),
+    padding=st.sampled_from(["SAME", "VALID"]),
+)
+def test_products_give_the_gradient_of_the_kernel(sides, channels, kernel, strides, padding):
+    kernel = min(kernel, *sides)
+    x, weights = _arrays((2, *sides, channels[0]), channels[1], kernel, jnp.float32)
+    out, pull = jax.vjp(lambda weights: _plain(x, weights, strides, padding), weights)
+    grad = jnp.asarray(np.random.default_rng(1).normal(size=out.shape), jnp.float32)
+    ours = convolution.kernel_gradient(x, grad, (kernel, kernel), strides, padding)
+    assert _apart(ours, pull(grad)[0]) < 1e-5
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 2e-2)])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
+@pytest.mark.parametrize("shape", [(2, 9, 7, 64), (1, 256, 128, 32), (2, 9, 7, 3)])
+def test_values_and_gradients_are_those_of_the_plain_convolution(shape, strides, dtype, tolerance):
+    x, kernel = _arrays(shape, 5, 3, dtype)
+
+    def run(function):
+        def total(x, kernel):
+            out = function(x, kernel, strides, "SAME")
+            return jnp.sum(jnp.sin(out.astype(jnp.float32))), out
+
+        return jax.jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))(x, kernel)
+
+    (_, out), grads = run(convolution.convolve)
+    (_, expected), expected_grads = run(_plain)
+    np.testing.assert_array_equal(np.float32(out), np.float32(expected))
+    for grad, wanted in zip(grads, expected_grads, strict=True):
+        assert grad.dtype == wanted.dtype == dtype
+        assert _apart(grad, wanted) < tolerance
+
+
+def _operations(platform, channels):
+    x, kernel = _arrays((1, 8, 8, channels), 8, 3, jnp.float32)
+    gradient = jax.jit(jax.grad(lambda kernel: convolution.convolve(x, kernel, (1, 1), "SAME").sum()))
+    return gradient.trace(kernel).lower(lowering_platforms=(platform,)).as_text()
+
+
+def test_only_a_cpu_takes_products_and_only_for_many_channels():
+    assert "stablehlo.dot_general" in _operations("cpu", 64)
+    for platform, channels in (("cpu", 16), ("cuda", 64), ("tpu", 64)):
+        text = _operations(platform, channels)
+        assert "stablehlo.dot_general" not in text and "stablehlo.convolution" in text
+
+
+def test_flax_calls_it_and_keeps_its_parameters():
+    ours = layers.conv(64, 8, 3, stride=2, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    theirs = nnx.Conv(64, 8, (3, 3), strides=2, use_bias=False, rngs=nnx.Rngs(0))
+    theirs.kernel[...] = ours.kernel[...]
+    x = _arrays((2, 9, 8, 64), 8, 3, jnp.float32)[0]
+    np.testing.assert_array_equal(ours(x), theirs(x))
+    assert jax.tree.structure(nnx.to_pure_dict(nnx.state(ours))) == jax.tree.structure(
+        nnx.to_pure_dict(nnx.state(theirs))
+    )
+
+
+@pytest.mark.parametrize("setting", [{"lhs_dilation": (2, 2)}, {"rhs_dilation": (1, 2)}, {"feature_group_count": 2}])
+def test_what_it_does_not_know_is_refused(setting):
+    x, kernel = _arrays((1, 8, 8, 4), 4, 3, jnp.float32)
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        convolution.conv_general_dilated(x, kernel, (1, 1), "SAME", **setting)
+
+
+def test_gradients_pass_through_rematerialisation():
+    x, kernel = _arrays((1, 8, 8, 64), 8, 3, jnp.float32)
+    function = functools.partial(convolution.convolve, strides=(1, 1), padding="SAME")
+
+    def total(kernel, wrap):
+        return jnp.square(wrap(function)(x, kernel)).sum()
+
+    plain = jax.grad(total)(kernel, lambda function: function)
+    np.testing.assert_allclose(jax.grad(total)(kernel, jax.checkpoint), plain, rtol=1e-6)
