@@ -12,17 +12,21 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend import core
+from jax.interpreters import partial_eval
 
 
 def product_flops(function: Callable[..., Any], *arguments: Any) -> float:
     """FLOPs of all convolutions and matrix products of ``function(*arguments)``; arguments may be ShapeDtypeStructs.
 
-    What a rematerialised function does twice counts twice, as it is written.
+    What does not reach the results does not count, as compilers leave it out. What a rematerialised function does twice
+    counts twice, as it is written.
 
     Raises:
       ValueError: a loop whose length is not known before it runs has products in it.
     """
-    return _of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
+    jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
+    needed, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return _of_jaxpr(needed)
 
 
 def cost_flops(compiled: jax.stages.Compiled) -> float:

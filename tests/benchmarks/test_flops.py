@@ -63,6 +63,14 @@ def test_loops_branches_and_jitted_functions():
         flops.product_flops(unknown, square, square)
 
 
+def test_what_is_not_needed_does_not_count():
+    def wasteful(x, y):
+        jax.jit(jnp.matmul)(x, y)
+        return jax.lax.scan(lambda x, _: (x @ y, x @ y @ y), x, length=2)[0]
+
+    assert flops.product_flops(wasteful, shape(4, 4), shape(4, 4)) == 2 * 2 * 4**3
+
+
 def test_agrees_with_xla_where_there_is_nothing_but_products():
     def both(image, kernel):
         return convolve(convolve(image, kernel, 2), jnp.ones((3, 3, 4, 4)))
