@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     # Exceptions that nobody can catch: when a write fails, Orbax's other ones print a traceback each in their threads.
     sys.unraisablehook = _log_unraisable
     several = values.distributed or values.coordinator is not None
-    code = 0
+    code, lost = 0, False
     try:
         if several:
             # Before the handlers of signals, for it brings its own.
@@ -61,13 +61,14 @@ def main(argv: list[str]) -> int:
         code = 130
     except Exception as error:
         logging.disable()  # what the threads of other packages say in their last breath would bury the sentence
-        message = hosts.lost_message() if several and hosts.is_lost(error) else command_line.explain(error)
+        lost = several and hosts.is_lost(error)
+        message = hosts.lost_message() if lost else command_line.explain(error)
         if values.debug:
             traceback.print_exc()
         print(f"Error: {message}", file=sys.stderr)
         code = 1
     if several:
-        hosts.leave(code)
+        hosts.leave(code, lost)
     return code
 
 

@@ -123,15 +123,20 @@ def lost_message() -> str:
     return f"{_name} lost another one, whose own last line says why; the same command goes on from the last checkpoint."
 
 
-def leave(code: int) -> None:
-    """Leaves the run, this process's last line said: with `code` 0 as soon as all do, else soon, whatever they do."""
+def leave(code: int, lost: bool = False) -> None:
+    """Leaves the run, this process's last line said; returns when all have left, or ends the process.
+
+    Args:
+      code: the exit code. With 0 it waits for the others; with another, for `LEAVE_SECONDS` at most.
+      lost: another process is gone, so that there is nothing to wait for.
+    """
     global _ending_with
     _ending_with = code
     if code:
         sys.stdout.flush()
         sys.stderr.flush()
         # No end in peace: what still waits for the others in some thread would keep this process.
-        timer = threading.Timer(LEAVE_SECONDS, os._exit, (code,))
+        timer = threading.Timer(0 if lost else LEAVE_SECONDS, os._exit, (code,))
         timer.daemon = True
         timer.start()
     jax.distributed.shutdown()

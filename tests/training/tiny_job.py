@@ -90,14 +90,20 @@ def _rows(indices, valid, dataset=0):
 def make_train_batches(data, sources, *, seed, start_step, steps, process_index, process_count):
     for number in range(start_step, steps):
         rng = np.random.default_rng((seed, number))
-        yield _rows(rng.choice(len(sources[0]), data.batch_size), [True] * data.batch_size)
+        rows = _rows(rng.choice(len(sources[0]), data.batch_size), [True] * data.batch_size)
+        yield _share(rows, process_index, process_count)
 
 
 def make_eval_batches(data, source, *, dataset, process_index, process_count):
     size = data.eval_batch_size
     for first in range(0, len(source), size):
         indices = np.arange(first, first + size)
-        yield _rows(indices, indices < len(source), dataset)
+        yield _share(_rows(indices, indices < len(source), dataset), process_index, process_count)
+
+
+def _share(rows, process_index, process_count):
+    """A process's part of the rows of a batch."""
+    return {name: np.split(values, process_count)[process_index] for name, values in rows.items()}
 
 
 @dataclasses.dataclass(frozen=True)
