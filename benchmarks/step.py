@@ -74,7 +74,8 @@ def loss_of(logits: Float[Array, "b h w c"], target: Bool[Array, "b h w c"]) -> 
     overlap = jnp.where(target, probability, 0).sum((1, 2))
     sizes = jnp.square(probability).sum((1, 2)) + target.sum((1, 2))
     dice = 1 - (2 * overlap + 1) / (sizes + 1)
-    return optax.sigmoid_binary_cross_entropy(logits, target).mean() + dice.mean()
+    cross_entropy = jax.nn.softplus(logits) - jnp.where(target, logits, 0)
+    return cross_entropy.mean() + dice.mean()
 
 
 def measure(

@@ -3,6 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ramjax.models import layers
 from ramjax.models.decoder import UNetDecoder
@@ -64,3 +66,35 @@ def test_local_contrast_does_not_depend_on_exposure_and_shows_a_dark_spot():
 
 def test_local_contrast_of_a_flat_image_is_nothing():
     np.testing.assert_allclose(local_contrast(jnp.full((1, 32, 24, 1), 0.7)), 0, atol=1e-3)
+
+
+def _resized(x, height, width):
+    return jax.image.resize(x, (x.shape[0], height, width, x.shape[3]), "bilinear")
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    sides=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    factors=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    more=st.tuples(st.integers(0, 1), st.integers(0, 1)),
+)
+def test_upsampling_is_bilinear_interpolation_by_whole_and_other_factors(sides, factors, more):
+    height, width = (side * factor + one for side, factor, one in zip(sides, factors, more, strict=True))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, *sides, 3)), jnp.float32)
+    np.testing.assert_allclose(layers.upsample(x, height, width), _resized(x, height, width), atol=5e-6)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-6), (jnp.bfloat16, 2e-2)])
+@pytest.mark.parametrize("size", [(14, 10), (28, 15), (112, 80)])
+def test_upsampling_has_the_gradient_of_interpolation_in_its_dtype(size, dtype, tolerance):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 7, 5, 3)), dtype)
+    weights = jnp.asarray(rng.normal(size=(2, *size, 3)), dtype)
+    values, grads = [], []
+    for function in (layers.upsample, _resized):
+        out, pull = jax.vjp(lambda x, function=function: function(x, *size), x)
+        assert out.dtype == dtype
+        values.append(np.float32(out))
+        grads.append(np.float32(pull(weights)[0]))
+    np.testing.assert_allclose(*values, atol=2 * tolerance)
+    np.testing.assert_allclose(*grads, atol=tolerance * np.abs(grads[1]).max())
