@@ -11,7 +11,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-from ramjax.models import convolution
+from ramjax.models import convolution, normalization
 
 GROUP_SIZE = 8
 """Channels a normalisation group (Wu and He, arXiv 1803.08494); stateless, so however a batch is split."""
@@ -55,11 +55,7 @@ def conv(
 
 
 class GroupNorm(nnx.Module):
-    """Group normalisation; statistics are float32 whatever the activations' dtype.
-
-    Moments are taken a channel and then averaged over its group: the grouped reshape of the activations, which XLA's
-    CPU backend turns into slow strided loops, never exists.
-    """
+    """Group normalisation; statistics are float32 whatever the activations' dtype."""
 
     def __init__(self, features: int, *, rngs: nnx.Rngs):
         self.groups = max(1, features // GROUP_SIZE)
@@ -67,16 +63,7 @@ class GroupNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(features))
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        wide = x.astype(jnp.float32)
-        mean = self._share(wide.mean((1, 2)))
-        variance = jnp.maximum(self._share(jnp.square(wide).mean((1, 2))) - jnp.square(mean), 0)
-        scale = jax.lax.rsqrt(variance + EPSILON) * self.scale[...]
-        return ((wide - mean[:, None, None]) * scale[:, None, None] + self.bias[...]).astype(x.dtype)
-
-    def _share(self, moments: Float[Array, "b c"]) -> Float[Array, "b c"]:
-        b, c = moments.shape
-        grouped = moments.reshape(b, self.groups, c // self.groups).mean(-1, keepdims=True)
-        return jnp.broadcast_to(grouped, (b, self.groups, c // self.groups)).reshape(b, c)
+        return normalization.group_norm(x, self.scale[...], self.bias[...], self.groups, EPSILON)
 
 
 class Pointwise(nnx.Linear):

@@ -6,7 +6,7 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ramjax.models import layers
+from ramjax.models import layers, normalization
 from ramjax.models.decoder import UNetDecoder
 from ramjax.models.encoder import ResidualEncoder, local_contrast
 
@@ -27,6 +27,27 @@ def test_group_norm_equals_flax(features):
     scale = jnp.linspace(0.5, 2, features)
     ours.scale[...], theirs.scale[...] = scale, scale
     np.testing.assert_allclose(ours(x), theirs(x), atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 2e-2)])
+@pytest.mark.parametrize(("shape", "groups"), [((2, 7, 5, 24), 3), ((1, 1, 1, 8), 1), ((3, 6, 4, 4), 4)])
+def test_group_norm_has_the_gradients_of_its_definition(shape, groups, dtype, tolerance):
+    def by_definition(x, scale, bias):
+        grouped = x.astype(jnp.float32).reshape(*shape[:3], groups, -1)
+        mean, variance = (f(grouped, axis=(1, 2, 4), keepdims=True) for f in (jnp.mean, jnp.var))
+        normal = ((grouped - mean) / jnp.sqrt(variance + layers.EPSILON)).reshape(shape)
+        return (normal * scale + bias).astype(dtype)
+
+    rng = np.random.default_rng(0)
+    x, grad = (jnp.asarray(rng.normal(0.5, 2.0, size=shape), dtype) for _ in range(2))
+    scale, bias = (jnp.asarray(rng.normal(size=shape[-1:]), jnp.float32) for _ in range(2))
+    out, pull = jax.vjp(lambda *inputs: normalization.group_norm(*inputs, groups, layers.EPSILON), x, scale, bias)
+    expected, pull_expected = jax.vjp(by_definition, x, scale, bias)
+    assert out.dtype == dtype
+    for got, wanted in zip((out, *pull(grad)), (expected, *pull_expected(grad)), strict=True):
+        assert got.dtype == wanted.dtype
+        got, wanted = np.float32(got), np.float32(wanted)
+        np.testing.assert_allclose(got, wanted, atol=tolerance * max(1, np.abs(wanted).max()))
 
 
 def test_group_norm_computes_in_float32_and_returns_the_inputs_dtype():
