@@ -6,6 +6,7 @@ Everything that decides the outcome is a function of the config, the data and th
 started again with the same workdir ends with the same parameters, bit for bit, as one that was not.
 """
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -195,19 +196,21 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
     state, chosen = restore_best(workdir, config, mesh)
     states = [state, *(_restore_other(other, config, mesh) for other in config.evaluation.ensemble)]
     log.info("Testing the checkpoint of step %d, %s, on %d records.", state.step, chosen, sum(records))
-    evaluated = {
-        name: final.evaluate_source(
-            config,
-            states,
-            source,
-            mesh=mesh,
-            dataset=dataset,
-            name=name,
-            check=preemption.check,
-            quiet=None if jax.process_index() == 0 else True,
-        )
-        for dataset, (source, name) in enumerate(zip(sources, names, strict=True))
-    }
+    # One of several processes must not stop alone: it waits for the next check, which all of them make.
+    with preemption.deferred() if jax.process_count() > 1 else contextlib.nullcontext():
+        evaluated = {
+            name: final.evaluate_source(
+                config,
+                states,
+                source,
+                mesh=mesh,
+                dataset=dataset,
+                name=name,
+                check=preemption.check,
+                quiet=None if jax.process_index() == 0 else True,
+            )
+            for dataset, (source, name) in enumerate(zip(sources, names, strict=True))
+        }
     about = {
         "note": NOTE,
         "split": config.data.test_split,

@@ -1,14 +1,16 @@
 """Stopping when told to: SIGTERM (a scheduler takes the machine back) and SIGINT (Ctrl-C)."""
 
 import contextlib
+import functools
 import os
 import signal
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 REQUEUE_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: starting the same command again goes on
 
@@ -28,6 +30,7 @@ class Preemption:
         self._deferring = False
         self._requested = False
         self._previous: dict[int, object] = {}
+        self._asked: jax.Array | None = None
 
     def __enter__(self) -> "Preemption":
         self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -52,11 +55,15 @@ class Preemption:
             self._deferring = False
 
     def check(self) -> None:
-        """Raises `Preempted` if any process of the run was told to stop; every process calls it equally often."""
+        """Raises `Preempted` if any process of the run was told to stop; every process calls it equally often.
+
+        Several processes learn it at the call after the one that asks, so that no step waits for the answer.
+        """
         requested = self._requested
         if jax.process_count() > 1:
             # JAX's own sync point needs its preemption service; a flag gathered each time works on every cluster.
-            requested = bool(multihost_utils.process_allgather(np.array(requested)).any())
+            before, self._asked = self._asked, _any_process(requested)
+            requested = before is not None and bool(before)
         if requested:
             raise Preempted
 
@@ -72,3 +79,16 @@ class Preemption:
             raise KeyboardInterrupt
         if not again:  # os.write: print is not safe in a signal handler
             os.write(2, f"\n{signal.Signals(number).name}: saving and stopping; Ctrl-C stops at once.\n".encode())
+
+
+def _any_process(flag: bool) -> jax.Array:
+    """Whether `flag` is true on any process, as a bool array () that is still to be computed."""
+    split, any_of = _compiled_any()
+    return any_of(jax.make_array_from_process_local_data(split, np.full(jax.local_device_count(), flag)))
+
+
+@functools.cache
+def _compiled_any() -> tuple[NamedSharding, Callable[[jax.Array], jax.Array]]:
+    mesh = jax.make_mesh((jax.device_count(),), ("process",), axis_types=(AxisType.Auto,))
+    split, whole = (NamedSharding(mesh, spec) for spec in (PartitionSpec("process"), PartitionSpec()))
+    return split, jax.jit(jnp.any, out_shardings=whole)

@@ -1,5 +1,6 @@
-"""Two processes of one run on this machine, as a cluster's scheduler starts them."""
+"""A run of two processes on this machine: the numbers of one process, and an end in words whatever happens to one."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -7,70 +8,182 @@ import random
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from ramjax.evaluation import cases
+from ramjax.files import read_json_lines
+from tests.commands import assert_one_sentence
 
+pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
-def start(data_dir, workdir, job: int, process: int, *more: str) -> subprocess.Popen:
-    command = [
-        sys.executable, "-m", "ramjax.main", "--distributed", "--config=experiments/debug.py", f"--workdir={workdir}",
-        f"--config.data.data_dir={data_dir}", "--config.train.log_every=1", "--config.tasks=('joints',)", *more,
+def flags(data_dir, workdir) -> list[str]:
+    """A few steps of the true network with an odd split."""
+    return [
+        "--config=experiments/debug.py", f"--workdir={workdir}", f"--config.data.data_dir={data_dir}",
+        "--config.tasks=('joints',)", "--config.data.validation_split=train[:3]", "--config.data.test_split=train[:3]",
+        "--config.train.steps=4", "--config.train.log_every=1", "--config.train.eval_every=4",
     ]  # fmt: skip
-    slurm = {
-        "SLURM_JOB_ID": job, "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": 2,
-        "SLURM_PROCID": process, "SLURM_LOCALID": process,
-    }  # fmt: skip
-    environment = {**os.environ, **{key: str(value) for key, value in slurm.items()}}
-    return subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
 
 
-@pytest.mark.slow
-def test_a_signal_to_one_process_stops_and_saves_both(data_dir, tmp_path):
-    job = random.randrange(10**6)  # the port of the meeting place follows from it
-    processes = [start(data_dir, tmp_path / "run", job, process, "--config.train.steps=40") for process in range(2)]
-    try:
-        shown = ""
-        for line in processes[0].stdout:
-            shown += line
-            if line.startswith("step 4/"):
-                processes[1].send_signal(signal.SIGTERM)
-                break
-        outputs = [shown + processes[0].communicate(timeout=300)[0], processes[1].communicate(timeout=300)[0]]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [75, 75], "\n".join(outputs)
-    assert "2 device(s)" in outputs[0]
-    assert "Stopped and saved after step" in outputs[0]
-    saved = [path.name for path in (tmp_path / "run" / "checkpoints" / "latest").iterdir() if path.is_dir()]
-    assert max(map(int, saved)) >= 4
+def launcher() -> list[str]:
+    """`launch/local.sh`; where it would make another environment than that of the tests, what it calls in it."""
+    stamp, made = ROOT / ".venv" / "installed", pathlib.Path(sys.prefix) == ROOT / ".venv"
+    if made and stamp.exists() and (ROOT / "requirements.txt").read_text().strip() in stamp.read_text():
+        return ["bash", "launch/local.sh"]
+    return [sys.executable, "launch/processes.py"]
 
 
-@pytest.mark.slow
-def test_two_processes_evaluate_an_odd_split_as_one_does(data_dir, tmp_path):
-    job = random.randrange(10**6)
-    options = ("--config.train.steps=2", "--config.data.test_split=train[:3]")
-    processes = [start(data_dir, tmp_path / "run", job, process, *options) for process in range(2)]
-    try:
-        outputs = [process.communicate(timeout=600)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
-    workdir = tmp_path / "run"
-    together = json.loads((workdir / "eval_test.json").read_text()), cases.read(workdir / "cases.parquet")
-    assert len(together[1]) == len(list((workdir / "pictures").iterdir())) == 3
-    alone = [sys.executable, "-m", "ramjax.main", f"--workdir={workdir}", "--mode=eval"]
-    done = subprocess.run(alone, cwd=ROOT, capture_output=True, text=True, timeout=600)
+def call(command: list[str]) -> subprocess.CompletedProcess:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads((workdir / "eval_test.json").read_text()) == together[0]
+    return done
+
+
+@pytest.fixture(scope="module")
+def together(data_dir, tmp_path_factory) -> tuple[pathlib.Path, str]:
+    """The run of two processes, and what it showed."""
+    workdir = tmp_path_factory.mktemp("together") / "run"
+    return workdir, call([*launcher(), "--processes=2", *flags(data_dir, workdir)]).stdout
+
+
+@pytest.fixture(scope="module")
+def alone(data_dir, tmp_path_factory) -> pathlib.Path:
+    """The same in one process."""
+    workdir = tmp_path_factory.mktemp("alone") / "run"
+    call([sys.executable, "-m", "ramjax.main", *flags(data_dir, workdir)])
+    return workdir
+
+
+def test_two_processes_get_the_numbers_of_one(together, alone):
+    shown = together[1]
+    assert "Process 0 of 2: 1 of 2 device(s), cpu." in shown
+    both, one = (read_json_lines(of / "metrics.jsonl") for of in (together[0], alone))
+    assert [row["step"] for row in both] == [row["step"] for row in one] == [1, 2, 3, 4, 4]
+    measured = {"train/examples_per_second", "train/data_wait_share"}
+    for row, expected in zip(both, one, strict=True):
+        assert row.keys() == expected.keys()
+        for key in row.keys() - measured:
+            assert row[key] == pytest.approx(expected[key], rel=1e-5, abs=1e-6), (row["step"], key)
+
+
+def test_one_process_writes(together, alone):
+    both, one = (sorted(str(path.relative_to(of)) for path in of.glob("*")) for of in (together[0], alone))
+    assert both == one
+    assert len(list((together[0] / "tensorboard").iterdir())) == 1
+    assert (together[0] / "log.txt").read_text().count("4/4: loss") == 1
+
+
+def test_two_processes_evaluate_an_odd_split_as_one_does(together):
+    workdir = together[0]
+    before = json.loads((workdir / "eval_test.json").read_text()), cases.read(workdir / "cases.parquet")
+    assert len(before[1]) == len(list((workdir / "pictures").iterdir())) == before[0]["records"] == 3
+    call([sys.executable, "-m", "ramjax.main", f"--workdir={workdir}", "--mode=eval"])
+    assert json.loads((workdir / "eval_test.json").read_text()) == before[0]
     again = cases.read(workdir / "cases.parquet")
     for metric, values in again.values["joints"].items():
-        np.testing.assert_array_equal(values, together[1].values["joints"][metric], err_msg=metric)
+        np.testing.assert_array_equal(values, before[1].values["joints"][metric], err_msg=metric)
+
+
+class Pair:
+    """Two processes of the tiny job that no launcher minds, as on a cluster, which linger at `moment`."""
+
+    def __init__(self, folder: pathlib.Path, moment: str = "never", slurm: bool = False, more=((), ())):
+        self._folder, self._number = folder, next(_numbers)
+        self.workdir = folder / "run"
+        port = random.randrange(20000, 30000)
+        self.processes = [self._start(moment, process, port, slurm, more[process]) for process in range(2)]
+
+    def _start(self, moment: str, process: int, port: int, slurm: bool, more: tuple[str, ...]) -> subprocess.Popen:
+        meeting = [f"--coordinator=127.0.0.1:{port}", "--process_count=2", f"--process_index={process}"]
+        environment = dict(os.environ)
+        if slurm:  # which JAX derives the meeting place from
+            meeting = ["--distributed"]
+            environment |= {"SLURM_JOB_ID": str(port), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+            environment |= {"SLURM_PROCID": str(process), "SLURM_LOCALID": str(process)}
+        command = [
+            sys.executable, "-m", "tests.faults.tiny_main", moment, self._marker(process), *meeting,
+            "--config=experiments/debug.py", f"--workdir={self.workdir}", "--config.tasks=('bones',)",
+            "--config.data.batch_size=4", "--config.train.steps=12", "--config.train.checkpoint_every=3",
+            "--config.train.eval_every=4", *more,
+        ]  # fmt: skip
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+
+    def _marker(self, process: int) -> pathlib.Path:
+        return self._folder / f"reached-{self._number}-{process}"
+
+    def wait_for_moment(self) -> None:
+        while not all(self._marker(process).exists() for process in range(2)):
+            if any(process.poll() is not None for process in self.processes):
+                raise AssertionError([done.stderr for done in self.finish()])
+            time.sleep(0.01)
+
+    def finish(self, seconds: float = 120) -> list[subprocess.CompletedProcess]:
+        try:
+            outputs = [process.communicate(timeout=seconds) for process in self.processes]
+        finally:
+            for process in self.processes:
+                process.kill()
+        return [
+            subprocess.CompletedProcess(process.args, process.returncode, *output)
+            for process, output in zip(self.processes, outputs, strict=True)
+        ]
+
+    def finish_well(self) -> tuple[bytes, list[bytes]]:
+        """Waits for a good end; returns the test and the losses."""
+        done = self.finish()
+        assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+        assert not (self.workdir / "checkpoints" / "damaged").exists()
+        about = self.workdir / "checkpoints" / "latest" / "12" / "about" / "metadata"
+        return (self.workdir / "eval_test.json").read_bytes(), json.loads(about.read_text())["checksums"]
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[bytes, list[bytes]]:
+    """What the tiny job comes to when nothing happens."""
+    return Pair(tmp_path_factory.mktemp("whole")).finish_well()
+
+
+@pytest.mark.parametrize(("moment", "slurm"), [("batch", True), ("test", False)])
+def test_a_signal_to_one_process_stops_both_and_they_go_on(whole, tmp_path, moment, slurm):
+    pair = Pair(tmp_path, moment, slurm)
+    pair.wait_for_moment()
+    pair.processes[1].send_signal(signal.SIGTERM)
+    done = pair.finish()
+    assert [one.returncode for one in done] == [75, 75], [one.stderr for one in done]
+    assert not (pair.workdir / "eval_test.json").exists()
+    assert Pair(tmp_path, slurm=slurm).finish_well() == whole
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_when_one_dies_the_other_says_so_within_a_minute_and_they_go_on(whole, tmp_path, dead):
+    pair = Pair(tmp_path, "batch")
+    pair.wait_for_moment()
+    pair.processes[dead].kill()
+    done = pair.finish(seconds=60)
+    assert done[dead].returncode == -signal.SIGKILL
+    assert done[1 - dead].returncode == 1
+    last = done[1 - dead].stderr.strip().splitlines()[-1]
+    assert last.startswith(f"Error: Process {1 - dead} of 2 lost another one") and "the same command goes on" in last
+    assert Pair(tmp_path).finish_well() == whole
+
+
+def test_another_config_is_refused_by_both_before_anything_is_written(tmp_path):
+    pair = Pair(tmp_path, more=((), ("--config.optimizer.learning_rate=0.5",)))
+    for one in pair.finish(seconds=60):
+        assert_one_sentence(one, 1, "Process 1 was given another config", "optimizer.learning_rate is 0.5 there and ")
+    assert not pair.workdir.exists()
+
+
+def test_more_devices_in_the_config_than_there_are(tmp_path):
+    wrong = ("--config.mesh.data=4",)
+    for one in Pair(tmp_path, more=(wrong, wrong)).finish(seconds=60):
+        assert_one_sentence(one, 1, "mesh.data is 4", "there are 2 device(s)")
