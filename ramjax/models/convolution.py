@@ -65,9 +65,10 @@ def kernel_gradient(
 ) -> Float[Array, "k k i o"]:
     """The gradient of a convolution's kernel by products that contract examples, rows and columns.
 
-    Where the stride is 1, the input is laid out once for each column of the kernel and multiplied by the output's
-    gradient once for each row; with strides, im2col has few enough pixels to copy. Sums are float32. No product takes
-    batch, rows or columns apart, so that devices which share them add up their parts.
+    The input is laid out once for each column of the kernel, which takes fewer copies than im2col, and multiplied by
+    the output's gradient, moved by the row, once for each row. A strided convolution sees every stride-th pixel, so
+    that these are brought together first. Sums are float32. No product takes batch, rows or columns apart: devices that
+    share them add up their parts.
 
     Args:
       x: the convolution's input.
@@ -75,23 +76,28 @@ def kernel_gradient(
       size: of the kernel.
       strides, padding: of the convolution.
     """
-    (rows, columns), (_, h, w, i), (_, h2, w2, o) = size, x.shape, grad.shape
-    (top, bottom), (left, right) = lax.padtype_to_pads((h, w), size, strides, padding)
-    x = x.transpose(3, 0, 1, 2)  # products want it so, and it is smaller before it is laid out
-    if strides == (1, 1):
-        wide = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (left, right)))
-        tall = jnp.pad(grad, ((0, 0), (rows - 1 - top, rows - 1 - bottom), (0, 0), (0, 0)))
-        laid_out = jnp.concatenate([wide[..., column : column + w2] for column in range(columns)])
-        products = [_contract(laid_out, tall[:, row : row + h]) for row in reversed(range(rows))]
-    else:
-        (down, across), padded = strides, jnp.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
-        patches = [
-            padded[:, :, row : row + down * (h2 - 1) + 1 : down, column : column + across * (w2 - 1) + 1 : across]
-            for row in range(rows)
-            for column in range(columns)
-        ]
-        products = [_contract(jnp.concatenate(patches), grad)]
+    (rows, columns), (b, h, w, i), (_, _, w2, o), (down, across) = size, x.shape, grad.shape, strides
+    (top, _), (left, _) = lax.padtype_to_pads((h, w), size, strides, padding)
+    height, width = -(-h // down), -(-w // across)
+    whole = jnp.pad(x, ((0, 0), (0, height * down - h), (0, width * across - w), (0, 0)))
+    # Channels first, as products want it.
+    planes = whole.reshape(b, height, down, width, across, i).transpose(2, 4, 5, 0, 1, 3)
+
+    def laid_out(of_rows):
+        moved = [_moved(planes[of_rows, (c - left) % across], 3, -((c - left) // across), w2) for c in range(columns)]
+        return jnp.concatenate(moved)
+
+    wide = [laid_out(of_rows) for of_rows in range(down)]
+    products = [
+        _contract(wide[(row - top) % down], _moved(grad, 1, (row - top) // down, height)) for row in range(rows)
+    ]
     return jnp.stack(products).reshape(rows, columns, i, o).astype(x.dtype)
+
+
+def _moved(x: Array, axis: int, by: int, size: int) -> Array:
+    """`x`, with zeros around it, from -`by` along the axis on, `size` long."""
+    pads = [(by, size - x.shape[axis] - by, 0) if axis == at else (0, 0, 0) for at in range(x.ndim)]
+    return lax.pad(x, jnp.zeros((), x.dtype), pads)
 
 
 def _contract(x: Float[Array, "i b h w"], grad: Float[Array, "b h w o"]) -> Float[Array, "i o"]:
