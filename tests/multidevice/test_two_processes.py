@@ -68,7 +68,10 @@ def test_two_processes_get_the_numbers_of_one(together, alone):
     for row, expected in zip(both, one, strict=True):
         assert row.keys() == expected.keys()
         for key in row.keys() - measured:
-            assert row[key] == pytest.approx(expected[key], rel=1e-5, abs=1e-6), (row["step"], key)
+            if expected[key] is None:  # no hand to measure it on
+                assert row[key] is None
+            else:
+                assert row[key] == pytest.approx(expected[key], rel=1e-5, abs=1e-6), (row["step"], key)
 
 
 def test_one_process_writes(together, alone):
@@ -187,3 +190,27 @@ def test_more_devices_in_the_config_than_there_are(tmp_path):
     wrong = ("--config.mesh.data=4",)
     for one in Pair(tmp_path, more=(wrong, wrong)).finish(seconds=60):
         assert_one_sentence(one, 1, "mesh.data is 4", "there are 2 device(s)")
+
+
+def test_the_launcher_ends_all_when_the_first_dies(tmp_path):
+    """The true launcher and two true processes of the tiny job, which a stand-in of Python starts instead."""
+    stand_in = tmp_path / "python"
+    job = f'exec {sys.executable} -m tests.faults.tiny_main batch "{tmp_path}/reached-$$" "$@"'
+    stand_in.write_text(f'#!/bin/sh\nshift 2\ncase "$*" in *index=0*) echo $$ >{tmp_path}/first ;; esac\n{job}\n')
+    stand_in.chmod(0o755)
+    command = [
+        sys.executable, "launch/processes.py", "--processes=2", f"--python={stand_in}", f"--workdir={tmp_path}/run",
+        "--config=experiments/debug.py", "--config.tasks=('bones',)", "--config.train.steps=12",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while len(list(tmp_path.glob("reached-*"))) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    os.kill(int((tmp_path / "first").read_text()), signal.SIGKILL)
+    try:
+        _, shown = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGKILL
+    assert "[1] Error: Process 1 of 2 lost another one" in shown
+    assert shown.splitlines()[-1].startswith("Error: Process 0 of 2 was ended by SIGKILL; the same command goes on")
