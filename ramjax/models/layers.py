@@ -127,6 +127,17 @@ def apply_all(modules: Sequence[nnx.Module], x: Array, remat: str = "none") -> A
     return x
 
 
+def spatial_max(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
+    """The largest value of each channel, its gradient where the first of them stands.
+
+    The gradient of `jnp.max` goes where a value equals the maximum, which is nowhere, and not a number, if the compiler
+    computes the values twice and rounds them differently.
+    """
+    b, _, _, c = x.shape
+    flat = x.reshape(b, -1, c)
+    return jnp.take_along_axis(flat, flat.argmax(1, keepdims=True), 1)[:, 0]
+
+
 def space_to_depth(x: Float[Array, "b h w c"], block: int) -> Float[Array, "b h2 w2 d"]:
     """Moves each `block` x `block` square of pixels into the channels: (b, h / block, w / block, block^2 c)."""
     b, h, w, c = x.shape

@@ -47,7 +47,7 @@ class JointsHead(nnx.Module):
         x = self.mix(features.dense[self.level])
         heatmap = self.heatmap(x).astype(jnp.float32)
         regression = self.boxes(x).astype(jnp.float32).reshape(*heatmap.shape, 4)
-        absence = self.absence(features.dense[-1].max((1, 2))).astype(jnp.float32)
+        absence = self.absence(layers.spatial_max(features.dense[-1])).astype(jnp.float32)
         boxes, confidence = decode(heatmap, absence, regression, features.stride * 2**self.level)
         return {
             "heatmap": heatmap,

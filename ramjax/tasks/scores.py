@@ -84,7 +84,7 @@ class ScoresHead(nnx.Module):
         x = self.down(self.block(jax.nn.relu(x * (1 + scale) + shift)))
         dense = roi_align(features.dense[self.level], boxes / (features.stride * 2**self.level), self.size // 4)
         x = self.deep(x + self.dense(dense.reshape(b * n, *dense.shape[2:])))
-        x = jnp.concatenate([x.mean((1, 2)), x.max((1, 2))], -1).astype(jnp.float32).reshape(b, n, -1)
+        x = jnp.concatenate([x.mean((1, 2)), layers.spatial_max(x)], -1).astype(jnp.float32).reshape(b, n, -1)
         context = self.context(features.dense[-1].mean((1, 2)).astype(jnp.float32))
         x = jax.nn.relu(self.mix(x) + self.place.embedding[...] + context[:, None])
         return {name: output(x) for name, output in self.outputs.items()}

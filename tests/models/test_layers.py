@@ -119,3 +119,18 @@ def test_upsampling_has_the_gradient_of_interpolation_in_its_dtype(size, dtype, 
         grads.append(np.float32(pull(weights)[0]))
     np.testing.assert_allclose(*values, atol=2 * tolerance)
     np.testing.assert_allclose(*grads, atol=tolerance * np.abs(grads[1]).max())
+
+
+def test_spatial_max_and_its_gradient_are_those_of_max():
+    x = jax.random.normal(jax.random.key(0), (2, 5, 7, 3))
+    weights = jnp.arange(6.0).reshape(2, 3)
+    value, gradient = jax.value_and_grad(lambda x: (layers.spatial_max(x) * weights).sum())(x)
+    expected = jax.value_and_grad(lambda x: (x.max((1, 2)) * weights).sum())(x)
+    np.testing.assert_array_equal(value, expected[0])
+    np.testing.assert_array_equal(gradient, expected[1])
+
+
+def test_a_maximum_of_values_computed_twice_has_a_gradient():
+    """Ties, as zeros after a ReLU make them, go to one place."""
+    gradient = jax.grad(lambda x: layers.spatial_max(jax.nn.relu(x)).sum())(jnp.full((1, 2, 2, 1), 3.0))
+    assert float(gradient.sum()) == 1.0
