@@ -287,7 +287,8 @@ class MeshConfig:
     Attributes:
       data: devices along the axis that splits the batch; one of the three sizes may be -1, for all that are left.
       fsdp: along the axis that splits the batch too, and with it the large parameters and their optimiser state.
-      space: along the axis that splits each canvas by its height, for radiographs too large for one device.
+      space: along the axis that splits each canvas by its height, for radiographs too large for one device; best where
+        the height is a multiple of `space` times the network's largest stride, for then only borders are exchanged.
       split_from: a parameter with at least so many elements is split over `fsdp`, along the largest axis that divides.
       rules: exceptions, the first that matches holds: ``PATTERN=AXIS`` splits the parameters whose path the regular
         expression PATTERN occurs in along AXIS (0, 1, ...), ``PATTERN=none`` leaves them whole, whatever their size.

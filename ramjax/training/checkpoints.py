@@ -160,15 +160,15 @@ def checksums(arrays: Mapping[str, jax.Array]) -> dict[str, int]:
     return dict(zip(arrays, map(int, total), strict=True))
 
 
-def _checksum_of_local(array: jax.Array) -> np.uint32:
+def _checksum_of_local(array: jax.Array) -> int:
     """The terms of the shards that this process is the first to have."""
-    total = np.uint32(0)
+    total = 0
     places = np.arange(array.size, dtype=np.uint32).reshape(array.shape)
     for shard in array.addressable_shards:
         if shard.replica_id == 0:
             words = np.ascontiguousarray(shard.data).view(f"u{array.dtype.itemsize}").astype(np.uint32, copy=False)
-            total += (words * (2 * places[shard.index] + 1)).sum(dtype=np.uint32)
-    return total
+            total += int((words * (2 * places[shard.index] + 1)).sum(dtype=np.uint32))
+    return total % 2**32
 
 
 def _manager(folder: pathlib.Path, keep: int, read_only: bool) -> ocp.CheckpointManager:

@@ -12,11 +12,13 @@ FOLDER = pathlib.Path(__file__).parent
 
 @pytest.mark.slow
 def test_eight_devices():
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    # Unoptimised machine code: compiling takes a third of the time, and the numbers are the same on any devices.
+    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     environment = {key: value for key, value in environment.items() if not key.startswith("PYTEST_")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(FOLDER / "eight_devices.py")],
-        env=environment, cwd=FOLDER.parent.parent, capture_output=True, text=True, timeout=900,
+        env=environment, cwd=FOLDER.parent.parent, capture_output=True, text=True, timeout=1500,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 passed" in done.stdout
