@@ -17,9 +17,10 @@ data set is prepared in --data_dir first and does not count.
 With --json the last line is one JSON object: `first_step_seconds_cold`, `first_step_seconds_warm`,
 `compile_seconds_cold`, `compile_seconds_warm` (of these), `steps_per_second`, `examples_per_second`, `data_wait_share`
 (median of the log), `validation_seconds` (median), `validation_seconds_first`, `test_seconds`,
-`checkpoint_seconds_blocked` and `checkpoint_seconds_slowed` (one save of the latest and of the best), `checkpoints`
-(measured), `checkpoint_share`, `evaluation_share`, `validation_share`, `start_share` and `quickstart_seconds`, and the
-machine.
+`checkpoint_seconds_blocked` and `checkpoint_seconds_slowed` (one save of the latest, and what went with it of the
+best), `checkpoint_seconds_latest` and `checkpoint_seconds_best` (of those blocked, the calls that save; the rest is
+waiting for what is written in the background), `checkpoints` (measured), `checkpoint_share`, `evaluation_share`,
+`validation_share`, `start_share` and `quickstart_seconds`, and the machine.
 """
 
 import dataclasses
@@ -129,6 +130,8 @@ def unit_costs(timeline: Timeline) -> dict[str, float]:
         "validation_seconds_first": validations[0],
         "test_seconds": ended_test - began,
         "checkpoint_seconds_blocked": timeline.seconds(*CHECKPOINTS, until=began) / len(saves),
+        "checkpoint_seconds_latest": timeline.seconds("save_latest", until=began) / len(saves),
+        "checkpoint_seconds_best": timeline.seconds("save_best", until=began) / len(saves),
         "checkpoint_seconds_slowed": slowed / len(saves),
         "checkpoints": len(saves),
     }
