@@ -164,8 +164,11 @@ def _make_gradient(config: Config) -> Callable[[Any, Batch], tuple[Any, dict[str
         def add_part(sums, part):
             return jax.tree.map(jnp.add, sums, jax.grad(loss, has_aux=True)(params, part)), None
 
-        zeros = jax.tree.map(jnp.zeros_like, params), {task.name: jnp.zeros(()) for task in tasks}
-        (grads, losses), _ = jax.lax.scan(add_part, zeros, _split(batch, parts), unroll=parts == 1)
+        if parts == 1:  # A CPU takes several times as long for convolutions within a loop, even a loop of one.
+            grads, losses = jax.grad(loss, has_aux=True)(params, batch)
+        else:
+            zeros = jax.tree.map(jnp.zeros_like, params), {task.name: jnp.zeros(()) for task in tasks}
+            (grads, losses), _ = jax.lax.scan(add_part, zeros, _split(batch, parts))
         return grads, losses, {name: sum(of_task) > 0 for name, of_task in of_batch.items()}
 
     return gradient
