@@ -25,6 +25,7 @@ def run(
     define: Callable[[flags.FlagValues], None],
     measure: Callable[[flags.FlagValues], dict[str, Any]],
     show: Callable[[dict[str, Any]], str] | None = None,
+    faults: Callable[[dict[str, Any]], list[str]] | None = None,
 ) -> int:
     """Runs a program: flags, measurement, table, and with --json one line of JSON at the end.
 
@@ -34,6 +35,7 @@ def run(
       define: defines the flags.
       measure: the numbers, by name.
       show: the numbers as text; None prints a name and a value a line.
+      faults: a sentence for each number that must not be; they are printed last, and the exit code is 1.
 
     Returns:
       The exit code.
@@ -57,7 +59,10 @@ def run(
     print((show or table)(numbers))
     if values.json:
         print(json.dumps(numbers))
-    return 0
+    wrong = faults(numbers) if faults else []
+    for sentence in wrong:
+        print(sentence, file=sys.stderr)
+    return 1 if wrong else 0
 
 
 def define_config(values: flags.FlagValues, argv: list[str]) -> None:

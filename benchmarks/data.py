@@ -44,8 +44,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
+from benchmarks import common
 from experiments import multitask
-from ramjax import anatomy, command_line, phantom
+from ramjax import anatomy, phantom
 from ramjax import config as config_lib
 from ramjax.config import AugmentConfig, DataConfig
 from ramjax.data import parallel, pipeline, source
@@ -80,7 +81,7 @@ class _Render:
 
 def dense(folder: str, seconds: float) -> dict[str, Any]:
     """The dense pattern on one core: samples a second by what is done to them, and memory of the planes."""
-    empty = _resident_gb(os.getpid())
+    empty = common.resident_gb(os.getpid())
     path = pathlib.Path(folder) / "Segmentation" / "train"
     content = json.loads((path / "_annotations_bone_rle.coco.json").read_text())
     names = {category["id"]: category["name"] for category in content["categories"] if category["id"]}
@@ -93,7 +94,7 @@ def dense(folder: str, seconds: float) -> dict[str, Any]:
             plane = planes[annotation["image_id"]][anatomy.BONE_INDEX[anatomy.canonical_bone(name)]]
             plane |= _dense_mask(annotation["segmentation"], *plane.shape)
     names_on_disk = {key: name.split("_bmp")[0].removesuffix(".bmp") + ".bmp" for key, name in files.items()}
-    grown = _resident_gb(os.getpid()) - empty
+    grown = common.resident_gb(os.getpid()) - empty
     rng, keys = np.random.default_rng(0), list(planes)
     augment = config_lib.from_config_dict(multitask.get_config()).data.augment
 
@@ -147,7 +148,7 @@ def memory(data_dir: str, seconds: float, crops: int, split: str) -> dict[str, f
     with contextlib.closing(batches):
         while time.perf_counter() < end:
             _unpack(next(batches))
-            most = max(most, _resident_gb(os.getpid()))
+            most = max(most, common.resident_gb(os.getpid()))
     return {"rss_gb": most}
 
 
@@ -182,7 +183,7 @@ def measure(folder: pathlib.Path, hands: int, crops: int, seconds: float, steps:
         baseline = _apart(dense, str(release), seconds)
         numbers = {
             "hands": hands,
-            "cores": _cores(),
+            "cores": common.cores(),
             "prepared_hands_per_second": rate,
             **{f"crops_per_second_per_core_dense{name}": rate for name, rate in baseline["rates"].items()},
             "rss_gb_dense": baseline["rss_gb"],
@@ -254,47 +255,27 @@ def _dense_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
     return mask
 
 
-def _resident_gb(pid: int) -> float:
-    """Resident memory of a process and all below it, pages that they share counted once (PSS), in GB."""
-    total = 0.0
-    children = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
-    for child in {int(child) for path in children for child in path.read_text().split()}:
-        total += _resident_gb(child)
-    rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return total + next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024 / 1e9
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
 def main(argv: list[str]) -> int:
     """Runs the command line `argv` (program name first) and returns the exit code."""
-    values = flags.FlagValues()
-    define = {"flag_values": values}
-    flags.DEFINE_integer("hands", 48, "Hands of the training split.", 8, **define)
-    flags.DEFINE_enum("crops", "4", ["1", "2", "4", "8"], "Crops taken of a hand each time it is read.", **define)
-    flags.DEFINE_float("seconds", 10.0, "Length of each measurement.", 0.1, **define)
-    flags.DEFINE_integer("steps", 60, "Steps of the quickstart; 0 leaves it out.", 0, **define)
-    flags.DEFINE_string("folder", "data/benchmark", "Where the release is written and prepared.", **define)
-    flags.DEFINE_bool("json", False, "End with one line of JSON.", **define)
-    if command_line.wants_help(argv):
-        print(command_line.help_text(__doc__, values))
-        return 0
-    try:
-        values(argv)
-    except flags.Error as error:
-        print(f"Usage error: {error}", file=sys.stderr)
-        return 2
-    folder = pathlib.Path(values.folder).absolute()
-    numbers = measure(folder, values.hands, int(values.crops), values.seconds, values.steps)
-    width = max(map(len, numbers))
-    print("\n".join(f"{name:{width}}  {value:>10.4g}" for name, value in numbers.items()))
-    ratio = numbers["crops_per_second_per_core"] / numbers["crops_per_second_per_core_dense_published"]
-    print(f"Native crops a second a core: {ratio:.1f} times those of the dense pattern as published.")
-    if values.json:
-        print(json.dumps(numbers))
-    return 0
+
+    def define(values):
+        own = {"flag_values": values}
+        flags.DEFINE_integer("hands", 48, "Hands of the training split.", 8, **own)
+        flags.DEFINE_enum("crops", "4", ["1", "2", "4", "8"], "Crops taken of a hand each time it is read.", **own)
+        flags.DEFINE_float("seconds", 10.0, "Length of each measurement.", 0.1, **own)
+        flags.DEFINE_integer("steps", 60, "Steps of the quickstart; 0 leaves it out.", 0, **own)
+        flags.DEFINE_string("folder", "data/benchmark", "Where the release is written and prepared.", **own)
+
+    def run(values):
+        folder = pathlib.Path(values.folder).absolute()
+        return measure(folder, values.hands, int(values.crops), values.seconds, values.steps)
+
+    def show(numbers):
+        ratio = numbers["crops_per_second_per_core"] / numbers["crops_per_second_per_core_dense_published"]
+        last = f"Native crops a second a core: {ratio:.1f} times those of the dense pattern as published."
+        return f"{common.table(numbers)}\n{last}"
+
+    return common.run(argv, __doc__, define, run, show)
 
 
 if __name__ == "__main__":

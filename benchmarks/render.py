@@ -9,7 +9,6 @@ the last line is one JSON object: `hands_per_second_native` and `hands_per_secon
 """
 
 import functools
-import json
 import multiprocessing
 import multiprocessing.synchronize
 import os
@@ -20,6 +19,7 @@ import time
 import cv2
 from absl import flags
 
+from benchmarks import common
 from ramjax import phantom
 from tfds_builders.ram_phantom.ram_phantom_dataset_builder import Builder
 
@@ -72,23 +72,22 @@ def _render(config: phantom.PhantomConfig, case: phantom.Case) -> None:
 
 def main(argv: list[str]) -> int:
     """Runs the command line `argv` (program name first) and returns the exit code."""
-    values = flags.FlagValues()
-    flags.DEFINE_integer("hands", 24, "Hands in one measurement.", 1, flag_values=values)
-    flags.DEFINE_integer("repeats", 3, "Measurements, of which the median counts.", 1, flag_values=values)
-    flags.DEFINE_bool("json", False, "End with one line of JSON.", flag_values=values)
-    try:
-        values(argv)
-    except flags.Error as error:
-        print(f"Usage error: {error}", file=sys.stderr)
-        return 2
-    rates = measure(SCALES, values.hands, values.repeats)
-    print(f"{'Hands a second':<16}{'one core':>10}{str(rates['cores']) + ' cores':>10}")
-    for name, scale in SCALES.items():
-        one, all_ = rates[f"hands_per_second_{name}_one_core"], rates[f"hands_per_second_{name}"]
-        print(f"{f'{name} ({scale:g})':<16}{one:>10.2f}{all_:>10.2f}")
-    if values.json:
-        print(json.dumps(rates))
-    return 0
+
+    def define(values):
+        flags.DEFINE_integer("hands", 24, "Hands in one measurement.", 1, flag_values=values)
+        flags.DEFINE_integer("repeats", 3, "Measurements, of which the median counts.", 1, flag_values=values)
+
+    def run(values):
+        return measure(SCALES, values.hands, values.repeats)
+
+    def show(rates):
+        lines = [f"{'Hands a second':<16}{'one core':>10}{str(rates['cores']) + ' cores':>10}"]
+        for name, scale in SCALES.items():
+            one, all_ = rates[f"hands_per_second_{name}_one_core"], rates[f"hands_per_second_{name}"]
+            lines.append(f"{f'{name} ({scale:g})':<16}{one:>10.2f}{all_:>10.2f}")
+        return "\n".join(lines)
+
+    return common.run(argv, __doc__, define, run, show)
 
 
 if __name__ == "__main__":

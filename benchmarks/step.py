@@ -19,7 +19,6 @@ PyTorch's, below 1 where we are faster), `train_seconds` and `inference_seconds`
 
 import functools
 import importlib.util
-import json
 import os
 import statistics
 import sys
@@ -35,7 +34,8 @@ from absl import flags
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from ramjax import anatomy, command_line
+from benchmarks import common
+from ramjax import anatomy
 from ramjax.config import BonesConfig, ModelConfig
 from ramjax.models.network import MultiTaskNetwork
 from ramjax.tasks.bones import Bones
@@ -209,38 +209,33 @@ def _table(numbers: Mapping[str, Any]) -> str:
 
 def main(argv: list[str]) -> int:
     """Runs the command line `argv` (program name first) and returns the exit code."""
-    values = flags.FlagValues()
-    flags.DEFINE_integer("side", 256, "Pixels a side of the images, a multiple of 16.", 32, flag_values=values)
-    flags.DEFINE_integer("batch", 4, "Images in a batch.", 1, flag_values=values)
-    flags.DEFINE_integer("repetitions", 5, "Turns, of which the median counts.", 1, flag_values=values)
-    flags.DEFINE_integer("seed", 0, "Of images, masks and parameters.", 0, flag_values=values)
-    flags.DEFINE_bool("json", False, "End with one line of JSON.", flag_values=values)
-    flags.register_validator("side", lambda side: side % 16 == 0, "must be a multiple of 16", values)
-    if command_line.wants_help(argv):
-        print(command_line.help_text(__doc__, values))
-        return 0
-    try:
-        values(argv)
-    except flags.Error as error:
-        print(f"Usage error: {error}", file=sys.stderr)
-        return 2
     pytorch = importlib.util.find_spec("torch") is not None
-    numbers = measure(values.side, values.batch, values.repetitions, values.seed, pytorch=pytorch)
-    print(_table(numbers))
-    print(
-        f"{numbers['parameters']:,} parameters, {numbers['train_gflop']:.0f} GFLOP a step, "
-        f"{numbers['inference_gflop']:.0f} GFLOP forward, {numbers['threads']} cores."
-    )
-    if not pytorch:
-        print(
-            "PyTorch is not installed, so nothing is compared with it: pip install '.[parity]' in the project's root."
-        )
-    if values.json:
-        print(json.dumps(numbers))
-    apart = [name for name, most in AGREEMENT.items() if pytorch and not numbers[name] <= most]
-    for name in apart:
-        print(f"PyTorch's network is not ours: {name} is {numbers[name]:.2g}.", file=sys.stderr)
-    return 1 if apart else 0
+
+    def define(values):
+        flags.DEFINE_integer("side", 256, "Pixels a side of the images, a multiple of 16.", 32, flag_values=values)
+        flags.DEFINE_integer("batch", 4, "Images in a batch.", 1, flag_values=values)
+        flags.DEFINE_integer("repetitions", 5, "Turns, of which the median counts.", 1, flag_values=values)
+        flags.DEFINE_integer("seed", 0, "Of images, masks and parameters.", 0, flag_values=values)
+        flags.register_validator("side", lambda side: side % 16 == 0, "must be a multiple of 16", values)
+
+    def run(values):
+        return measure(values.side, values.batch, values.repetitions, values.seed, pytorch=pytorch)
+
+    def show(numbers):
+        lines = [
+            _table(numbers),
+            f"{numbers['parameters']:,} parameters, {numbers['train_gflop']:.0f} GFLOP a step, "
+            f"{numbers['inference_gflop']:.0f} GFLOP forward, {numbers['threads']} cores.",
+        ]
+        if not pytorch:
+            lines.append("PyTorch is not installed, so nothing is compared with it: pip install '.[parity]' here.")
+        return "\n".join(lines)
+
+    def faults(numbers):
+        far = [name for name, most in AGREEMENT.items() if pytorch and not numbers[name] <= most]
+        return [f"PyTorch's network is not ours: {name} is {numbers[name]:.2g}." for name in far]
+
+    return common.run(argv, __doc__, define, run, show, faults)
 
 
 if __name__ == "__main__":
