@@ -146,7 +146,7 @@ def test_a_disk_that_fills_up(whole, disk, kilobytes):
     workdir, ballast = disk / "run", disk / "ballast"
     workdir.mkdir()
     ballast.write_bytes(bytes(shutil.disk_usage(disk).free - 1024 * kilobytes))
-    assert_one_sentence(finish(start(workdir)), 1, "disk of", str(workdir), "is full; make room")
+    assert_one_sentence(finish(start(workdir)), 1, "disk of", str(workdir), "is full", "make room")
     ballast.unlink()
     assert_goes_on(workdir, whole)
 
