@@ -8,7 +8,7 @@ import yaml
 from ramjax.training.preemption import REQUEUE_EXIT_CODE
 
 WHERE = {
-    "name": "big", "image": "europe-docker.pkg.dev/p/r/ramjax:1", "claim": "shared",
+    "name": "big", "image": "registry.example/ramjax:1", "claim": "shared",
     "accelerator": "tpu-v5-lite-podslice", "topology": "4x4", "hosts": "4",
 }  # fmt: skip
 FLAGS = ("--config=a", "--config.tasks=('bones', 'joints')", "--workdir=/mnt/ramjax/x")
