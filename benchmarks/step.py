@@ -6,8 +6,8 @@ The network is the production one with the bones head and a stem of stride 1: 30
 float32, pyramid widths 32, 64, 128 and 256, a residual block each. One batch of random images and masks, binary cross
 entropy and soft Dice, AdamW. Ours is jitted and its state donated; PyTorch runs eagerly on all cores, once in each
 memory layout, of which the faster one counts. PyTorch's copy has our weights; its outputs must agree with ours to 1e-4
-of their size and its gradients to 1e-3, or the exit code is 1. The ways take turns of two calls each, after a turn that
-does not count; medians of --repetitions turns.
+of their size and its gradients to 1e-3, or the exit code is 1. The ways take turns, after a turn that does not count;
+medians of --repetitions turns.
 
 With --json the last line is one JSON object: `train_time_over_pytorch` and `inference_time_over_pytorch` (ours by
 PyTorch's, below 1 where we are faster), `train_seconds` and `inference_seconds`,
@@ -19,11 +19,8 @@ PyTorch's, below 1 where we are faster), `train_seconds` and `inference_seconds`
 
 import functools
 import importlib.util
-import os
-import statistics
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -49,9 +46,6 @@ AGREEMENT = {"max_difference_logits": 1e-4, "max_difference_gradients": 1e-3}
 rounding does, and there are millions of them."""
 
 LAYOUTS = ("contiguous", "channels_last")
-CALLS = 2
-"""In a turn."""
-
 _OF_PYTORCH = (
     "train_time_over_pytorch", "inference_time_over_pytorch",
     *(f"pytorch_{what}_seconds_{layout}" for what in ("train", "inference") for layout in LAYOUTS),
@@ -116,7 +110,7 @@ def measure(
         "inference_gflop": infer_of_ours.cost_analysis()["flops"] / 1e9,
         "train_gigabytes": train_of_ours.memory_analysis().temp_size_in_bytes / 1e9,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
-        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": common.cores(),
         "jax": jax.__version__,
     }
     ways = {
@@ -137,7 +131,7 @@ def measure(
         grads = _by_path(jax.jit(gradient)(params, image, target)[1])
         numbers |= _differences(_twin(model, by_path, LAYOUTS[0]), inputs, infer_of_ours(params, image), grads)
     for what in ways:
-        numbers |= _compared(what, _take_turns(ways[what], repetitions))
+        numbers |= _compared(what, common.take_turns(ways[what], repetitions))
     return numbers
 
 
@@ -166,18 +160,6 @@ def _differences(
     twin.gradient(*placed)
     apart = np.linalg.norm(twin.to_numpy(twin.infer(placed[0])) - logits) / np.linalg.norm(logits)
     return dict(zip(AGREEMENT, (float(apart), max(twin.distances(grads).values())), strict=True))
-
-
-def _take_turns(ways: Mapping[str, Callable[[], Any]], repetitions: int) -> dict[str, float]:
-    """Median seconds of a call of each; they take turns, the first of which warms up."""
-    turns = {name: [] for name in ways}
-    for _ in range(1 + repetitions):
-        for name, call in ways.items():
-            began = time.perf_counter()
-            for _ in range(CALLS):
-                call()
-            turns[name].append((time.perf_counter() - began) / CALLS)
-    return {name: statistics.median(seconds[1:]) for name, seconds in turns.items()}
 
 
 def _compared(what: str, seconds: Mapping[str, float]) -> dict[str, float]:
