@@ -34,6 +34,7 @@ from jaxtyping import Array, Bool, Float
 from benchmarks import common
 from ramjax import anatomy
 from ramjax.config import BonesConfig, ModelConfig
+from ramjax.models import convolution
 from ramjax.models.network import MultiTaskNetwork
 from ramjax.tasks.bones import Bones
 
@@ -97,8 +98,8 @@ def measure(
     inputs = make_inputs(batch, side, seed)
     image, target = map(jnp.asarray, inputs)
     state = [jax.tree.map(jnp.copy, (params, optimizer.init(params)))]  # in a list, as the step donates it
-    infer_of_ours = jax.jit(infer).lower(params, image).compile()
-    train_of_ours = jax.jit(train, donate_argnums=0).lower(state[0], image, target).compile()
+    infer_of_ours = convolution.jit(infer).lower(params, image).compile()
+    train_of_ours = convolution.jit(train, donate_argnums=0).lower(state[0], image, target).compile()
 
     def take_step():
         state[0], loss = train_of_ours(state[0], image, target)
@@ -128,7 +129,7 @@ def measure(
             placed = twin.place(*inputs)
             ways["train"][layout] = functools.partial(twin.train, *placed)
             ways["inference"][layout] = functools.partial(twin.infer, placed[0])
-        grads = _by_path(jax.jit(gradient)(params, image, target)[1])
+        grads = _by_path(convolution.jit(gradient)(params, image, target)[1])
         numbers |= _differences(_twin(model, by_path, LAYOUTS[0]), inputs, infer_of_ours(params, image), grads)
     for what in ways:
         numbers |= _compared(what, common.take_turns(ways[what], repetitions))

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from ramjax import phantom
 from ramjax.config import Config
 from ramjax.data.canvas import to_canvas
+from ramjax.models import convolution
 from ramjax.training import sharding, step
 from ramjax.training.state import abstract_state
 
@@ -41,7 +42,8 @@ def train_step(config: Config) -> TrainStep:
     state = random_state(config, mesh)
     where = jax.tree.map(lambda leaf: leaf.sharding, state)
     function = step.make_train_step(config)
-    jitted = jax.jit(function, donate_argnums=0, out_shardings=(where, sharding.replicated(mesh)))
+    placed = where, sharding.replicated(mesh)
+    jitted = convolution.jit(function, donate_argnums=0, out_shardings=placed)
     return TrainStep(jitted.lower(state, batch).compile(), state, batch)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from ramjax.models import convolution
 from ramjax.training import sharding
 
 EvalStep = Callable[[Any, dict[str, jax.Array]], tuple[dict[str, jax.Array], jax.Array]]
@@ -20,7 +21,7 @@ def jit_eval_step(step: Callable[[Any, dict[str, jax.Array]], dict[str, jax.Arra
     def with_valid(state, batch):
         return step(state, batch), batch["valid"]
 
-    return jax.jit(with_valid, out_shardings=sharding.replicated(mesh))
+    return convolution.jit(with_valid, out_shardings=sharding.replicated(mesh))
 
 
 def evaluate(

@@ -18,6 +18,7 @@ from ramjax.data import pipeline
 from ramjax.evaluation import averaging
 from ramjax.evaluation.measure import Prediction
 from ramjax.evaluation.sliding_window import sliding_window
+from ramjax.models import convolution
 from ramjax.training import sharding, step
 from ramjax.training.errors import RunError
 
@@ -90,7 +91,7 @@ def _by_canvas(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
     def of_batch(states, shown):
         return predict(states, shown["image"], None if "joints" in config.tasks else shown["boxes"])
 
-    forward = jax.jit(sharding.row_by_row(of_batch, mesh))
+    forward = convolution.jit(sharding.row_by_row(of_batch, mesh))
     batches = pipeline.make_eval_batches(
         config.data,
         source,
@@ -117,7 +118,7 @@ def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
         )
     canvas = config.data.canvas
     states = jax.device_put(jax.device_get(states), jax.local_devices()[0])
-    forward = jax.jit(make_predict(config))
+    forward = convolution.jit(make_predict(config))
     for index in range(jax.process_index(), len(source), jax.process_count()):
         check()
         record = source[index]

@@ -1,25 +1,42 @@
-"""Convolution, with a gradient of its kernel that a CPU computes fast.
+"""Convolution, with gradients in the form that a CPU computes fast.
 
-XLA takes the gradient of a kernel as a convolution of the input by the output's gradient: by a kernel as large as the
-image, which its CPU backend runs at a tenth of the speed of the forward convolution. The same sums are products of
-matrices, which it runs two to six times faster where there are many channels or large images. Elsewhere, and on other
-devices, XLA's way stays.
+XLA's CPU backend runs a convolution at the machine's speed if its dimensions are in canonical order (examples, rows,
+columns, channels) and its input is not dilated. Automatic differentiation asks for other orders; XLA reorders them, but
+not within a loop, where such a gradient takes a hundred times as long. So a CPU is given the gradients of input and
+kernel in canonical form. Other devices have gradients of their own, and keep them.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-_NHWC = ("NHWC", "HWIO", "NHWC")
+_Pair = tuple[int, int]
 
-_MANY = 64
-"""Input channels from which products won on every image; with half as many, on those of `_LARGE` pixels."""
 
-_LARGE = 2**15
+def jit(function: Callable, **settings: Any) -> jax.stages.Wrapped:
+    """`jax.jit` for a function with convolutions."""
+    return jax.jit(function, compiler_options=_compiler_options(), **settings)
+
+
+@functools.cache
+def _compiler_options() -> dict[str, str]:
+    """Turns YNNPACK off, which XLA's CPU backend (of jax 0.10) has convolutions computed by.
+
+    Eigen, which it falls back on, takes half the time where channels are few, and a quarter for a kernel's gradient.
+    """
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:  # This XLA does not know the option: an experimental one comes and goes.
+        return {}
+    return options
 
 
 def conv_general_dilated(
@@ -50,25 +67,43 @@ def conv_general_dilated(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolve(
-    x: Float[Array, "b h w i"], kernel: Float[Array, "k k i o"], strides: tuple[int, int], padding: str
+    x: Float[Array, "b h w i"], kernel: Float[Array, "k k i o"], strides: _Pair, padding: str
 ) -> Float[Array, "b h2 w2 o"]:
     """Convolves activations by a kernel of the same dtype; differentiable in reverse."""
-    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=_NHWC)
+    return _canonical(x, kernel, strides, padding)
+
+
+def input_gradient(
+    kernel: Float[Array, "k k i o"], grad: Float[Array, "b h2 w2 o"], sides: _Pair, strides: _Pair, padding: str
+) -> Float[Array, "b h w i"]:
+    """The gradient of a convolution's input as a convolution of stride 1.
+
+    A strided convolution treats each cell of stride x stride pixels as channels of one: so are their gradients
+    computed, and then laid out as pixels.
+
+    Args:
+      kernel: of the convolution.
+      grad: gradient of its output.
+      sides: height and width of the input.
+      strides, padding: of the convolution.
+    """
+    (rows, columns, i, o), (down, across) = kernel.shape, strides
+    starts = [low for low, _ in lax.padtype_to_pads(sides, (rows, columns), strides, padding)]
+    taps = [-(-rows // down), -(-columns // across)]  # cells that the kernel reaches
+    cells = [-(-(side + start) // stride) for side, start, stride in zip(sides, starts, strides, strict=True)]
+    whole = jnp.pad(kernel, ((0, taps[0] * down - rows), (0, taps[1] * across - columns), (0, 0), (0, 0)))
+    of_cells = whole.reshape(taps[0], down, taps[1], across, i, o)[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4)
+    pads = [(tap - 1, cell - size) for tap, cell, size in zip(taps, cells, grad.shape[1:3], strict=True)]
+    of_x = _canonical(grad, of_cells.reshape(*taps, o, down * across * i), (1, 1), pads)
+    of_x = of_x.reshape(-1, *cells, down, across, i).transpose(0, 1, 3, 2, 4, 5)
+    of_x = of_x.reshape(-1, cells[0] * down, cells[1] * across, i)
+    return of_x[:, starts[0] : starts[0] + sides[0], starts[1] : starts[1] + sides[1]]
 
 
 def kernel_gradient(
-    x: Float[Array, "b h w i"],
-    grad: Float[Array, "b h2 w2 o"],
-    size: tuple[int, int],
-    strides: tuple[int, int],
-    padding: str,
+    x: Float[Array, "b h w i"], grad: Float[Array, "b h2 w2 o"], size: _Pair, strides: _Pair, padding: str
 ) -> Float[Array, "k k i o"]:
-    """The gradient of a convolution's kernel by products that contract examples, rows and columns.
-
-    The input is laid out once for each column of the kernel, which takes fewer copies than im2col, and multiplied by
-    the output's gradient, moved by the row, once for each row. A strided convolution sees every stride-th pixel, so
-    that these are brought together first. Sums are float32. No product takes batch, rows or columns apart: devices that
-    share them add up their parts.
+    """The gradient of a convolution's kernel: the input convolved by the output's gradient, examples as channels.
 
     Args:
       x: the convolution's input.
@@ -76,33 +111,17 @@ def kernel_gradient(
       size: of the kernel.
       strides, padding: of the convolution.
     """
-    (rows, columns), (b, h, w, i), (_, _, w2, o), (down, across) = size, x.shape, grad.shape, strides
-    (top, _), (left, _) = lax.padtype_to_pads((h, w), size, strides, padding)
-    height, width = -(-h // down), -(-w // across)
-    whole = jnp.pad(x, ((0, 0), (0, height * down - h), (0, width * across - w), (0, 0)))
-    # Channels first, as products want it.
-    planes = whole.reshape(b, height, down, width, across, i).transpose(2, 4, 5, 0, 1, 3)
-
-    def laid_out(of_rows):
-        moved = [_moved(planes[of_rows, (c - left) % across], 3, -((c - left) // across), w2) for c in range(columns)]
-        return jnp.concatenate(moved)
-
-    wide = [laid_out(of_rows) for of_rows in range(down)]
-    products = [
-        _contract(wide[(row - top) % down], _moved(grad, 1, (row - top) // down, height)) for row in range(rows)
-    ]
-    return jnp.stack(products).reshape(rows, columns, i, o).astype(x.dtype)
+    pads = []
+    starts = lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
+    for (low, _), taps, stride, side, reached in zip(starts, size, strides, x.shape[1:3], grad.shape[1:3], strict=True):
+        pads.append((low, taps + (reached - 1) * stride - low - side))
+    of_kernel = _canonical(x.transpose(3, 1, 2, 0), grad.transpose(1, 2, 0, 3), (1, 1), pads, rhs_dilation=strides)
+    return of_kernel.transpose(1, 2, 0, 3)
 
 
-def _moved(x: Array, axis: int, by: int, size: int) -> Array:
-    """`x`, with zeros around it, from -`by` along the axis on, `size` long."""
-    pads = [(by, size - x.shape[axis] - by, 0) if axis == at else (0, 0, 0) for at in range(x.ndim)]
-    return lax.pad(x, jnp.zeros((), x.dtype), pads)
-
-
-def _contract(x: Float[Array, "i b h w"], grad: Float[Array, "b h w o"]) -> Float[Array, "i o"]:
-    axes = (((1, 2, 3), (0, 1, 2)), ((), ()))
-    return lax.dot_general(x, grad, axes, preferred_element_type=jnp.float32)
+def _canonical(x, kernel, strides, padding, **settings):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=numbers, **settings)
 
 
 def _forward(x, kernel, strides, padding):
@@ -110,22 +129,14 @@ def _forward(x, kernel, strides, padding):
 
 
 def _backward(strides, padding, kept, grad):
-    x, kernel = kept
-    plain = functools.partial(
-        lax.conv_general_dilated, window_strides=strides, padding=padding, dimension_numbers=_NHWC
-    )
-    (of_x,) = jax.vjp(lambda x: plain(x, kernel), x)[1](grad)
+    def by_xla(x, kernel, grad):
+        return jax.vjp(lambda x, kernel: _canonical(x, kernel, strides, padding), x, kernel)[1](grad)
 
-    def by_convolution(x, grad):
-        return jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](grad)[0]
+    def by_hand(x, kernel, grad):
+        of_x = input_gradient(kernel, grad, x.shape[1:3], strides, padding)
+        return of_x, kernel_gradient(x, grad, kernel.shape[:2], strides, padding)
 
-    def by_product(x, grad):
-        return kernel_gradient(x, grad, kernel.shape[:2], strides, padding)
-
-    _, h, w, i = x.shape
-    if i >= _MANY or (2 * i >= _MANY and h * w >= _LARGE):
-        return of_x, lax.platform_dependent(x, grad, cpu=by_product, default=by_convolution)
-    return of_x, by_convolution(x, grad)
+    return lax.platform_dependent(*kept, grad, cpu=by_hand, default=by_xla)
 
 
 convolve.defvjp(_forward, _backward)

@@ -10,6 +10,7 @@ import jax
 from jax.sharding import Mesh
 
 from ramjax.config import Config
+from ramjax.models import convolution
 from ramjax.training import sharding, step
 from ramjax.training.errors import RunError
 
@@ -26,7 +27,7 @@ def compile_train_step(config: Config, state: step.TrainState, batch: dict[str, 
     """
     began = time.perf_counter()
     placed = sharding.state_shardings(config.mesh, mesh, state), sharding.replicated(mesh)
-    jitted = jax.jit(step.make_train_step(config), donate_argnums=0, out_shardings=placed)
+    jitted = convolution.jit(step.make_train_step(config), donate_argnums=0, out_shardings=placed)
     try:
         compiled = jitted.lower(state, batch).compile()
     except jax.errors.JaxRuntimeError as error:
