@@ -82,13 +82,13 @@ def table(numbers: Mapping[str, Any]) -> str:
 def take_turns(ways: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Median seconds of each way. They take turns, so that what else the machine does falls on all of them.
 
-    Each is called once before the clock starts; a way must not return before its work is done.
+    In each turn a way is called twice, of which the second call counts: before it, the machine gives back the memory
+    and the caches that the other ways took. A way must not return before its work is done.
     """
-    for way in ways.values():
-        way()
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, way in ways.items():
+            way()
             began = time.perf_counter()
             way()
             seconds[name].append(time.perf_counter() - began)

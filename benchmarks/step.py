@@ -6,8 +6,8 @@ The network is the production one with the bones head and a stem of stride 1: 30
 float32, pyramid widths 32, 64, 128 and 256, a residual block each. One batch of random images and masks, binary cross
 entropy and soft Dice, AdamW. Ours is jitted and its state donated; PyTorch runs eagerly on all cores, once in each
 memory layout, of which the faster one counts. PyTorch's copy has our weights; its outputs must agree with ours to 1e-4
-of their size and its gradients to 1e-3, or the exit code is 1. The ways take turns, after a turn that does not count;
-medians of --repetitions turns.
+of their size and its gradients to 1e-3, or the exit code is 1. The ways take turns of two calls, of which the second
+counts; medians of --repetitions turns.
 
 With --json the last line is one JSON object: `train_time_over_pytorch` and `inference_time_over_pytorch` (ours by
 PyTorch's, below 1 where we are faster), `train_seconds` and `inference_seconds`,
