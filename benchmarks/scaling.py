@@ -15,7 +15,7 @@
   (XLA_FLAGS), each number in a process of its own. They share the CPU's cores, so that the time of a batch should stay
   what it is, and only the memory a device should fall.
 
-Steps are medians of --repeats, after the compilation and one call. An empty list leaves a part out. The picture shows
+Steps are medians of --repeats, each after one that does not count. An empty list leaves a part out. The picture shows
 each against what is ideal, drawn from the first point: in proportion, or flat. With --json the last line is one JSON
 object: for each of `hands`, `pixels`, `channels` and `devices` the sizes under that name, `_seconds`, `_gb` (a device),
 and `_seconds_power` and `_gb_power`, the power of the size that fits best (1 is a straight line, 0 flat); and the

@@ -14,7 +14,7 @@ The same on a CPU, a GPU or a TPU, over all local devices:
   that the config computes in. Beside it the same from XLA's cost analysis. They differ: XLA counts element-wise work
   too, and a convolution that a library computes (cuDNN) as nothing, so that the hand count is the one to quote.
 
-Times are medians of --repeats calls, after the compilation and one call. With --json the last line is one JSON object:
+Times are medians of --repeats calls, each after one that does not count. With --json the last line is one JSON object:
 `train_utilisation`, `inference_utilisation`, `train_utilisation_xla`, `inference_utilisation_xla` (null where XLA does
 not tell), `train_seconds`, `inference_seconds`, `train_gflop`, `inference_gflop`, `train_gflop_xla`,
 `inference_gflop_xla`, `train_gflops_per_second`, `inference_gflops_per_second`, `peak_gflops_per_second_float32`,
