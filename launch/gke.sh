@@ -4,8 +4,8 @@
 #     [--chips=4] [--dry-run] --config=experiments/multitask.py:accelerator --workdir=/mnt/ramjax/runs/big [FLAGS]
 # IMAGE holds this repository in its working folder, installed (launch/README.md has the Dockerfile). PVC is a volume
 # claim that many nodes may write to; it is mounted at /mnt/ramjax. --hosts x --chips is the size of the topology.
-# When told to stop, or when a node is taken, the pods save and the set starts again, as often as that happens; after an
-# error at most three times. Then: kubectl logs -f -l jobset.sigs.k8s.io/jobset-name=big; kubectl delete jobset big.
+# When told to stop, as before a node is taken, the pods save and the set starts again, as often as that happens; after
+# an error, or when a node dies without a word, at most three times. Then: kubectl logs -f -l jobset.sigs.k8s.io/jobset-name=big; kubectl delete jobset big.
 set -euo pipefail
 
 dry_run=false name='' image='' claim='' accelerator='' topology='' hosts='' chips=4 flags=() workdir=''
@@ -28,13 +28,13 @@ done
 [ $((${topology//x/*})) = $((hosts * chips)) ] || fail "--topology=$topology is not --hosts=$hosts x --chips=$chips."
 [[ $workdir == /mnt/ramjax/* ]] || fail "--workdir=$workdir must be on the shared volume: /mnt/ramjax/..."
 
-if [ "$hosts" -gt 1 ]; then flags=(--distributed "${flags[@]}"); fi
+[ "$hosts" = 1 ] || flags=(--distributed "${flags[@]}")
 command=''
 for argument in python -m ramjax.main "${flags[@]}"; do
   command+="${command:+, }'${argument//\'/\'\'}'" # in YAML's single quotes nothing else is special
 done
 
-# Exit code 75 and lost nodes fail the job by its policy, which the set's policy restarts for free.
+# Exit code 75 and pods that are evicted fail the job by its policy, which the set's policy restarts for free.
 manifest="apiVersion: jobset.x-k8s.io/v1alpha2
 kind: JobSet
 metadata:
@@ -70,9 +70,10 @@ spec:
               command: [$command]
               env: [{name: JAX_COMPILATION_CACHE_DIR, value: /mnt/ramjax/jax_cache}]
               resources: {limits: {google.com/tpu: $chips}}
-              volumeMounts: [{name: shared, mountPath: /mnt/ramjax}]
-            volumes: [{name: shared, persistentVolumeClaim: {claimName: '$claim'}}]"
+              volumeMounts: [{name: shared, mountPath: /mnt/ramjax}, {name: shm, mountPath: /dev/shm}]
+            volumes: # shm: data workers hand their batches over in shared memory, of which a pod has 64 MB by itself
+            - {name: shared, persistentVolumeClaim: {claimName: '$claim'}}
+            - {name: shm, emptyDir: {medium: Memory}}"
 
-echo '+ kubectl apply -f - <<EOF'
-printf '%s\nEOF\n' "$manifest"
+printf '+ kubectl apply -f - <<EOF\n%s\nEOF\n' "$manifest"
 "$dry_run" || kubectl apply -f - <<<"$manifest"

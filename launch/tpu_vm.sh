@@ -2,7 +2,7 @@
 # A run on all workers of a Cloud TPU VM: copies the committed tree, installs, trains; again when told to stop.
 #   launch/tpu_vm.sh --name=TPU --zone=ZONE [--project=P] [--python=python3.11] [--dry-run] \
 #     --config=experiments/multitask.py:accelerator --workdir=/mnt/shared/runs/big [FLAGS of ramjax.main]
-# --workdir is a folder that all workers share: NFS such as Filestore, or a bucket mounted by Cloud Storage FUSE.
+# --workdir is a folder that all workers share: NFS such as Filestore.
 # Ctrl-C stops the training on the workers, which save first; the same command goes on.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -28,7 +28,7 @@ fail() {
 [ -n "$zone" ] || fail "--zone=ZONE of the TPU is missing, such as --zone=europe-west4-b."
 case $workdir in
   '') fail "--workdir=FOLDER is missing; name one that all workers share, such as /mnt/shared/runs/big." ;;
-  gs://*) fail "--workdir=$workdir is a bucket; mount it on all workers and name the folder." ;;
+  gs://*) fail "--workdir=$workdir is a bucket; name a folder that all workers share, on NFS such as Filestore." ;;
   /*) ;;
   *) fail "--workdir=$workdir is each worker's own; name a shared folder, such as /mnt/shared/$workdir." ;;
 esac

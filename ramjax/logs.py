@@ -56,5 +56,6 @@ class _Console(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         warning = record.levelno >= logging.WARNING
         text = f"Warning: {record.getMessage()}" if record.levelno == logging.WARNING else record.getMessage()
-        tqdm.write(text, file=sys.stderr if warning else sys.stdout)
-        (sys.stderr if warning else sys.stdout).flush()
+        with contextlib.suppress(OSError):  # a run goes on where nobody reads it, or the disk under it is full
+            tqdm.write(text, file=sys.stderr if warning else sys.stdout)
+            (sys.stderr if warning else sys.stdout).flush()

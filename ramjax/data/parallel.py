@@ -33,7 +33,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], total: int | None =
         return
     # Spawned, not forked: the caller may hold threads and accelerators, which do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with futures.ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+    with futures.ProcessPoolExecutor(workers, context, initializer=start_worker) as pool:
         pending = collections.deque()
         try:
             for item in items:
@@ -47,9 +47,9 @@ def in_order(function: Callable[[T], R], items: Iterable[T], total: int | None =
                 future.cancel()
 
 
-def _start_worker() -> None:
-    """Leaves Ctrl-C to the parent, and ends with it even where it is killed, as a pool's workers would not."""
-    cv2.setNumThreads(1)
+def start_worker() -> None:
+    """Leaves Ctrl-C to the parent, and ends with it even where it is killed, as a worker process would not."""
+    cv2.setNumThreads(1)  # The processes are the parallelism.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -36,12 +36,12 @@ import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import cv2
 import grain
 import numpy as np
 from absl import flags
 
 from ramjax.config import DataConfig
+from ramjax.data import parallel
 from ramjax.data.canvas import empty, to_canvas
 from ramjax.data.source import Source, open_source
 from ramjax.record import Record
@@ -208,5 +208,6 @@ def _closed_at_end(batches: grain.DatasetIterator) -> Iterator[Batch]:
 
 
 def _start_worker(index: int, count: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends the workers.
-    cv2.setNumThreads(1)  # The processes are the parallelism.
+    parallel.start_worker()
+    # Slurm tells all processes at once to stop; the main one saves, and ends the workers by SIGKILL.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

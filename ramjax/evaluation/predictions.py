@@ -119,8 +119,11 @@ def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
     canvas = config.data.canvas
     states = jax.device_put(jax.device_get(states), jax.local_devices()[0])
     forward = convolution.jit(make_predict(config))
-    for index in range(jax.process_index(), len(source), jax.process_count()):
-        check()
+    for first in range(0, len(source), jax.process_count()):
+        check()  # by every process equally often
+        index = first + jax.process_index()
+        if index >= len(source):
+            break
         record = source[index]
         steps = (config.model.max_stride,) * 2
         whole = canvases.enlarged(canvas, record.image.shape, record.pixel_spacing_mm, steps)

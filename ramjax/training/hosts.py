@@ -155,7 +155,7 @@ def _end_in_words_when_aborted() -> None:
     def handle(_: int) -> None:
         if os.getpid() != process:  # a forked data worker: its abort is its own
             return
-        if _ending_with is None:
+        if not _ending_with:
             os.write(2, f"\nError: {lost_message()}\n".encode())
         os._exit(_ending_with or 1)
 

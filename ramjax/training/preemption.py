@@ -78,7 +78,8 @@ class Preemption:
         if again and number == signal.SIGINT:
             raise KeyboardInterrupt
         if not again:  # os.write: print is not safe in a signal handler
-            os.write(2, f"\n{signal.Signals(number).name}: saving and stopping; Ctrl-C stops at once.\n".encode())
+            with contextlib.suppress(OSError):  # whoever read it may be gone by the same signal
+                os.write(2, f"\n{signal.Signals(number).name}: saving and stopping; Ctrl-C stops at once.\n".encode())
 
 
 def _any_process(flag: bool) -> jax.Array:

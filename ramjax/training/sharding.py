@@ -58,9 +58,10 @@ def make_mesh(config: Config) -> Mesh:
         if size % parts:
             raise ConfigError(f"{key} is {size}, which {who} cannot share evenly; use a multiple of {parts}.")
     # Auto: the compiler places what the program leaves open; with the default, Explicit, many operations raise.
-    return jax.make_mesh(
-        tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=jax.devices()[:used]
-    )
+    # In the order of processes, not of a torus as in jax.make_mesh: a process has neighbouring rows, as in the batch.
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))[:used]
+    placed = np.array(devices).reshape(tuple(sizes.values()))
+    return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -1,6 +1,9 @@
 import ast
 import dataclasses
+import os
 import pathlib
+import signal
+import sys
 import time
 
 import grain
@@ -277,3 +280,16 @@ def test_the_data_code_does_not_import_jax():
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not [name for name in names if name.split(".")[0] in ("jax", "flax", "tensorflow")], path.name
+
+
+def test_workers_leave_a_signal_to_all_processes_to_the_main_one(source, batches):
+    data = handmade.make_data(workers=1)
+    going = iter(pipeline.make_train_batches(data, [source], seed=0, start_step=0, steps=6))
+    got = [next(going)]
+    workers = pathlib.Path("/proc/self/task").glob("*/children")
+    workers = {int(child) for path in workers for child in path.read_text().split()} if sys.platform == "linux" else ()
+    for worker in workers:
+        os.kill(worker, signal.SIGTERM)
+    got += going
+    for ours, expected in zip(got, batches, strict=True):
+        handmade.assert_equal(ours, expected)

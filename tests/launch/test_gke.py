@@ -85,7 +85,9 @@ def test_every_host_of_the_slice_runs_the_training(cluster):
     assert container["command"] == ["python", "-m", "ramjax.main", "--distributed", *FLAGS]
     assert container["image"] == WHERE["image"]
     assert container["resources"] == {"limits": {"google.com/tpu": 4}}
-    (volume,), (mount,) = pod["volumes"], container["volumeMounts"]
+    (volume, memory), (mount, shared_memory) = pod["volumes"], container["volumeMounts"]
+    assert memory == {"name": "shm", "emptyDir": {"medium": "Memory"}}
+    assert shared_memory == {"name": "shm", "mountPath": "/dev/shm"}
     assert volume["name"] == mount["name"] and volume["persistentVolumeClaim"] == {"claimName": "shared"}
     (cache,) = container["env"]
     assert cache["name"] == "JAX_COMPILATION_CACHE_DIR" and cache["value"].startswith(mount["mountPath"] + "/")
