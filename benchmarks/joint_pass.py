@@ -48,7 +48,6 @@ from ramjax import anatomy, command_line
 from ramjax import config as config_lib
 from ramjax.config import Config
 from ramjax.evaluation.sliding_window import sliding_window, tile_starts
-from ramjax.models import convolution
 from ramjax.models.network import MultiTaskNetwork
 from ramjax.tasks.scores import OrdinalOutput, class_probabilities
 from ramjax.training import step
@@ -149,13 +148,13 @@ def show(numbers: dict[str, Any]) -> str:
 def _predict(config: Config) -> Callable[[Array], dict[str, Array]]:
     """The compiled prediction of a network with random parameters: images to predictions."""
     state = synthetic.random_state(config)
-    return functools.partial(convolution.jit(step.make_predict_step(config)), state)
+    return functools.partial(jax.jit(step.make_predict_step(config)), state)
 
 
 def _classify(config: Config, top: int) -> Callable[[Array], Array]:
     """The compiled classification of crops on the scale 0..top."""
     graph, state = nnx.split(Classifier(config, top, rngs=nnx.Rngs(0)))
-    return functools.partial(convolution.jit(lambda state, crops: nnx.merge(graph, state)(crops)), state)
+    return functools.partial(jax.jit(lambda state, crops: nnx.merge(graph, state)(crops)), state)
 
 
 def _parts(config: Config, radiograph: np.ndarray, crops: np.ndarray) -> dict[str, Part]:

@@ -118,7 +118,7 @@ def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
         )
     canvas = config.data.canvas
     states = jax.device_put(jax.device_get(states), jax.local_devices()[0])
-    forward = convolution.jit(make_predict(config))
+    forward = jax.jit(make_predict(config))
     for first in range(0, len(source), jax.process_count()):
         check()  # by every process equally often
         index = first + jax.process_index()

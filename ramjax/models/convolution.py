@@ -19,7 +19,7 @@ _Pair = tuple[int, int]
 
 
 def jit(function: Callable, **settings: Any) -> jax.stages.Wrapped:
-    """`jax.jit` for a function with convolutions."""
+    """`jax.jit` for a function with convolutions that is called by itself, not traced within another."""
     return jax.jit(function, compiler_options=_compiler_options(), **settings)
 
 
