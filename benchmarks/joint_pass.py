@@ -48,6 +48,7 @@ from ramjax import anatomy, command_line
 from ramjax import config as config_lib
 from ramjax.config import Config
 from ramjax.evaluation.sliding_window import sliding_window, tile_starts
+from ramjax.models import convolution
 from ramjax.models.network import MultiTaskNetwork
 from ramjax.tasks.scores import OrdinalOutput, class_probabilities
 from ramjax.training import step
@@ -79,13 +80,13 @@ class Part:
     """A network of the published side and how it is run.
 
     Attributes:
-      apply: images (n, h, w, 1) to predictions.
+      apply: jitted, with its parameters bound: images (n, h, w, 1) to predictions.
       side: of an image, in pixels.
       count: images of one hand.
       run: the network over all of them, `batch` at a time: ``run(batch) -> predictions`` on the host.
     """
 
-    apply: Callable[[Array], Any]
+    apply: functools.partial
     side: int
     count: int
     run: Callable[[int], Any]
@@ -148,13 +149,13 @@ def show(numbers: dict[str, Any]) -> str:
 def _predict(config: Config) -> Callable[[Array], dict[str, Array]]:
     """The compiled prediction of a network with random parameters: images to predictions."""
     state = synthetic.random_state(config)
-    return functools.partial(jax.jit(step.make_predict_step(config)), state)
+    return functools.partial(convolution.jit(step.make_predict_step(config)), state)
 
 
 def _classify(config: Config, top: int) -> Callable[[Array], Array]:
     """The compiled classification of crops on the scale 0..top."""
     graph, state = nnx.split(Classifier(config, top, rngs=nnx.Rngs(0)))
-    return functools.partial(jax.jit(lambda state, crops: nnx.merge(graph, state)(crops)), state)
+    return functools.partial(convolution.jit(lambda state, crops: nnx.merge(graph, state)(crops)), state)
 
 
 def _parts(config: Config, radiograph: np.ndarray, crops: np.ndarray) -> dict[str, Part]:
@@ -195,8 +196,10 @@ def _padded(radiograph: np.ndarray, stride: int) -> np.ndarray:
     return np.pad(radiograph, [(0, math.ceil(side / stride) * stride - side) for side in radiograph.shape])
 
 
-def _gflop(function: Callable, shape: tuple[int, ...]) -> float:
-    return flops.product_flops(function, jax.ShapeDtypeStruct(shape, np.float32)) / 1e9
+def _gflop(function: functools.partial, shape: tuple[int, ...]) -> float:
+    images = jax.ShapeDtypeStruct(shape, np.float32)
+    before_jit = function.func.__wrapped__
+    return flops.product_flops(before_jit, *function.args, images) / 1e9
 
 
 def _gflop_xla(function: functools.partial, shape: tuple[int, ...]) -> float:

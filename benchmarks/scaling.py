@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 from absl import flags
+from tqdm import tqdm
 
 from benchmarks import common, synthetic
 from ramjax import command_line
@@ -161,7 +162,8 @@ def measure(
     }
     numbers: dict[str, Any] = {}
     for name, of_part in calls.items():
-        points = [call() for _, call in of_part]
+        bar = tqdm(of_part, desc=PARTS[name].title, unit="size", leave=False, disable=None)
+        points = [call() for _, call in bar]
         if not points:
             continue
         numbers[name] = [size for size, _ in of_part]

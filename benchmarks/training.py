@@ -24,6 +24,7 @@ waiting for what is written in the background), `checkpoints` (measured), `check
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -38,6 +39,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
+from tqdm import tqdm
 
 from benchmarks import common
 from ramjax import config as config_lib
@@ -85,8 +87,9 @@ def measure(config: Config, experiment: str, steps: int, repeats: int) -> dict[s
         pipeline.open_sources(config.data, split)
     with tempfile.TemporaryDirectory() as folder:
         run = _Run(pathlib.Path(folder), experiment, config.data.data_dir, steps)
-        cold = [run.start(f"cold{i}", f"cache{i}") for i in range(repeats)]
-        warm = [run.start(f"warm{i}", "cache0") for i in range(repeats)]
+        turns = functools.partial(tqdm, range(repeats), unit="start", leave=False, disable=None)
+        cold = [run.start(f"cold{i}", f"cache{i}") for i in turns(desc="nothing compiled")]
+        warm = [run.start(f"warm{i}", "cache0") for i in turns(desc="compiled before")]
         timeline, rows = run.whole("whole", "cache0")
     starts = {}
     for name, timelines in (("cold", cold), ("warm", warm)):

@@ -61,9 +61,11 @@ stop() {
 }
 trap stop INT TERM
 while :; do
+  # In the background, for the shell hears signals while it waits, and not while gcloud runs.
+  on_all "cd ramjax; exec .venv/bin/python -m ramjax.main --distributed $(printf '%q ' "${flags[@]}")" &
   code=0 # of the first worker that did not end with 0; the workers stop together
-  on_all "cd ramjax; exec .venv/bin/python -m ramjax.main --distributed $(printf '%q ' "${flags[@]}")" || code=$?
-  if "$stopped"; then exit 75; fi
+  wait $! || code=$?
+  if "$stopped"; then wait && exit 75; fi
   if [ "$code" != 75 ]; then exit "$code"; fi
   echo "Told to stop, everything is saved: starting again."
 done

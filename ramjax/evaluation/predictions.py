@@ -118,7 +118,7 @@ def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
         )
     canvas = config.data.canvas
     states = jax.device_put(jax.device_get(states), jax.local_devices()[0])
-    forward = jax.jit(make_predict(config))
+    forward = functools.partial(convolution.jit(make_predict(config)), states)
     for first in range(0, len(source), jax.process_count()):
         check()  # by every process equally often
         index = first + jax.process_index()
@@ -130,7 +130,7 @@ def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
         placement = canvases.place(record, whole)
         try:
             maps = sliding_window(
-                lambda images: forward(states, images),
+                forward,
                 canvases.render(record, placement, whole)["image"],
                 tile=(canvas.height, canvas.width),
                 overlap=config.evaluation.overlap,

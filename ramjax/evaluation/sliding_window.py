@@ -41,7 +41,8 @@ def sliding_window(
       predict: a JAX function of float32 (batch, *tile, 1) to a dictionary. Entries of rank 4 are dense maps
         (batch, tile height / s, tile width / s, channels) with a whole number s, the stride. The others are of the
         joint sites, (batch, sites, ...): ``confidence`` (batch, sites), ``boxes`` (batch, sites, 4) as (ymin, xmin,
-        ymax, xmax) in pixels of the tile, and any more. Jit it: it is called as it is.
+        ymax, xmax) in pixels of the tile, and any more. Jit it: it is called as it is. Where the jitted function takes
+        the parameters first, bind them by `functools.partial`.
       image: float (H, W) or (H, W, 1), grey values in 0..1.
       tile: height and width of the tiles in pixels; as the network takes them, so multiples of its largest stride.
       overlap: share of a tile that the next one covers again, at least 0 and below 1. Tiles start every
@@ -172,7 +173,9 @@ def _empty_sums(
 
 def _map_grids(predict: PredictFn, shape: tuple[int, ...]) -> dict[str, tuple[int, int, int]]:
     """(h, w, channels) of each dense map, without running the network."""
-    outputs = jax.eval_shape(predict, jax.ShapeDtypeStruct(shape, np.float32))
+    function, bound = (predict.func, predict.args) if isinstance(predict, functools.partial) else (predict, ())
+    # A jitted function with compiler options of its own may not be traced within another one, such as a partial.
+    outputs = jax.eval_shape(function, *bound, jax.ShapeDtypeStruct(shape, np.float32))
     return {name: output.shape[1:] for name, output in outputs.items() if output.ndim == DENSE_RANK}
 
 

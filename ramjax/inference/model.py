@@ -1,12 +1,12 @@
 """A trained run, ready to be asked."""
 
 import dataclasses
+import functools
 import pathlib
-
-import jax
 
 from ramjax.config import Config
 from ramjax.inference.search import PredictFn
+from ramjax.models import convolution
 from ramjax.training import run_dir, sharding
 from ramjax.training.errors import RunError
 from ramjax.training.state import restore_best
@@ -46,5 +46,5 @@ def load(workdir: str | pathlib.Path) -> Model:
         dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, data=1, fsdp=1, space=1))
     )
     state, _ = restore_best(workdir, config, mesh)
-    forward = jax.jit(make_predict_step(config))
-    return Model(config, workdir.resolve().name, int(state.step), lambda images: forward(state, images))
+    predict = functools.partial(convolution.jit(make_predict_step(config)), state)
+    return Model(config, workdir.resolve().name, int(state.step), predict)

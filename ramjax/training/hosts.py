@@ -139,7 +139,12 @@ def leave(code: int, lost: bool = False) -> None:
         timer = threading.Timer(0 if lost else LEAVE_SECONDS, os._exit, (code,))
         timer.daemon = True
         timer.start()
-    jax.distributed.shutdown()
+    try:
+        jax.distributed.shutdown()
+    except RuntimeError:  # not all came to the end
+        if not code:
+            print(f"Error: {lost_message()}", file=sys.stderr, flush=True)
+            code = 1
     if code:
         os._exit(code)
 

@@ -50,6 +50,9 @@ HEADLINES = (
 )  # fmt: skip
 """Ends of the names of the metrics that the table shows; eval_test.json has all of them."""
 
+SELECTION = "validation/selection"
+"""The score that the best checkpoint is chosen by, in the metrics."""
+
 log = logging.getLogger(__name__)
 
 
@@ -122,14 +125,18 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         score = evaluation.selection_score(of_datasets, _selected_by(config))
         metrics = _named(config, of_datasets)
         log.info("step %d/%d: validation %s, mean %.4f", done, steps, _headlines(config, metrics), score)
+        checkpoints.wait()  # for the best one before, long written: the score to beat is on disk
         best = checkpoints.best_score
         if best is None or score > best:
             checkpoints.save_best(done, state, score)
-            checkpoints.wait()
-        writer.write(
-            done, {"validation/selection": score} | {f"validation/{key}": value for key, value in metrics.items()}
-        )
+        if writer.value(done, SELECTION) is None:
+            writer.write(done, {SELECTION: score} | {f"validation/{key}": value for key, value in metrics.items()})
         progress.pause(time.perf_counter() - began)
+
+    def validated() -> bool:
+        """Whether a run that goes on has the validation of its step, and a best checkpoint that is as good."""
+        there, best = writer.value(done, SELECTION), checkpoints.best_score
+        return there is not None and best is not None and best >= there
 
     # 4. The loop. `state` is always that after `done` steps, so that it can be saved wherever a signal is looked at.
     train_step: Callable | None = None
@@ -138,7 +145,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     pending: tuple[int, dict[str, jax.Array]] | None = None
     with preemption.deferred():
         try:
-            if _due(start, config.train.eval_every, steps) and not writer.has(start, "validation/"):
+            if _due(start, config.train.eval_every, steps) and not validated():
                 validate()
             batches = _until_stopped(_make_train_batches(config, train_sources, start), preemption)
             for batch in progress.timed(_prefetch_to_device(batches, mesh)):
@@ -303,7 +310,7 @@ def _make_eval_batches(config: Config, source: pipeline.Source, dataset: int) ->
 
 
 def _until_stopped(batches: Iterable[dict[str, np.ndarray]], preemption: Preemption) -> Iterator[dict[str, np.ndarray]]:
-    """A signal to the whole process group ends data workers too; their end must not look like a failure of reading."""
+    """A signal to all processes ends data workers that just begin too; it must not look like a failure of reading."""
     try:
         yield from batches
     except Exception:

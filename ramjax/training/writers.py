@@ -41,9 +41,9 @@ class Writer:
             session = SessionLog(status=SessionLog.START)
             self._events.write_event(Event(wall_time=time.time(), step=start_step + 1, session_log=session))
 
-    def has(self, step: int, prefix: str) -> bool:
-        """Whether a row of `step` with keys that start with `prefix` was there when the run went on."""
-        return any(row["step"] == step and any(key.startswith(prefix) for key in row) for row in self._rows)
+    def value(self, step: int, key: str) -> float | None:
+        """What was written of `step` before the run went on; None where that is nothing, or no number."""
+        return next((row[key] for row in self._rows if row["step"] == step and key in row), None)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Writes a row; numbers that are not finite become null in the file and a gap in TensorBoard.

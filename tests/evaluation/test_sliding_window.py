@@ -1,5 +1,6 @@
 """Sliding windows against MONAI's own, against a plain loop, and on hand-made joint sites."""
 
+import functools
 import json
 import math
 import pathlib
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from ramjax import anatomy
 from ramjax.evaluation import sliding_window as windows
 from ramjax.evaluation.sliding_window import sliding_window
+from ramjax.models import convolution
 from ramjax.training.step import init_state, make_predict_step
 from tests.evaluation.golden import sliding_window_cases as cases
 
@@ -196,13 +198,9 @@ def test_the_real_network(debug_config):
     """An image of one tile is the network's own answer; a larger one has maps and sites of its own size."""
     canvas = debug_config.data.canvas
     state = jax.jit(lambda: init_state(debug_config))()
-    step = jax.jit(make_predict_step(debug_config))
+    predict = functools.partial(convolution.jit(make_predict_step(debug_config)), state)
     image = np.random.default_rng(0).random((canvas.height, canvas.width), np.float32)
     tile = image.shape
-
-    def predict(tiles):
-        return step(state, tiles)
-
     direct = predict(np.stack([image, 0 * image])[..., None])
     found = sliding_window(predict, image, tile=tile, batch=2)
     assert set(found) == set(direct)
@@ -210,7 +208,7 @@ def test_the_real_network(debug_config):
         np.testing.assert_allclose(value, direct[name][0], atol=1e-4, err_msg=name)
 
     large = sliding_window(predict, np.pad(image, 21), tile=tile, batch=2)
-    assert step._cache_size() == 1
+    assert predict.func._cache_size() == 1
     stride = tile[0] // found["bones"].shape[0]
     cells = [math.ceil((side + 42) / stride) for side in tile]
     assert large["bones"].shape == (*cells, anatomy.NUM_BONES)

@@ -18,6 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from ramjax.files import read_json_lines
 from tests.commands import assert_one_sentence
 
 pytestmark = pytest.mark.slow
@@ -125,6 +126,24 @@ def test_sigkill_when_the_first_bytes_of_a_checkpoint_are_written(whole, tmp_pat
     process.kill()
     assert finish(process).returncode == -signal.SIGKILL
     assert_goes_on(workdir, whole, "Going on from step")
+
+
+def test_sigkill_when_the_best_is_written_and_its_metrics_are_there(whole, tmp_path):
+    workdir = tmp_path / "run"
+    process = start(workdir, "best")
+    wait_for(process, lambda: marker(workdir).exists() and STEPS in validations(workdir))
+    process.kill()
+    assert finish(process).returncode == -signal.SIGKILL
+    best = workdir / "checkpoints" / "best"
+    assert not (best / str(STEPS)).exists() and (whole / "checkpoints" / "best" / str(STEPS)).exists()
+    assert_goes_on(workdir, whole, f"Going on from step {STEPS} of", "Testing the checkpoint of step 12, the best")
+    assert validations(workdir) == validations(whole)
+
+
+def validations(workdir: pathlib.Path) -> list[int]:
+    """The steps of the rows of validations."""
+    rows = read_json_lines(workdir / "metrics.jsonl")
+    return [row["step"] for row in rows if "validation/selection" in row]
 
 
 @pytest.fixture

@@ -20,9 +20,12 @@ from ramjax.training import step
 from tests.training import tiny_job
 
 LINGER = 1.5
-MOMENTS = ("compile", "batch", "step", "validation", "write", "test", "never")
+MOMENTS = ("compile", "batch", "step", "validation", "write", "best", "test", "never")
 STEP = 5
 """The step in which the moment "step" is, and before which "batch" is: after a checkpoint and before another."""
+
+BEST = 12
+"""The moment "best" is when this step's state is written as the best; it is saved as the latest before."""
 
 
 class Moment:
@@ -84,8 +87,12 @@ def install(moment: str, linger: Moment) -> None:
         plain = getattr(os, name)
 
         def renaming(source, target, *args, plain=plain, **kwargs):
-            if pathlib.Path(target).parent.name == "latest":  # all is written, and not yet named a checkpoint
+            # All of a checkpoint is written, and it is not yet named one.
+            folder, name = pathlib.Path(target).parts[-2:]
+            if folder == "latest":
                 at("write")
+            if (folder, name) == ("best", str(BEST)):
+                at("best")
             return plain(source, target, *args, **kwargs)
 
         patch.setattr(os, name, renaming)

@@ -35,13 +35,13 @@ def test_a_run_that_goes_on_drops_what_it_does_again(tmp_path):
     writer = Writer(tmp_path, 0)
     for step in (2, 4, 6):
         writer.write(step, {"train/loss": float(step)})
-    writer.write(4, {"validation/dsc": 0.5})
+    writer.write(4, {"validation/dsc": 0.5, "validation/nsd": math.inf})
     writer.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 3, "train/lo')  # killed while it wrote
     writer = Writer(tmp_path, 4)
-    assert writer.has(4, "validation/")
-    assert not writer.has(2, "validation/")
+    assert writer.value(4, "validation/dsc") == 0.5
+    assert writer.value(2, "validation/dsc") is writer.value(4, "validation/nsd") is None
     writer.write(6, {"train/loss": 0.0})
     writer.close()
     rows = read_json_lines(tmp_path / "metrics.jsonl")
