@@ -59,6 +59,24 @@ time.sleep(60)
     assert done.stderr.strip().startswith(words) and (words or not done.stderr)
 
 
+@pytest.mark.parametrize(
+    ("code", "ends_with", "words"), [(0, 1, "Error: Process 0 of 2 lost another one"), (75, 75, ""), (1, 1, "")]
+)
+def test_one_that_is_missing_at_the_end_is_told_by_those_that_were_done(code, ends_with, words):
+    program = f"""
+import jax
+from ramjax.training import hosts
+def shutdown():
+    raise RuntimeError("INTERNAL: Barrier failed because: task is set to ERROR")
+jax.distributed.shutdown = shutdown
+hosts._name = "Process 0 of 2"
+hosts.leave({code})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == ends_with
+    assert done.stderr.startswith(words) and len(done.stderr.splitlines()) == bool(words)
+
+
 def test_no_cluster_is_one_sentence(data_dir, tmp_path):
     command = [sys.executable, "-m", "ramjax.main", "--config=experiments/debug.py", f"--workdir={tmp_path}"]
     done = subprocess.run([*command, "--distributed"], capture_output=True, text=True, timeout=60)
