@@ -25,7 +25,8 @@ XLA's own estimate, element-wise work included, stands beside it (of the publish
 With --json the last line is one JSON object: `flop_ratio`, `time_ratio` (published by joint), `joint_seconds`,
 `joint_gflop`, `joint_gflop_xla`, the same three with `published_`, and with `published_bones_`, `published_erosions_`
 and `published_crops_` (no XLA), `flop_ratio_xla`, `pixel_ratio`, `windows` of bones and of erosions, `batches` of
-bones, erosions, BE and JSN, and the machine.
+bones, erosions, BE and JSN, `joint_gflop_by_task` (what each task adds to those before it, the first with encoder and
+decoder), and the machine.
 """
 
 import dataclasses
@@ -132,6 +133,7 @@ def measure(config: Config, height: int, width: int, repeats: int) -> dict[str, 
         "pixel_ratio": total(pixels) / canvas.size,
         "windows": [parts[name].count for name in WINDOWS],
         "batches": list(batches.values()),
+        "joint_gflop_by_task": _gflop_by_task(config, canvas.shape),
         **common.machine(),
     }
 
@@ -142,6 +144,7 @@ def show(numbers: dict[str, Any]) -> str:
     for name in ("joint", "published", "published_bones", "published_erosions", "published_crops"):
         values = (numbers.get(f"{name}_{unit}") for unit in ("seconds", "gflop", "gflop_xla"))
         rows.append((name.replace("_", ": "), *("" if value is None else f"{value:.4g}" for value in values)))
+    rows[2:2] = [(f"joint: {task}", "", f"{gflop:.4g}", "") for task, gflop in numbers["joint_gflop_by_task"].items()]
     rows.append(("ratio", *(f"{numbers[name]:.2f}" for name in ("time_ratio", "flop_ratio", "flop_ratio_xla"))))
     return "\n".join(f"{name:22}{seconds:>10}{gflop:>10}{xla:>14}" for name, seconds, gflop, xla in rows)
 
@@ -200,6 +203,13 @@ def _gflop(function: functools.partial, shape: tuple[int, ...]) -> float:
     images = jax.ShapeDtypeStruct(shape, np.float32)
     before_jit = function.func.__wrapped__
     return flops.product_flops(before_jit, *function.args, images) / 1e9
+
+
+def _gflop_by_task(config: Config, shape: tuple[int, ...]) -> dict[str, float]:
+    """What each task adds to the FLOPs of the network of those before it; the first is the network of it alone."""
+    first = [config.tasks[: i + 1] for i in range(len(config.tasks))]
+    totals = [_gflop(_predict(dataclasses.replace(config, tasks=tasks)), shape) for tasks in first]
+    return dict(zip(config.tasks, np.diff(totals, prepend=0).tolist(), strict=True))
 
 
 def _gflop_xla(function: functools.partial, shape: tuple[int, ...]) -> float:

@@ -35,6 +35,8 @@ def test_tiny_hand(monkeypatch, capsys):
     assert numbers["flop_ratio"] == pytest.approx(numbers["published_gflop"] / numbers["joint_gflop"])
     assert numbers["time_ratio"] == pytest.approx(numbers["published_seconds"] / numbers["joint_seconds"])
     assert numbers["pixel_ratio"] == pytest.approx((12 * 32**2 + 48 * 16**2 + 31 * 16**2) / (72 * 56))
+    assert sum(numbers["joint_gflop_by_task"].values()) == pytest.approx(numbers["joint_gflop"])
+    assert min(numbers["joint_gflop_by_task"].values()) > 0
     # XLA counts element-wise work beside the products.
     assert numbers["joint_gflop"] < numbers["joint_gflop_xla"] < 3 * numbers["joint_gflop"]
     assert f"{numbers['flop_ratio']:.2f}" in out.splitlines()[-2]
