@@ -22,6 +22,7 @@ import pathlib
 import re
 import sys
 import traceback
+from typing import TYPE_CHECKING
 
 from absl import flags
 from ml_collections import config_flags
@@ -29,8 +30,9 @@ from ml_collections import config_flags
 from ramjax import command_line
 from ramjax import config as config_lib
 from ramjax.logs import logging_to
-from ramjax.training import hosts
-from ramjax.training.preemption import REQUEUE_EXIT_CODE, Preempted, Preemption
+
+if TYPE_CHECKING:
+    from ramjax.training.preemption import Preemption
 
 log = logging.getLogger("ramjax.main")
 
@@ -44,6 +46,10 @@ def main(argv: list[str]) -> int:
         return 2
     if values is None:
         return 0
+    # After the flags, for these bring JAX, which takes seconds: a wrong flag should be told at once.
+    from ramjax.training import hosts
+    from ramjax.training.preemption import REQUEUE_EXIT_CODE, Preempted, Preemption
+
     # Exceptions that nobody can catch: when a write fails, Orbax's other ones print a traceback each in their threads.
     sys.unraisablehook = _log_unraisable
     several = values.distributed or values.coordinator is not None
@@ -126,10 +132,10 @@ def _check_processes(values: flags.FlagValues) -> None:
         raise flags.Error(f"--coordinator={values.coordinator} is not HOST:PORT, such as 10.0.0.1:1234.")
 
 
-def _run(values: flags.FlagValues, preemption: Preemption) -> None:
-    import jax  # after the flags: a wrong one should not take seconds to say
+def _run(values: flags.FlagValues, preemption: "Preemption") -> None:
+    import jax  # after the flags, as in `main`
 
-    from ramjax.training import loop, run_dir
+    from ramjax.training import hosts, loop, run_dir
 
     command_line.keep_compiled_programs()
     workdir = pathlib.Path(values.workdir).expanduser()

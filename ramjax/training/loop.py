@@ -121,7 +121,8 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
 
     def validate():
         began = time.perf_counter()
-        of_datasets = _evaluate(config, state, validation_sources, "validation", mesh, eval_step, preemption.check)
+        with preemption.excused():
+            of_datasets = _evaluate(config, state, validation_sources, "validation", mesh, eval_step, preemption.check)
         score = evaluation.selection_score(of_datasets, _selected_by(config))
         metrics = _named(config, of_datasets)
         log.info("step %d/%d: validation %s, mean %.4f", done, steps, _headlines(config, metrics), score)
@@ -147,8 +148,8 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         try:
             if _due(start, config.train.eval_every, steps) and not validated():
                 validate()
-            batches = _until_stopped(_make_train_batches(config, train_sources, start), preemption)
-            for batch in progress.timed(_prefetch_to_device(batches, mesh)):
+            batches = _make_train_batches(config, train_sources, start)
+            for batch in progress.timed(_prefetch_to_device(batches, mesh, preemption)):
                 preemption.check()
                 if train_step is None:
                     began = time.perf_counter()
@@ -204,7 +205,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
     states = [state, *(_restore_other(other, config, mesh) for other in config.evaluation.ensemble)]
     log.info("Testing the checkpoint of step %d, %s, on %d records.", state.step, chosen, sum(records))
     # One of several processes must not stop alone: it waits for the next check, which all of them make.
-    with preemption.deferred() if jax.process_count() > 1 else contextlib.nullcontext():
+    with preemption.deferred() if jax.process_count() > 1 else contextlib.nullcontext(), preemption.excused():
         evaluated = {
             name: final.evaluate_source(
                 config,
@@ -309,24 +310,17 @@ def _make_eval_batches(config: Config, source: pipeline.Source, dataset: int) ->
     )
 
 
-def _until_stopped(batches: Iterable[dict[str, np.ndarray]], preemption: Preemption) -> Iterator[dict[str, np.ndarray]]:
-    """A signal to all processes ends data workers that just begin too; it must not look like a failure of reading."""
-    try:
-        yield from batches
-    except Exception:
-        if not preemption.requested:
-            raise
-        raise Preempted from None
-
-
-def _prefetch_to_device(batches: Iterable[dict[str, np.ndarray]], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
+def _prefetch_to_device(
+    batches: Iterable[dict[str, np.ndarray]], mesh: Mesh, preemption: Preemption
+) -> Iterator[dict[str, jax.Array]]:
     """Keeps one batch ready on the devices while the step before it runs."""
     ready = None
-    for batch in batches:
-        following = sharding.place_batch(batch, mesh)
-        if ready is not None:
-            yield ready
-        ready = following
+    with preemption.excused():
+        for batch in batches:
+            following = sharding.place_batch(batch, mesh)
+            if ready is not None:
+                yield ready
+            ready = following
     if ready is not None:
         yield ready
 

@@ -40,11 +40,6 @@ class Preemption:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    @property
-    def requested(self) -> bool:
-        """Whether this process was told to stop."""
-        return self._requested
-
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
         """Within, signals wait for `check`, so that there is time to save."""
@@ -53,6 +48,16 @@ class Preemption:
             yield
         finally:
             self._deferring = False
+
+    @contextlib.contextmanager
+    def excused(self) -> Iterator[None]:
+        """Within, a failure after a signal is `Preempted`: sent to all processes, the signal ends workers as well."""
+        try:
+            yield
+        except Exception:
+            if not self._requested:
+                raise
+            raise Preempted from None
 
     def check(self) -> None:
         """Raises `Preempted` if any process of the run was told to stop; every process calls it equally often.

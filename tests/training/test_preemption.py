@@ -22,10 +22,17 @@ def test_deferred_it_waits_for_the_check(number, capfd):
     with Preemption() as preemption, preemption.deferred():
         preemption.check()
         send(number)
-        assert preemption.requested
         with pytest.raises(Preempted):
             preemption.check()
     assert "saving and stopping" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("told", "raised"), [(True, Preempted), (False, RuntimeError)])
+def test_a_failure_after_a_signal_comes_of_it(told, raised):
+    with Preemption() as preemption, preemption.deferred(), pytest.raises(raised), preemption.excused():
+        if told:
+            send(signal.SIGTERM)
+        raise RuntimeError("a worker has ended")
 
 
 def test_a_second_term_waits_but_a_second_interrupt_does_not():
