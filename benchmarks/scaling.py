@@ -1,7 +1,7 @@
 """Measures what more hands, pixels, channels and devices cost, against a straight line, as a picture.
 
     python -m benchmarks.scaling [--config=experiments/multitask.py] [--hands=100,1000,10000] [--sides=0.25,0.5,0.75,1]
-                                 [--channels=0.5,1,2,3] [--devices=1,2,4,8] [--repeats=3] [--data_dir=data]
+                                 [--channels=0.5,1,2,3] [--devices=1,2,4,8] [--repeats=5] [--data_dir=data]
                                  [--picture=benchmarks/scaling.png] [--json]
 
 - hands: one epoch of so many hands, read, decoded, augmented and batched in threads of one process, in a fresh process
@@ -253,7 +253,7 @@ def main(argv: list[str]) -> int:
             ("devices", "1,2,4,8", "Fake devices; they divide 8."),
         ):
             flags.DEFINE_list(name, default, about, flag_values=values)
-        flags.DEFINE_integer("repeats", 3, "Steps, of which the median counts.", 1, flag_values=values)
+        flags.DEFINE_integer("repeats", 5, "Steps, of which the median counts.", 1, flag_values=values)
         flags.DEFINE_string("data_dir", "data", "Folder of prepared data sets.", flag_values=values)
         flags.DEFINE_string("picture", "benchmarks/scaling.png", "Where the picture is written.", flag_values=values)
 

@@ -1,6 +1,6 @@
 """Measures what the quickstart spends its time on, from the start of its process.
 
-    python -m benchmarks.training [--config=experiments/multitask.py] [--data_dir=data] [--steps=60] [--repeats=3]
+    python -m benchmarks.training [--config=experiments/multitask.py] [--data_dir=data] [--steps=60] [--repeats=5]
                                   [--json]
 
 Real runs of `ramjax.main`, with timers about its parts (`benchmarks.timed_main`), each in a process of its own. The
@@ -225,7 +225,7 @@ def main(argv: list[str]) -> int:
         flags.DEFINE_string("config", "experiments/multitask.py", "Experiment file.", flag_values=values)
         flags.DEFINE_string("data_dir", "data", "Folder of prepared data sets.", flag_values=values)
         flags.DEFINE_integer("steps", 60, "Steps of the measured run.", 2 * VALIDATIONS, flag_values=values)
-        flags.DEFINE_integer("repeats", 3, "Starts with either cache.", 1, flag_values=values)
+        flags.DEFINE_integer("repeats", 5, "Starts with either cache.", 1, flag_values=values)
 
     def run(values):
         config = _load(values.config, values.data_dir)

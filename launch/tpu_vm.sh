@@ -54,18 +54,21 @@ $base -c 'import ensurepip' || { sudo apt-get -q update; sudo apt-get -qy instal
 PYTHON=$base; source launch/environment.sh; .venv/bin/python -m pip install --quiet 'jax[tpu]'"
 
 stopped=false
-# To the oldest process of each worker alone: its data workers end with it.
-stop() {
-  stopped=true
-  on_all "pkill -TERM -o -f '[r]amjax.main'; while pgrep -f '[r]amjax.main' >/dev/null; do sleep 1; done" || true
-}
-trap stop INT TERM
+trap 'stopped=true' INT TERM
 while :; do
   # In the background, for the shell hears signals while it waits, and not while gcloud runs.
   on_all "cd ramjax; exec .venv/bin/python -m ramjax.main --distributed $(printf '%q ' "${flags[@]}")" &
-  code=0 # of the first worker that did not end with 0; the workers stop together
-  wait $! || code=$?
-  if "$stopped"; then wait && exit 75; fi
-  if [ "$code" != 75 ]; then exit "$code"; fi
+  training=$! code=0 # of the first worker that did not end with 0; the workers stop together
+  wait "$training" || code=$?
+  while "$stopped" && kill -0 "$training" 2>/dev/null; do # a signal ended the wait, perhaps before the training began
+    # To the oldest process of each worker alone: its data workers end with it.
+    on_all "pkill -TERM -o -f '[r]amjax.main'; while pgrep -f '[r]amjax.main' >/dev/null; do sleep 1; done" || true
+    sleep 1
+  done
+  if "$stopped"; then
+    code=0
+    wait "$training" || code=$?
+  fi
+  if "$stopped" || [ "$code" != 75 ]; then exit "$code"; fi
   echo "Told to stop, everything is saved: starting again."
 done

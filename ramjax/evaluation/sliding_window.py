@@ -173,9 +173,12 @@ def _empty_sums(
 
 def _map_grids(predict: PredictFn, shape: tuple[int, ...]) -> dict[str, tuple[int, int, int]]:
     """(h, w, channels) of each dense map, without running the network."""
-    function, bound = (predict.func, predict.args) if isinstance(predict, functools.partial) else (predict, ())
-    # A jitted function with compiler options of its own may not be traced within another one, such as a partial.
-    outputs = jax.eval_shape(function, *bound, jax.ShapeDtypeStruct(shape, np.float32))
+    tiles = jax.ShapeDtypeStruct(shape, np.float32)
+    if isinstance(predict, functools.partial):
+        # A jitted function with compiler options of its own may not be traced within another one, such as a partial.
+        outputs = jax.eval_shape(predict.func, *predict.args, tiles, **predict.keywords)
+    else:
+        outputs = jax.eval_shape(predict, tiles)
     return {name: output.shape[1:] for name, output in outputs.items() if output.ndim == DENSE_RANK}
 
 

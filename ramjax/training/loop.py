@@ -73,10 +73,15 @@ def run(config: Config, workdir: pathlib.Path, mode: Mode, preemption: Preemptio
       Preempted: told to stop; all that was done is saved.
     """
     mesh = sharding.make_mesh(config)
-    if mode != "eval":
-        with run_dir.locked(workdir):
-            train(config, workdir, mesh, preemption)
-    return None if mode == "train" else test(config, workdir, mesh, preemption)
+    try:
+        if mode != "eval":
+            with run_dir.locked(workdir):
+                train(config, workdir, mesh, preemption)
+        return None if mode == "train" else test(config, workdir, mesh, preemption)
+    except jax.errors.JaxRuntimeError as error:
+        if is_out_of_memory(error):  # outside the steps: when the state was made or restored, or in the test
+            raise out_of_memory(config, abstract_state(config, mesh), {}, None) from error
+        raise
 
 
 def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption) -> None:
@@ -139,6 +144,8 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         there, best = writer.value(done, SELECTION), checkpoints.best_score
         return there is not None and best is not None and best >= there
 
+    finish_step = functools.partial(_finish_step, config, checkpoints, writer, progress)
+
     # 4. The loop. `state` is always that after `done` steps, so that it can be saved wherever a signal is looked at.
     train_step: Callable | None = None
     batch: dict[str, jax.Array] = {}
@@ -161,12 +168,12 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
                 done += 1
                 profile.finish(done, metrics)
                 # The metrics of the step before: the devices compute this one meanwhile, and the queue stays short.
-                _finish_step(config, pending, writer, progress)
+                finish_step(pending)
                 pending = (done, metrics)
                 evaluate_now = _due(done, config.train.eval_every, steps)
                 save_now = _due(done, config.train.checkpoint_every, steps)
                 if evaluate_now or save_now:
-                    _finish_step(config, pending, writer, progress)  # a state whose loss is not finite is not saved
+                    finish_step(pending)  # a state whose loss is not finite is not saved
                     pending = None
                 if save_now:
                     began = time.perf_counter()
@@ -175,7 +182,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
                 if evaluate_now:
                     validate()
         except Preempted:
-            _finish_step(config, pending, writer, progress)
+            finish_step(pending)
             checkpoints.save_latest(done, state)
             checkpoints.wait()
             log.info("Stopped and saved after step %d of %d; the same command goes on from there.", done, steps)
@@ -326,7 +333,11 @@ def _prefetch_to_device(
 
 
 def _finish_step(
-    config: Config, pending: tuple[int, dict[str, jax.Array]] | None, writer: Writer, progress: Progress
+    config: Config,
+    checkpoints: Checkpoints,
+    writer: Writer,
+    progress: Progress,
+    pending: tuple[int, dict[str, jax.Array]] | None,
 ) -> None:
     """Waits for a step, stops where its loss is not finite, and reports it where the log is due."""
     if pending is None:
@@ -335,6 +346,7 @@ def _finish_step(
     progress.advance()
     broken = [key for key, value in metrics.items() if not math.isfinite(value)]
     if broken:
+        checkpoints.wait()  # the last good ones may still be on their way to the disk
         where = [key.removeprefix("loss/") for key in broken if key.startswith("loss/")]
         what = f"loss of {' and '.join(where)}" if where else broken[0]
         raise RunError(

@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 
 from experiments import debug
 from ramjax import config as config_lib
-from ramjax.training import step
+from ramjax.training import sharding, step
+from ramjax.training.compiled import compile_train_step
 from tests.tasks.batches import random_batch
 
 CONFIG = config_lib.from_config_dict(debug.get_config())
@@ -83,8 +85,7 @@ def test_bfloat16_computes_and_float32_learns(batch, whole):
     metrics, state = train(config, batch)
     floats = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     assert {leaf.dtype for leaf in floats} == {jnp.dtype("float32")}
-    jaxpr = str(jax.make_jaxpr(step.make_train_step(config))(state, batch))
-    assert "bf16" in jaxpr
+    assert {str(dtype) for dtype in of_convolutions(step.make_train_step(config), state, batch)} == {"bfloat16"}
     assert_close(metrics[:1], whole[0][:1], rtol=0.05)
     assert metrics[0]["loss"] != whole[0][0]["loss"]
     # An update far below the precision of bfloat16 is kept.
@@ -93,9 +94,39 @@ def test_bfloat16_computes_and_float32_learns(batch, whole):
     assert np.any((after != before) & (np.abs(after - before) < np.abs(before) / 512))
 
 
+def of_convolutions(function, *arguments) -> list[np.dtype]:
+    """The dtypes of the operands and results of all convolutions, wherever in the function they are."""
+    found = []
+
+    def visit(jaxpr):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "conv_general_dilated":
+                found.extend(variable.aval.dtype for variable in (*equation.invars, *equation.outvars))
+            for inner in jaxprs_in_params(equation.params):
+                visit(inner)
+
+    visit(jax.make_jaxpr(function)(*arguments).jaxpr)
+    return found
+
+
+def compiled(config, batch):
+    """The step as the loop has it, and its state and batch on the devices."""
+    mesh = sharding.make_mesh(config)
+    state, placed = step.init_state(config), sharding.place_batch(batch, mesh)
+    return compile_train_step(config, state, placed, mesh), state, placed
+
+
 def test_the_state_is_donated_and_the_batch_is_not(batch):
-    placed = jax.device_put(batch)
-    state = step.init_state(CONFIG)
-    jax.jit(step.make_train_step(CONFIG), donate_argnums=0)(state, placed)
-    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
-    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(placed))
+    train_step, state, placed = compiled(CONFIG, batch)
+    after, _ = train_step(state, placed)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((placed, after)))
+
+
+def test_the_memory_of_a_step_falls_with_what_is_computed_again(batch):
+    needs = []
+    for remat in ("none", "activations", "blocks"):
+        config = dataclasses.replace(changed(model={"blocks": (8, 0), "remat": remat}), tasks=("joints",))
+        needs.append(compiled(config, batch)[0].memory_analysis().temp_size_in_bytes)
+    assert needs[1] < 0.95 * needs[0]
+    assert needs[2] < 0.7 * needs[0]
