@@ -1,4 +1,7 @@
 import errno
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -46,3 +49,14 @@ def test_errors_are_one_sentence(error, text):
 
 def test_a_refusal_without_a_file_names_none():
     assert "None" not in explain(PermissionError(errno.EPERM, "Operation not permitted"))
+
+
+@pytest.mark.slow
+def test_a_training_keeps_its_compiled_programs_in_the_home_folder(tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != "JAX_COMPILATION_CACHE_DIR"}
+    environment |= {"HOME": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    command = [sys.executable, "-m", "tests.faults.tiny_main", "never", "none", f"--workdir={tmp_path / 'run'}"]
+    settings = ["--config=experiments/debug.py", "--config.tasks=('bones',)", "--config.train.steps=2"]
+    done = subprocess.run([*command, *settings], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / ".cache" / "ramjax" / "jax").glob("jit_eval_step*-cache"))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ramjax.evaluation import final
 from ramjax.training import compiled, sharding, step
 from ramjax.training.errors import RunError
 from ramjax.training.state import abstract_state
@@ -49,6 +50,21 @@ def test_a_step_that_needs_more_than_there_is_ends_with_what_to_lower(monkeypatc
         tiny_job.go(config, tmp_path)
     log = (tmp_path / "log.txt").read_text()
     assert re.search(r"activations, gradients and all else for a time +17,[\d,.]+ MB", log)
+
+
+def test_a_test_that_needs_more_than_there_is_ends_likewise(monkeypatch, debug_config, tmp_path, capsys):
+    """Raised by hand: where a whole program is too large, XLA's CPU backend waits for ever instead."""
+    tiny_job.install(monkeypatch)
+
+    def exhausted(*args, **kwargs):
+        raise jax.errors.JaxRuntimeError(
+            "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 17592186044416 bytes."
+        )
+
+    monkeypatch.setattr(final, "evaluate_source", exhausted)
+    with pytest.raises(RunError, match=r"too little memory: raise .*lower data\.batch_size .*eval_batch_size \(2\)"):
+        tiny_job.go(tiny_job.tiny(debug_config, steps=2), tmp_path)
+    assert re.search(r"parameters +0\.0 MB\n", (tmp_path / "log.txt").read_text())
 
 
 def test_another_error_is_not_taken_for_want_of_memory():

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import time
 
 import jax
 import numpy as np
@@ -12,11 +13,12 @@ import pytest
 
 from ramjax.config import ConfigError
 from ramjax.data import pipeline
+from ramjax.evaluation import final
 from ramjax.files import read_json_lines
-from ramjax.training import sharding, step
+from ramjax.training import loop, sharding, step
 from ramjax.training.checkpoints import Checkpoints
 from ramjax.training.errors import RunError
-from ramjax.training.preemption import Preempted
+from ramjax.training.preemption import Preempted, Preemption
 from ramjax.training.state import abstract_state, restore_best
 from tests.training import tiny_job
 
@@ -179,19 +181,75 @@ def test_a_second_interrupt_saves_nothing_and_the_run_goes_on_from_the_checkpoin
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_data_workers_that_end_by_the_same_signal_are_no_failure(config, tmp_path, monkeypatch, told):
+@pytest.mark.parametrize("where", ["make_train_batches", "make_eval_batches"])
+def test_data_workers_that_end_by_the_same_signal_are_no_failure(config, tmp_path, monkeypatch, told, where):
+    made = getattr(tiny_job, where)
+
     def dying_batches(*args, **kwargs):
-        for number, batch in enumerate(tiny_job.make_train_batches(*args, **kwargs)):
-            if number == 5:
+        for number, batch in enumerate(made(*args, **kwargs)):
+            if number == (5 if where == "make_train_batches" else 2):
                 if told:
                     os.kill(os.getpid(), signal.SIGTERM)
                 raise RuntimeError("a worker died")
             yield batch
 
-    monkeypatch.setattr(pipeline, "make_train_batches", dying_batches)
+    monkeypatch.setattr(pipeline, where, dying_batches)
     with pytest.raises(Preempted if told else RuntimeError):
         tiny_job.go(config, tmp_path)
     assert int(final_state(config, tmp_path).step) == (4 if told else 3)
+
+
+def test_workers_of_the_test_that_end_by_the_same_signal_are_no_failure(config, tmp_path, monkeypatch):
+    """In a run of several processes, in which a signal waits for all of them."""
+    tiny_job.go(config, tmp_path)
+
+    def dying(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("a worker died")
+
+    monkeypatch.setattr(final, "evaluate_source", dying)
+    with pytest.raises(Preempted), Preemption() as preemption, preemption.deferred():
+        loop.test(config, tmp_path, sharding.make_mesh(config), preemption)
+
+
+def test_nothing_is_compiled_once_all_was_done_once(config, tmp_path, monkeypatch):
+    """Steps, metrics, validation and checkpoints, from the second of each on."""
+    began, compiled = [], []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(len(began))
+
+    def counted(*args, **kwargs):
+        for batch in tiny_job.make_train_batches(*args, **kwargs):
+            began.append(batch)
+            yield batch
+
+    monkeypatch.setattr(pipeline, "make_train_batches", counted)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        tiny_job.go(
+            dataclasses.replace(config, train=dataclasses.replace(config.train, steps=16)), tmp_path, mode="train"
+        )
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(began) == 16
+    assert compiled and max(compiled) < 8, "the validation after step 4 was the last that was new"
+
+
+def test_a_loss_that_is_not_finite_leaves_the_best_on_disk(config, tmp_path, monkeypatch):
+    """The run ends while it is being written."""
+
+    def ending(*args, **kwargs):
+        for number, batch in enumerate(tiny_job.make_train_batches(*args, **kwargs)):
+            yield batch | {"y": batch["y"] * np.float32(np.nan)} if number == 4 else batch
+
+    rename = os.rename
+    monkeypatch.setattr(os, "rename", lambda *args, **kwargs: (time.sleep(0.5), rename(*args, **kwargs))[1])
+    monkeypatch.setattr(pipeline, "make_train_batches", ending)
+    with pytest.raises(RunError, match="not finite at step 5"):
+        tiny_job.go(config, tmp_path)
+    assert (tmp_path / "checkpoints" / "best" / "4").exists()
 
 
 def test_another_network_is_refused_and_nothing_is_moved_or_forgotten(config, tmp_path, monkeypatch):
