@@ -60,6 +60,9 @@ def test_slurm_gets_one_array_whose_lines_are_the_runs(cluster, tmp_path, monkey
     monkeypatch.setenv("PATH", f"{cluster.home / 'bin'}:/usr/bin:/bin")
     output = tmp_path / "a sweep"
     words = [CONFIG, f"--output={output}", "--grid=tasks=('bones',),('bones','joints')", "--run=slurm", "--jobs=1"]
+    assert call(*words, "--dry-run") == 0
+    assert "sbatch --array=1-2%1" in capsys.readouterr().out
+    assert not cluster.calls("sbatch") and not output.exists()
     assert call(*words, "--slurm=--partition=gpu --time=4:00:00") == 0
     (sbatch,) = cluster.calls("sbatch")
     lines = output / "lines-1.txt"

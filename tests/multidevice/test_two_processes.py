@@ -22,11 +22,12 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
 def flags(data_dir, workdir) -> list[str]:
-    """A few steps of the true network with an odd split."""
+    """A few steps of the true network with an odd split; parameters are split over the processes, as batches are."""
     return [
         "--config=experiments/debug.py", f"--workdir={workdir}", f"--config.data.data_dir={data_dir}",
         "--config.tasks=('joints',)", "--config.data.validation_split=train[:3]", "--config.data.test_split=train[:3]",
         "--config.train.steps=4", "--config.train.log_every=1", "--config.train.eval_every=4",
+        "--config.mesh.data=1", "--config.mesh.fsdp=-1", "--config.mesh.split_from=256",
     ]  # fmt: skip
 
 
