@@ -56,19 +56,17 @@ PYTHON=$base; source launch/environment.sh; .venv/bin/python -m pip install --qu
 stopped=false
 trap 'stopped=true' INT TERM
 while :; do
-  # In the background, for the shell hears signals while it waits, and not while gcloud runs.
+  # In the background, for the shell hears no signal while a command runs.
   on_all "cd ramjax; exec .venv/bin/python -m ramjax.main --distributed $(printf '%q ' "${flags[@]}")" &
   training=$! code=0 # of the first worker that did not end with 0; the workers stop together
-  wait "$training" || code=$?
-  while "$stopped" && kill -0 "$training" 2>/dev/null; do # a signal ended the wait, perhaps before the training began
-    # To the oldest process of each worker alone: its data workers end with it.
-    on_all "pkill -TERM -o -f '[r]amjax.main'; while pgrep -f '[r]amjax.main' >/dev/null; do sleep 1; done" || true
-    sleep 1
+  while kill -0 "$training" 2>/dev/null; do
+    if "$stopped"; then # to the oldest process alone: its data workers end with it; again if it had not begun
+      on_all "pkill -TERM -o -f '[r]amjax.main'; while pgrep -f '[r]amjax.main' >/dev/null; do sleep 1; done" || true
+    fi
+    sleep 1 &
+    wait $! || true
   done
-  if "$stopped"; then
-    code=0
-    wait "$training" || code=$?
-  fi
+  wait "$training" || code=$?
   if "$stopped" || [ "$code" != 75 ]; then exit "$code"; fi
   echo "Told to stop, everything is saved: starting again."
 done

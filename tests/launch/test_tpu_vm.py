@@ -40,8 +40,11 @@ def test_a_failed_installation_ends_it(cluster):
     assert not cluster.trainings()
 
 
-def test_a_signal_stops_the_workers_and_starts_nothing_more(cluster):
+@pytest.mark.parametrize("early", [False, True])
+def test_a_signal_stops_the_workers_and_starts_nothing_more(cluster, early):
     cluster.hold()  # until the launcher sends the workers a signal
+    if early:
+        cluster.miss_the_next_signal()
     cluster.end_with(75)
     process = cluster.start("tpu_vm.sh", *WHERE, f"--python={cluster.home / 'bin' / 'python'}", *FLAGS)
     deadline = time.monotonic() + 30
@@ -51,8 +54,8 @@ def test_a_signal_stops_the_workers_and_starts_nothing_more(cluster):
     process.send_signal(signal.SIGTERM)  # to the launcher alone: the connection to the workers stands
     process.communicate(timeout=30)
     assert process.returncode == 75
-    stop = cluster.calls("gcloud")[-1]
-    assert stop != gcloud and "pkill -TERM -o" in stop["words"][-1]
+    stops = cluster.calls("gcloud")[cluster.calls("gcloud").index(gcloud) + 1 :]
+    assert len(stops) == 1 + early and all("pkill -TERM -o" in stop["words"][-1] for stop in stops)
     assert len(cluster.trainings()) == 1
 
 
