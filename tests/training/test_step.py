@@ -18,6 +18,7 @@ CONFIG = config_lib.from_config_dict(debug.get_config())
 CONFIG = dataclasses.replace(
     CONFIG,
     tasks=("erosions", "joints"),
+    data=dataclasses.replace(CONFIG.data, batch_size=4),
     model=dataclasses.replace(CONFIG.model, widths=(8, 16), blocks=(0, 2), decoder_width=8),
 )
 
@@ -45,10 +46,17 @@ def whole(batch):
     return train(CONFIG, batch)
 
 
+def compiled(config, batch):
+    """The step as the loop has it, and its state and batch on the devices."""
+    mesh = sharding.make_mesh(config)
+    state, placed = step.init_state(config), sharding.place_batch(batch, mesh)
+    return compile_train_step(config, state, placed, mesh), state, placed
+
+
 def train(config, batch):
-    train_step, state, all_metrics = jax.jit(step.make_train_step(config)), step.init_state(config), []
+    (train_step, state, placed), all_metrics = compiled(config, batch), []
     for _ in range(2):
-        state, metrics = train_step(state, batch)
+        state, metrics = train_step(state, placed)
         all_metrics.append({name: float(value) for name, value in metrics.items()})
     return all_metrics, state
 
@@ -109,13 +117,6 @@ def of_convolutions(function, *arguments) -> list[np.dtype]:
     return found
 
 
-def compiled(config, batch):
-    """The step as the loop has it, and its state and batch on the devices."""
-    mesh = sharding.make_mesh(config)
-    state, placed = step.init_state(config), sharding.place_batch(batch, mesh)
-    return compile_train_step(config, state, placed, mesh), state, placed
-
-
 def test_the_state_is_donated_and_the_batch_is_not(batch):
     train_step, state, placed = compiled(CONFIG, batch)
     after, _ = train_step(state, placed)
@@ -125,8 +126,7 @@ def test_the_state_is_donated_and_the_batch_is_not(batch):
 
 def test_the_memory_of_a_step_falls_with_what_is_computed_again(batch):
     needs = []
-    for remat in ("none", "activations", "blocks"):
+    for remat in ("none", "blocks"):
         config = dataclasses.replace(changed(model={"blocks": (8, 0), "remat": remat}), tasks=("joints",))
         needs.append(compiled(config, batch)[0].memory_analysis().temp_size_in_bytes)
-    assert needs[1] < 0.95 * needs[0]
-    assert needs[2] < 0.7 * needs[0]
+    assert needs[1] < 0.7 * needs[0]
