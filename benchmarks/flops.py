@@ -6,7 +6,7 @@ the body of a loop once, and knows nothing of what a library does (custom calls,
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -46,7 +46,7 @@ def _of_equation(equation: core.JaxprEqn) -> float:
         contracted = params["dimension_numbers"][0][0]
         depth = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
         return 2.0 * math.prod(equation.outvars[0].aval.shape) * depth
-    inner = [_of_jaxpr(jaxpr) for jaxpr in _jaxprs(params)]
+    inner = [_of_jaxpr(jaxpr) for jaxpr in core.jaxprs_in_params(params)]  # of loops, branches, what is jitted
     if name == "cond":
         return max(inner)
     if name == "while" and sum(inner):
@@ -66,13 +66,3 @@ def _of_convolution(image: tuple[int, ...], kernel: tuple[int, ...], out: tuple[
         taps *= int(((positions >= 0) & (positions <= last) & (positions % dilation == 0)).sum())
     outputs = out[numbers.out_spec[0]] * out[numbers.out_spec[1]]
     return 2.0 * outputs * kernel[numbers.rhs_spec[1]] * taps
-
-
-def _jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
-    """The functions within an operation: the body of a loop, the branches of a condition, what is jitted."""
-    for value in params.values():
-        for item in value if isinstance(value, tuple | list) else [value]:
-            if isinstance(item, core.ClosedJaxpr):
-                yield item.jaxpr
-            elif isinstance(item, core.Jaxpr):
-                yield item

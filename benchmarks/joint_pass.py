@@ -105,7 +105,8 @@ def measure(config: Config, height: int, width: int, repeats: int) -> dict[str, 
     ways |= {name: functools.partial(part.run, batches[name]) for name, part in parts.items()}
     seconds = common.take_turns(ways, repeats)
     gflop = {name: part.count * _gflop(part.apply, (1, part.side, part.side, 1)) for name, part in parts.items()}
-    gflop["joint"] = _gflop(joint, canvas.shape)
+    by_task = _gflop_by_task(config, canvas.shape)
+    gflop["joint"] = sum(by_task.values())
     xla = {
         name: part.count / batches[name] * _gflop_xla(part.apply, (batches[name], part.side, part.side, 1))
         for name, part in parts.items()
@@ -133,7 +134,7 @@ def measure(config: Config, height: int, width: int, repeats: int) -> dict[str, 
         "pixel_ratio": total(pixels) / canvas.size,
         "windows": [parts[name].count for name in WINDOWS],
         "batches": list(batches.values()),
-        "joint_gflop_by_task": _gflop_by_task(config, canvas.shape),
+        "joint_gflop_by_task": by_task,
         **common.machine(),
     }
 

@@ -4,8 +4,8 @@
 #     [--chips=4] [--dry-run] --config=experiments/multitask.py:accelerator --workdir=/mnt/ramjax/runs/big [FLAGS]
 # IMAGE holds this repository in its working folder, installed (launch/README.md has the Dockerfile). PVC is a volume
 # claim that many nodes may write to; it is mounted at /mnt/ramjax. --hosts x --chips is the size of the topology.
-# When told to stop, as before a node is taken, the pods save and the set starts again, as often as that happens; after
-# an error, or when a node dies without a word, at most three times. Then: kubectl logs -f -l jobset.sigs.k8s.io/jobset-name=big; kubectl delete jobset big.
+# Told to stop, as before a node is taken, the pods save and the set starts again, however often; after an error, or a
+# node that died without a word, three times at most. Then: kubectl logs -f -l jobset.sigs.k8s.io/jobset-name=big
 set -euo pipefail
 
 dry_run=false name='' image='' claim='' accelerator='' topology='' hosts='' chips=4 flags=() workdir=''

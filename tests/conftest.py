@@ -32,3 +32,19 @@ def debug_config(data_dir):
     config = debug.get_config()
     config.data.data_dir = str(data_dir)
     return config_lib.from_config_dict(config)
+
+
+@pytest.fixture
+def compilations():
+    """The durations of all compilations since the test began."""
+    import jax
+
+    durations = []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            durations.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield durations
+    jax.monitoring.unregister_event_duration_listener(listen)

@@ -173,12 +173,9 @@ def _empty_sums(
 
 def _map_grids(predict: PredictFn, shape: tuple[int, ...]) -> dict[str, tuple[int, int, int]]:
     """(h, w, channels) of each dense map, without running the network."""
-    tiles = jax.ShapeDtypeStruct(shape, np.float32)
-    if isinstance(predict, functools.partial):
-        # A jitted function with compiler options of its own may not be traced within another one, such as a partial.
-        outputs = jax.eval_shape(predict.func, *predict.args, tiles, **predict.keywords)
-    else:
-        outputs = jax.eval_shape(predict, tiles)
+    # A jitted function with compiler options may not be traced within another, such as a partial: taken apart again.
+    bound = functools.partial(predict)
+    outputs = jax.eval_shape(bound.func, *bound.args, jax.ShapeDtypeStruct(shape, np.float32), **bound.keywords)
     return {name: output.shape[1:] for name, output in outputs.items() if output.ndim == DENSE_RANK}
 
 

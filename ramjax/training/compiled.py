@@ -21,19 +21,11 @@ def compile_train_step(config: Config, state: step.TrainState, batch: dict[str, 
     """Returns ``step(state, batch) -> (state, metrics)``, which cannot recompile; a batch of another shape is an error.
 
     The state's buffers are donated, the batch's are not.
-
-    Raises:
-      RunError: the devices have too little memory, where the compiler knows so.
     """
     began = time.perf_counter()
     placed = sharding.state_shardings(config.mesh, mesh, state), sharding.replicated(mesh)
     jitted = convolution.jit(step.make_train_step(config), donate_argnums=0, out_shardings=placed)
-    try:
-        compiled = jitted.lower(state, batch).compile()
-    except jax.errors.JaxRuntimeError as error:
-        if is_out_of_memory(error):
-            raise out_of_memory(config, state, batch, None) from error
-        raise
+    compiled = jitted.lower(state, batch).compile()
     flops = (compiled.cost_analysis() or {}).get("flops", math.nan) * config.train.accumulation_steps
     log.info(
         "Compiled the training step in %.1f s: %.1f GFLOP a device.\n%s",

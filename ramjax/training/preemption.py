@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import os
 import signal
 import types
@@ -13,6 +14,9 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 REQUEUE_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: starting the same command again goes on
+
+
+log = logging.getLogger(__name__)
 
 
 class Preempted(BaseException):
@@ -57,6 +61,7 @@ class Preemption:
         except Exception:
             if not self._requested:
                 raise
+            log.debug("Failed after a signal.", exc_info=True)
             raise Preempted from None
 
     def check(self) -> None:

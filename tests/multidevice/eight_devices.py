@@ -35,20 +35,6 @@ def made():
 
 
 @pytest.fixture
-def compilations():
-    """The durations of all compilations since the test began."""
-    durations = []
-
-    def listen(event, duration, **_):
-        if event == "/jax/core/compile/backend_compile_duration":
-            durations.append(duration)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield durations
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
-@pytest.fixture
 def config(debug_config):
     """Dense and box losses, eight examples a batch, a network that compiles quickly, kernels large enough to split."""
     data = dataclasses.replace(debug_config.data, batch_size=8, eval_batch_size=8)
