@@ -29,7 +29,7 @@ from ramjax.evaluation import final
 from ramjax.evaluation.cases import collect
 from ramjax.evaluation.flat import flat
 from ramjax.tasks import make_tasks
-from ramjax.training import run_dir, sharding, step
+from ramjax.training import hosts, run_dir, sharding, step
 from ramjax.training.checkpoints import Checkpoints
 from ramjax.training.compiled import compile_train_step, is_out_of_memory, out_of_memory
 from ramjax.training.errors import RunError
@@ -144,7 +144,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         there, best = writer.value(done, SELECTION), checkpoints.best_score
         return there is not None and best is not None and best >= there
 
-    finish_step = functools.partial(_finish_step, config, checkpoints, writer, progress)
+    finish_step = functools.partial(_finish_step, config, writer, progress)
 
     # 4. The loop. `state` is always that after `done` steps, so that it can be saved wherever a signal is looked at.
     train_step: Callable | None = None
@@ -187,7 +187,9 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
             checkpoints.wait()
             log.info("Stopped and saved after step %d of %d; the same command goes on from there.", done, steps)
             raise
-        except jax.errors.JaxRuntimeError as error:
+        except Exception as error:
+            if not hosts.is_lost(error):  # with a process that is gone no save can end
+                checkpoints.wait()  # the last good one may still be on its way to the disk
             if is_out_of_memory(error):
                 raise out_of_memory(config, abstract, batch, train_step) from error
             raise
@@ -334,7 +336,6 @@ def _prefetch_to_device(
 
 def _finish_step(
     config: Config,
-    checkpoints: Checkpoints,
     writer: Writer,
     progress: Progress,
     pending: tuple[int, dict[str, jax.Array]] | None,
@@ -346,7 +347,6 @@ def _finish_step(
     progress.advance()
     broken = [key for key, value in metrics.items() if not math.isfinite(value)]
     if broken:
-        checkpoints.wait()  # the last good ones may still be on their way to the disk
         where = [key.removeprefix("loss/") for key in broken if key.startswith("loss/")]
         what = f"loss of {' and '.join(where)}" if where else broken[0]
         raise RunError(

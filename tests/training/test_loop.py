@@ -1,10 +1,12 @@
 """The loop around a tiny job: going on exactly, stopping well, and saying what is wrong."""
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
 import signal
+import threading
 import time
 
 import jax
@@ -15,7 +17,7 @@ from ramjax.config import ConfigError
 from ramjax.data import pipeline
 from ramjax.evaluation import final
 from ramjax.files import read_json_lines
-from ramjax.training import loop, sharding, step
+from ramjax.training import hosts, loop, sharding, step
 from ramjax.training.checkpoints import Checkpoints
 from ramjax.training.errors import RunError
 from ramjax.training.preemption import Preempted, Preemption
@@ -29,6 +31,13 @@ TIMES = ("train/examples_per_second", "train/data_wait_share")
 def config(monkeypatch, debug_config):
     tiny_job.install(monkeypatch)
     return tiny_job.tiny(debug_config, steps=9, log_every=2, eval_every=4, checkpoint_every=3, keep_checkpoints=2)
+
+
+@pytest.fixture
+def slow_disk(monkeypatch):
+    """Half a second until a checkpoint that was begun is whole."""
+    rename = os.rename
+    monkeypatch.setattr(os, "rename", lambda *args, **kwargs: (time.sleep(0.5), rename(*args, **kwargs))[1])
 
 
 def final_state(config, workdir):
@@ -182,7 +191,8 @@ def test_a_second_interrupt_saves_nothing_and_the_run_goes_on_from_the_checkpoin
 
 @pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize("where", ["make_train_batches", "make_eval_batches"])
-def test_data_workers_that_end_by_the_same_signal_are_no_failure(config, tmp_path, monkeypatch, told, where):
+def test_data_workers_that_end_by_the_same_signal_are_no_failure(config, tmp_path, monkeypatch, slow_disk, told, where):
+    """A failure that no signal excuses leaves the last checkpoint whole as well, though it was still being written."""
     made = getattr(tiny_job, where)
 
     def dying_batches(*args, **kwargs):
@@ -227,15 +237,32 @@ def test_nothing_is_compiled_once_all_was_done_once(config, tmp_path, monkeypatc
     assert 0 < seen[7] == len(compilations), "the validation after step 4 was the last that was new"
 
 
-def test_a_loss_that_is_not_finite_leaves_the_best_on_disk(config, tmp_path, monkeypatch):
+def test_a_run_that_lost_a_process_ends_without_waiting_for_a_save(config, tmp_path, monkeypatch):
+    """No save ends without that process; waiting for one would keep this one from saying so."""
+    rename, ended = os.rename, threading.Event()
+    monkeypatch.setattr(os, "rename", lambda *args, **kwargs: (ended.wait(60), rename(*args, **kwargs))[1])
+    monkeypatch.setattr(hosts, "_name", "Process 0 of 2")
+
+    def losing(*args, **kwargs):
+        yield from itertools.islice(tiny_job.make_train_batches(*args, **kwargs), 5)
+        raise RuntimeError("Gloo all-reduce failed: Connection closed by peer")
+
+    monkeypatch.setattr(pipeline, "make_train_batches", losing)
+    try:
+        with pytest.raises(RuntimeError, match="Gloo"):
+            tiny_job.go(tiny_job.tiny(config, eval_every=9), tmp_path)
+        assert not (tmp_path / "checkpoints" / "latest" / "3").exists(), "it is still being written"
+    finally:
+        ended.set()
+
+
+def test_a_loss_that_is_not_finite_leaves_the_best_on_disk(config, tmp_path, monkeypatch, slow_disk):
     """The run ends while it is being written."""
 
     def ending(*args, **kwargs):
         for number, batch in enumerate(tiny_job.make_train_batches(*args, **kwargs)):
             yield batch | {"y": batch["y"] * np.float32(np.nan)} if number == 4 else batch
 
-    rename = os.rename
-    monkeypatch.setattr(os, "rename", lambda *args, **kwargs: (time.sleep(0.5), rename(*args, **kwargs))[1])
     monkeypatch.setattr(pipeline, "make_train_batches", ending)
     with pytest.raises(RunError, match="not finite at step 5"):
         tiny_job.go(config, tmp_path)
