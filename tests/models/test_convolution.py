@@ -69,6 +69,19 @@ def test_values_and_gradients_are_those_of_the_plain_convolution(shape, strides,
         assert _apart(grad, wanted) < tolerance
 
 
+def test_a_kernels_gradient_does_not_compute_the_activations_anew():
+    """Within the transposition that it begins with, which would take ten times as long."""
+
+    def total(x, kernel):
+        return jnp.square(convolution.convolve(jax.nn.relu(2 * x + 1), kernel, (1, 1), "SAME")).sum()
+
+    x, kernel = _arrays((4, 32, 32, 16), 16, 3, jnp.float32)
+    compiled = convolution.jit(jax.grad(total, 1)).lower(x, kernel).compile()
+    computations = compiled.as_text().split("\n}\n")
+    assert any(" transpose(" in one for one in computations) and any(" maximum(" in one for one in computations)
+    assert not any(" transpose(" in one and " maximum(" in one for one in computations)
+
+
 def _orders(platform):
     """Orders of the dimensions of all convolutions in the gradients, as lowered for a platform."""
     x, kernel = _arrays((1, 8, 8, 4), 8, 3, jnp.float32)
