@@ -19,7 +19,8 @@ def product_flops(function: Callable[..., Any], *arguments: Any) -> float:
     """FLOPs of all convolutions and matrix products of ``function(*arguments)``; arguments may be ShapeDtypeStructs.
 
     What does not reach the results does not count, as compilers leave it out. What a rematerialised function does twice
-    counts twice, as it is written.
+    counts twice, as it is written. Of a choice the branch with the most counts; of branches for several platforms that
+    with the fewest, as what another adds is a detour of that platform's.
 
     Raises:
       ValueError: a loop whose length is not known before it runs has products in it.
@@ -48,7 +49,7 @@ def _of_equation(equation: core.JaxprEqn) -> float:
         return 2.0 * math.prod(equation.outvars[0].aval.shape) * depth
     inner = [_of_jaxpr(jaxpr) for jaxpr in core.jaxprs_in_params(params)]  # of loops, branches, what is jitted
     if name == "cond":
-        return max(inner)
+        return min(inner) if params.get("branches_platforms") else max(inner)
     if name == "while" and sum(inner):
         raise ValueError("A while loop has products in it, so that their number is not known before it runs.")
     return sum(inner) * params.get("length", 1)  # of a scan

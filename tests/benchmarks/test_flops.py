@@ -53,12 +53,16 @@ def test_loops_branches_and_jitted_functions():
     def either(x, y):
         return jax.lax.cond(x[0, 0] > 0, lambda: x @ y, lambda: (x @ y) @ y)
 
+    def by_platform(x, y):
+        return jax.lax.platform_dependent(x, y, cpu=lambda x, y: x @ y @ jnp.eye(4), default=jnp.matmul)
+
     def unknown(x, y):
         return jax.lax.while_loop(lambda x: x[0, 0] > 0, lambda x: x @ y, x)
 
     square = shape(4, 4)
     assert flops.product_flops(scanned, square, square) == 5 * 2 * 4**3
     assert flops.product_flops(either, square, square) == 2 * 2 * 4**3
+    assert flops.product_flops(by_platform, square, square) == 2 * 4**3
     with pytest.raises(ValueError, match="while loop"):
         flops.product_flops(unknown, square, square)
 
