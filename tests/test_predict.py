@@ -317,12 +317,10 @@ def run(tmp_path_factory) -> pathlib.Path:
 def _save_run(workdir: pathlib.Path, config: config_lib.Config) -> pathlib.Path:
     workdir.mkdir()
     (workdir / "config.json").write_text(json.dumps(config_lib.to_dict(config)))
-    checkpoints = Checkpoints(workdir / "checkpoints")
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(lambda: init_state(config))
-    checkpoints.save_latest(0, jax.tree.map(lambda s: jnp.asarray(rng.normal(0, 0.1, s.shape), s.dtype), shapes))
-    checkpoints.wait()
-    checkpoints.close()
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        checkpoints.save_latest(0, jax.tree.map(lambda s: jnp.asarray(rng.normal(0, 0.1, s.shape), s.dtype), shapes))
     return workdir
 
 

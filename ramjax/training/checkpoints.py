@@ -18,6 +18,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from ramjax.training import hosts
 from ramjax.training.errors import RunError, is_disk_full
 from ramjax.training.sharding import gather_bytes
 
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 class Checkpoints:
     """The checkpoints of one run. Every process of a run calls the same methods in the same order.
+
+    As a context manager it ends, however it ends, when every save that was begun is on disk; only with a process that
+    is gone it waits for none, for none can end.
 
     Args:
       folder: where they are; made when `read_only` is False.
@@ -39,6 +43,15 @@ class Checkpoints:
         self._read_only = read_only
         self._latest = _manager(self._folder / "latest", keep, read_only)
         self._best = _manager(self._folder / "best", 1, read_only)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, _: type | None, error: BaseException | None, __: object) -> None:
+        if not hosts.is_lost(error):
+            self.wait()
+            self._latest.close()
+            self._best.close()
 
     @property
     def best_step(self) -> int | None:
@@ -75,11 +88,6 @@ class Checkpoints:
                 manager.wait_until_finished()
             except Exception as error:
                 raise _save_error(manager, error) from error
-
-    def close(self) -> None:
-        """Frees the background threads; call `wait` before, or a failure to save goes unnoticed."""
-        self._latest.close()
-        self._best.close()
 
     def restore_latest(self, abstract: PyTree) -> PyTree | None:
         """The newest whole checkpoint as the tree `abstract` (ShapeDtypeStructs with shardings), None if none was made.

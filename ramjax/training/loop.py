@@ -29,7 +29,7 @@ from ramjax.evaluation import final
 from ramjax.evaluation.cases import collect
 from ramjax.evaluation.flat import flat
 from ramjax.tasks import make_tasks
-from ramjax.training import hosts, run_dir, sharding, step
+from ramjax.training import run_dir, sharding, step
 from ramjax.training.checkpoints import Checkpoints
 from ramjax.training.compiled import compile_train_step, is_out_of_memory, out_of_memory
 from ramjax.training.errors import RunError
@@ -151,7 +151,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     batch: dict[str, jax.Array] = {}
     profile = Profile(config.profile, workdir / "profile")
     pending: tuple[int, dict[str, jax.Array]] | None = None
-    with preemption.deferred():
+    with preemption.deferred(), checkpoints:
         try:
             if _due(start, config.train.eval_every, steps) and not validated():
                 validate()
@@ -184,12 +184,10 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         except Preempted:
             finish_step(pending)
             checkpoints.save_latest(done, state)
-            checkpoints.wait()
+            checkpoints.wait()  # before it is said
             log.info("Stopped and saved after step %d of %d; the same command goes on from there.", done, steps)
             raise
         except Exception as error:
-            if not hosts.is_lost(error):  # with a process that is gone no save can end
-                checkpoints.wait()  # the last good one may still be on its way to the disk
             if is_out_of_memory(error):
                 raise out_of_memory(config, abstract, batch, train_step) from error
             raise
@@ -197,8 +195,6 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
             profile.close()
             progress.close()
             writer.close()
-        checkpoints.wait()
-    checkpoints.close()
     if start == steps:
         log.info("All %d steps were done before.", steps)
 

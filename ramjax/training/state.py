@@ -26,15 +26,12 @@ def restore_best(workdir: str | pathlib.Path, config: Config, mesh: Mesh) -> tup
     Raises:
       RunError: there is no whole checkpoint, or it holds another network.
     """
-    checkpoints = Checkpoints(pathlib.Path(workdir) / "checkpoints", read_only=True)
-    try:
+    with Checkpoints(pathlib.Path(workdir) / "checkpoints", read_only=True) as checkpoints:
         shapes = jax.eval_shape(functools.partial(step.init_state, config))
         state = checkpoints.restore_best(_placed(shapes, jax.tree.map(lambda _: sharding.replicated(mesh), shapes)))
         if state is None:
             raise RunError(f"{workdir} has no checkpoint; train first, with python -m ramjax.main.")
         return state, "the best on validation" if int(state.step) == checkpoints.best_step else "the latest"
-    finally:
-        checkpoints.close()
 
 
 def _placed(shapes: step.TrainState, shardings: step.TrainState) -> step.TrainState:

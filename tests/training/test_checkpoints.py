@@ -36,13 +36,11 @@ def abstract():
 @pytest.fixture
 def folder(tmp_path) -> pathlib.Path:
     """Steps 1 to 4 with the latest two kept; the best is that of step 2."""
-    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
-    for step in range(1, 5):
-        checkpoints.save_latest(step, make_state(step))
-        if step == 2:
-            checkpoints.save_best(step, make_state(step), score=0.25)
-    checkpoints.wait()
-    checkpoints.close()
+    with Checkpoints(tmp_path / "checkpoints", keep=2) as checkpoints:
+        for step in range(1, 5):
+            checkpoints.save_latest(step, make_state(step))
+            if step == 2:
+                checkpoints.save_best(step, make_state(step), score=0.25)
     return tmp_path / "checkpoints"
 
 
@@ -134,10 +132,11 @@ def test_none_whole_is_one_sentence_at_every_start_and_moves_nothing(folder, abs
     before = contents(folder)
     for read_only in (False, False, True):
         for restore in (Checkpoints.restore_latest, Checkpoints.restore_best):
-            checkpoints = Checkpoints(folder, keep=2, read_only=read_only)
-            with pytest.raises(RunError, match=r"^None of the checkpoints in .* is whole; restore .*\.$"):
+            with (
+                pytest.raises(RunError, match=r"^None of the checkpoints in .* is whole; restore .*\.$"),
+                Checkpoints(folder, keep=2, read_only=read_only) as checkpoints,
+            ):
                 restore(checkpoints, abstract)
-            checkpoints.close()
     assert contents(folder) == before
 
 
@@ -185,9 +184,8 @@ def test_reading_changes_nothing(folder, abstract):
     flip_a_bit(folder / "latest" / "4")
 
     before = contents(folder)
-    checkpoints = Checkpoints(folder, read_only=True)
-    assert_same(checkpoints.restore_latest(abstract), make_state(3))
-    checkpoints.close()
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        assert_same(checkpoints.restore_latest(abstract), make_state(3))
     assert contents(folder) == before
 
 

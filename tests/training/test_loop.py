@@ -35,9 +35,9 @@ def config(monkeypatch, debug_config):
 
 @pytest.fixture
 def slow_disk(monkeypatch):
-    """Half a second until a checkpoint that was begun is whole."""
+    """A checkpoint that was begun takes much longer than a step until it is whole."""
     rename = os.rename
-    monkeypatch.setattr(os, "rename", lambda *args, **kwargs: (time.sleep(0.5), rename(*args, **kwargs))[1])
+    monkeypatch.setattr(os, "rename", lambda *args, **kwargs: (time.sleep(0.2), rename(*args, **kwargs))[1])
 
 
 def final_state(config, workdir):
@@ -149,28 +149,36 @@ def test_a_run_interrupted_anywhere_ends_the_same(config, tmp_path):
         shutil.rmtree(workdir)
 
 
-def test_a_run_killed_without_warning_ends_the_same(config, tmp_path, monkeypatch):
-    """Power loss after step 10: the last checkpoint is of step 6, but rows and a best of later steps are there."""
+def test_a_run_that_ends_at_once_leaves_later_rows_and_a_later_best_and_ends_the_same(
+    config, tmp_path, monkeypatch, slow_disk
+):
+    """After step 9: the last checkpoint is of step 6, but rows are there, and a best of step 8, just being written."""
     config = tiny_job.tiny(config, steps=12, log_every=1, eval_every=4, checkpoint_every=6)
     tiny_job.go(config, tmp_path / "whole")
 
-    def batches_until_death(*args, start_step, **kwargs):
+    def ending_batches(*args, start_step, **kwargs):
         for number, batch in enumerate(tiny_job.make_train_batches(*args, start_step=start_step, **kwargs), start_step):
-            if number == 11:
-                raise SystemExit("killed")
+            if number == 10:
+                raise SystemExit
             yield batch
 
-    monkeypatch.setattr(pipeline, "make_train_batches", batches_until_death)
+    monkeypatch.setattr(pipeline, "make_train_batches", ending_batches)
     with pytest.raises(SystemExit):
-        tiny_job.go(config, tmp_path / "killed")
-    assert max(row["step"] for row in read_json_lines(tmp_path / "killed" / "metrics.jsonl")) > 6
+        tiny_job.go(config, tmp_path / "run")
+    assert max(row["step"] for row in read_json_lines(tmp_path / "run" / "metrics.jsonl")) > 6
+    assert [path.name for path in (tmp_path / "run" / "checkpoints" / "best").iterdir()] == ["8"]
     monkeypatch.setattr(pipeline, "make_train_batches", tiny_job.make_train_batches)
-    tiny_job.go(config, tmp_path / "killed")
-    assert outcome(config, tmp_path / "killed") == outcome(config, tmp_path / "whole")
+    tiny_job.go(config, tmp_path / "run")
+    assert outcome(config, tmp_path / "run") == outcome(config, tmp_path / "whole")
 
 
-def test_a_second_interrupt_saves_nothing_and_the_run_goes_on_from_the_checkpoint(config, tmp_path, monkeypatch):
-    """It may come where the state's arrays are donated already, so that there is nothing to save."""
+def test_a_second_interrupt_saves_nothing_and_the_run_goes_on_from_the_checkpoint(
+    config, tmp_path, monkeypatch, slow_disk
+):
+    """It may come where the state's arrays are donated already, so that there is nothing to save.
+
+    The checkpoint that was being written is whole before another run may train there.
+    """
     tiny_job.go(config, tmp_path / "whole")
 
     def interrupted_batches(*args, start_step, **kwargs):
