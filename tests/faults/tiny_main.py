@@ -20,9 +20,12 @@ from ramjax.training import step
 from tests.training import tiny_job
 
 LINGER = 1.5
-MOMENTS = ("compile", "batch", "step", "validation", "write", "best", "test", "never")
+MOMENTS = ("compile", "batch", "step", "validation", "item", "write", "best", "test", "never")
 STEP = 5
 """The step in which the moment "step" is, and before which "batch" is: after a checkpoint and before another."""
+
+SECOND = 6
+"""The moment "item" is when one of the parts of this step's checkpoint, the second, is written and not all of them."""
 
 BEST = 12
 """The moment "best" is when this step's state is written as the best; it is saved as the latest before."""
@@ -87,8 +90,10 @@ def install(moment: str, linger: Moment) -> None:
         plain = getattr(os, name)
 
         def renaming(source, target, *args, plain=plain, **kwargs):
+            kind, folder, name = pathlib.Path(target).parts[-3:]
+            if kind == "latest" and folder.startswith(f"{SECOND}."):
+                at("item")
             # All of a checkpoint is written, and it is not yet named one.
-            folder, name = pathlib.Path(target).parts[-2:]
             if folder == "latest":
                 at("write")
             if (folder, name) == ("best", str(BEST)):

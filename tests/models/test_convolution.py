@@ -107,14 +107,17 @@ def test_a_gradient_within_a_loop_takes_no_longer_than_outside():
     def unrolled(kernel, xs):
         return sum(gradient(kernel, x) for x in xs)
 
-    seconds, xs = {}, jnp.stack([x, x])
-    for function in (loop, unrolled):
-        compiled = convolution.jit(function)
+    def fastest(function, repeats=5):
+        seconds, compiled = [], convolution.jit(function)
         compiled(kernel, xs).block_until_ready()
-        began = time.perf_counter()
-        compiled(kernel, xs).block_until_ready()
-        seconds[function] = time.perf_counter() - began
-    assert seconds[loop] < 5 * seconds[unrolled]  # in another order of dimensions: 50 times
+        for _ in range(repeats):
+            began = time.perf_counter()
+            compiled(kernel, xs).block_until_ready()
+            seconds.append(time.perf_counter() - began)
+        return min(seconds)  # of one alone the half may be another process's
+
+    xs = jnp.stack([x, x])
+    assert fastest(loop) < 5 * fastest(unrolled)  # in another order of dimensions: 50 times
 
 
 def test_an_option_the_compiler_does_not_know_is_left_out(monkeypatch):

@@ -1,54 +1,60 @@
-import time
+import threading
+import types
 
 import pytest
 
+from ramjax.training import progress as progress_lib
 from ramjax.training.progress import Progress
 
-PULL = 0.2
+
+@pytest.fixture
+def clock(monkeypatch) -> types.SimpleNamespace:
+    """The time that Progress sees, `now` in seconds, which stands still but where a test moves it."""
+    clock = types.SimpleNamespace(now=0.0)
+    monkeypatch.setattr(progress_lib, "time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+    return clock
 
 
 class Outputs:
-    """Of a step that the devices work on until `seconds` from now."""
+    """Of a step that the devices work on until `ready` is set."""
 
-    def __init__(self, seconds: float):
-        self._until = time.perf_counter() + seconds
+    def __init__(self):
+        self.ready = threading.Event()
 
     def block_until_ready(self) -> "Outputs":
-        time.sleep(max(0.0, self._until - time.perf_counter()))
+        assert self.ready.wait(60)
         return self
 
 
-def waited(step_seconds: float) -> float:
-    """Seconds counted as waiting for data, for one batch that takes `PULL` seconds beside a step of `step_seconds`."""
+@pytest.mark.parametrize(("busy", "waited"), [(0.0, 2.0), (0.5, 1.5), (None, 0.0)])
+def test_only_while_the_devices_have_nothing_to_do_is_it_waiting(clock, busy, waited):
+    """A batch takes two seconds to make, the step beside it `busy` seconds or longer than that; then come three more."""
+    outputs = Outputs()
 
     def batches():
         yield "first"
-        progress.watch(Outputs(step_seconds))
-        time.sleep(PULL)
+        progress.watch(outputs)
+        if busy is not None:
+            clock.now += busy
+            outputs.ready.set()
+            progress._idle_since.result(60)
+        clock.now += 2 - (busy or 0)
         yield "second"
 
     progress = Progress(0, 2, 1, quiet=True)
-    for _ in progress.timed(batches()):
-        pass
-    began = time.perf_counter() - 1
-    progress._began = began
-    share = progress.report(2, {"loss": 1.0})["data_wait_share"]
-    seconds = time.perf_counter() - began
+    assert list(progress.timed(batches())) == ["first", "second"]
+    outputs.ready.set()
+    clock.now += 3
+    assert progress.report(2, {"loss": 1.0})["data_wait_share"] == pytest.approx(waited / 5)
     progress.close()
-    return share * seconds
 
 
-@pytest.mark.parametrize(("step_seconds", "expected"), [(0.0, PULL), (PULL / 2, PULL / 2), (3 * PULL, 0.0)])
-def test_only_while_the_devices_have_nothing_to_do_is_it_waiting(step_seconds, expected):
-    assert waited(step_seconds) == pytest.approx(expected, abs=0.06)
-
-
-def test_before_the_first_step_all_of_it_is_waiting():
+def test_before_the_first_step_all_of_it_is_waiting(clock):
     def batches():
-        time.sleep(PULL)
+        clock.now += 2
         yield "first"
 
     progress = Progress(0, 1, 1, quiet=True)
     assert list(progress.timed(batches())) == ["first"]
-    assert progress.report(1, {"loss": 1.0})["data_wait_share"] > 0.9
+    assert progress.report(1, {"loss": 1.0})["data_wait_share"] == 1
     progress.close()
