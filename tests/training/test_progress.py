@@ -28,7 +28,7 @@ class Outputs:
 
 @pytest.mark.parametrize(("busy", "waited"), [(0.0, 2.0), (0.5, 1.5), (None, 0.0)])
 def test_only_while_the_devices_have_nothing_to_do_is_it_waiting(clock, busy, waited):
-    """A batch takes two seconds to make, the step beside it `busy` seconds or longer than that; then come three more."""
+    """A batch takes two seconds to make, the step beside it `busy` seconds or longer; then three more pass."""
     outputs = Outputs()
 
     def batches():
