@@ -26,7 +26,7 @@ class Preempted(BaseException):
 class Preemption:
     """Turns signals into `Preempted`: at once, or at the next `check` inside `deferred`. Use as a context manager.
 
-    A second Ctrl-C inside `deferred` is a KeyboardInterrupt at once, wherever the program is: nothing more is saved.
+    A second Ctrl-C inside `deferred` is a KeyboardInterrupt at once, wherever the program is: no further save begins.
     """
 
     def __init__(self):

@@ -109,6 +109,21 @@ def test_sigterm(whole, tmp_path, moment, saved):
     assert_goes_on(workdir, whole, f"Going on from step {max(steps)} of" if max(steps) else "Training")
 
 
+def test_a_second_ctrl_c_saves_nothing_more_but_lets_a_save_that_was_begun_end(whole, tmp_path):
+    workdir = tmp_path / "run"
+    process = start(workdir, "write")
+    wait_for(process, marker(workdir).exists)
+    process.send_signal(signal.SIGINT)
+    while "Ctrl-C stops at once" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    stopped = finish(process)
+    assert stopped.returncode == 130, stopped.stderr
+    assert stopped.stderr.splitlines()[-1] == "Stopped at once; the same command goes on from the last checkpoint."
+    assert [path.name for path in (workdir / "checkpoints" / "latest").iterdir()] == ["3"]
+    assert_goes_on(workdir, whole, "Going on from step 3 of")
+
+
 def test_sigkill_when_a_checkpoint_is_written_and_not_yet_named(whole, tmp_path):
     workdir = tmp_path / "run"
     assert interrupt(workdir, "write", signal.SIGKILL).returncode == -signal.SIGKILL
