@@ -187,7 +187,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
             checkpoints.wait()  # before it is said
             log.info("Stopped and saved after step %d of %d; the same command goes on from there.", done, steps)
             raise
-        except Exception as error:
+        except jax.errors.JaxRuntimeError as error:
             if is_out_of_memory(error):
                 raise out_of_memory(config, abstract, batch, train_step) from error
             raise
