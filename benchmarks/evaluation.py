@@ -45,7 +45,7 @@ import cv2
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.evaluation.segmentation import overlap_metrics, pair_indices, segmentation_metrics
+from ramjax.metrics.segmentation import overlap_metrics, pair_indices, segmentation_metrics
 
 # What only the parent or only MONAI's process needs is imported there, so that it does not count as our memory.
 

@@ -48,11 +48,11 @@ from benchmarks import common, flops, synthetic
 from ramjax import anatomy, command_line
 from ramjax import config as config_lib
 from ramjax.config import Config
+from ramjax.devices import compilation
 from ramjax.evaluation.sliding_window import sliding_window, tile_starts
-from ramjax.models import convolution
 from ramjax.models.network import MultiTaskNetwork
-from ramjax.tasks.scores import OrdinalOutput, class_probabilities
-from ramjax.training import step
+from ramjax.steps.predict import make_predict_step
+from ramjax.tasks.scores.learning import OrdinalOutput, class_probabilities
 
 WINDOWS = {"bones": 512, "erosions": 256}
 """Sides in pixels of the published code's inference windows."""
@@ -68,7 +68,7 @@ class Classifier(nnx.Module):
 
     def __init__(self, config: Config, top: int, *, rngs: nnx.Rngs):
         self.ordinal = config.scores.ordinal
-        self.encoder = MultiTaskNetwork(config.model, (), rngs=rngs).encoder
+        self.encoder = MultiTaskNetwork(config.model, {}, rngs=rngs).encoder
         self.output = OrdinalOutput(config.model.widths[-1], top, self.ordinal, rngs=rngs)
 
     def __call__(self, crops: Float[Array, "n h w 1"]) -> Float[Array, "n classes"]:
@@ -153,13 +153,13 @@ def show(numbers: dict[str, Any]) -> str:
 def _predict(config: Config) -> Callable[[Array], dict[str, Array]]:
     """The compiled prediction of a network with random parameters: images to predictions."""
     state = synthetic.random_state(config)
-    return functools.partial(convolution.jit(step.make_predict_step(config)), state)
+    return functools.partial(compilation.jit(make_predict_step(config)), state)
 
 
 def _classify(config: Config, top: int) -> Callable[[Array], Array]:
     """The compiled classification of crops on the scale 0..top."""
     graph, state = nnx.split(Classifier(config, top, rngs=nnx.Rngs(0)))
-    return functools.partial(convolution.jit(lambda state, crops: nnx.merge(graph, state)(crops)), state)
+    return functools.partial(compilation.jit(lambda state, crops: nnx.merge(graph, state)(crops)), state)
 
 
 def _parts(config: Config, radiograph: np.ndarray, crops: np.ndarray) -> dict[str, Part]:

@@ -34,9 +34,9 @@ from jaxtyping import Array, Bool, Float
 from benchmarks import common
 from ramjax import anatomy
 from ramjax.config import BonesConfig, ModelConfig
-from ramjax.models import convolution
+from ramjax.devices import compilation
 from ramjax.models.network import MultiTaskNetwork
-from ramjax.tasks.bones import Bones
+from ramjax.tasks.bones.learning import Bones
 
 MODEL = ModelConfig(
     stem_stride=1, widths=(32, 64, 128, 256), blocks=(1, 1, 1, 1), decoder_width=32, dtype="float32", remat="none"
@@ -77,7 +77,7 @@ def measure(
     side: int, batch: int, repetitions: int, seed: int, *, pytorch: bool, model: ModelConfig = MODEL
 ) -> dict[str, Any]:
     """Returns all numbers of the module's docstring; those of PyTorch are None without it."""
-    network = MultiTaskNetwork(model, [Bones(BonesConfig(weight=1.0))], rngs=nnx.Rngs(seed))
+    network = MultiTaskNetwork(model, {"bones": Bones(BonesConfig(weight=1.0)).head}, rngs=nnx.Rngs(seed))
     graphdef, variables = nnx.split(network, nnx.Param)
     params = _shaken(nnx.to_pure_dict(variables), seed)
     optimizer = optax.adamw(**OPTIMIZER)
@@ -98,8 +98,8 @@ def measure(
     inputs = make_inputs(batch, side, seed)
     image, target = map(jnp.asarray, inputs)
     state = [jax.tree.map(jnp.copy, (params, optimizer.init(params)))]  # in a list, as the step donates it
-    infer_of_ours = convolution.jit(infer).lower(params, image).compile()
-    train_of_ours = convolution.jit(train, donate_argnums=0).lower(state[0], image, target).compile()
+    infer_of_ours = compilation.jit(infer).lower(params, image).compile()
+    train_of_ours = compilation.jit(train, donate_argnums=0).lower(state[0], image, target).compile()
 
     def take_step():
         state[0], loss = train_of_ours(state[0], image, target)
@@ -129,7 +129,7 @@ def measure(
             placed = twin.place(*inputs)
             ways["train"][layout] = functools.partial(twin.train, *placed)
             ways["inference"][layout] = functools.partial(twin.infer, placed[0])
-        grads = _by_path(convolution.jit(gradient)(params, image, target)[1])
+        grads = _by_path(compilation.jit(gradient)(params, image, target)[1])
         numbers |= _differences(_twin(model, by_path, LAYOUTS[0]), inputs, infer_of_ours(params, image), grads)
     for what in ways:
         numbers |= _compared(what, common.take_turns(ways[what], repetitions))

@@ -12,9 +12,9 @@ from jax.sharding import Mesh
 from ramjax import phantom
 from ramjax.config import Config
 from ramjax.data.canvas import to_canvas
-from ramjax.models import convolution
-from ramjax.training import sharding, step
-from ramjax.training.state import abstract_state
+from ramjax.devices import compilation, sharding
+from ramjax.steps.state import TrainState, abstract_state, init_state
+from ramjax.steps.train import make_train_step
 
 SCALE = 0.25
 """Of the synthetic hand: it is resampled to the canvas, whose size alone decides what a step costs."""
@@ -31,7 +31,7 @@ class TrainStep:
     """
 
     compiled: jax.stages.Compiled
-    state: step.TrainState
+    state: TrainState
     batch: dict[str, jax.Array]
 
 
@@ -41,9 +41,9 @@ def train_step(config: Config) -> TrainStep:
     batch = sharding.place_batch(make_batch(config, config.data.batch_size), mesh)
     state = random_state(config, mesh)
     where = jax.tree.map(lambda leaf: leaf.sharding, state)
-    function = step.make_train_step(config)
+    function = make_train_step(config)
     placed = where, sharding.replicated(mesh)
-    jitted = convolution.jit(function, donate_argnums=0, out_shardings=placed)
+    jitted = compilation.jit(function, donate_argnums=0, out_shardings=placed)
     return TrainStep(jitted.lower(state, batch).compile(), state, batch)
 
 
@@ -58,13 +58,13 @@ def caller(ready: TrainStep) -> Callable[[], Any]:
     return call
 
 
-def random_state(config: Config, mesh: Mesh | None = None) -> step.TrainState:
+def random_state(config: Config, mesh: Mesh | None = None) -> TrainState:
     """A training state of small random numbers: it costs what a trained one does, and no compilation.
 
     It is placed on `mesh` as it is trained; without one it is whole on the default device.
     """
     rng = np.random.default_rng(0)
-    shapes = abstract_state(config, mesh) if mesh else jax.eval_shape(functools.partial(step.init_state, config))
+    shapes = abstract_state(config, mesh) if mesh else jax.eval_shape(functools.partial(init_state, config))
 
     def fill(leaf: jax.ShapeDtypeStruct) -> jax.Array:
         floating = np.issubdtype(leaf.dtype, np.floating)

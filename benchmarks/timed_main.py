@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from ramjax.evaluation import validation
+
 
 def main(argv: list[str]) -> int:
     """Runs the command line `argv`: program name, file of the events, and what `ramjax.main` is given."""
@@ -29,9 +31,8 @@ def main(argv: list[str]) -> int:
 def _watch(file: TextIO) -> None:
     import jax
 
-    from ramjax.evaluation import evaluate
+    from ramjax.runs.checkpoints import Checkpoints
     from ramjax.training import loop
-    from ramjax.training.checkpoints import Checkpoints
     from ramjax.training.progress import Progress
 
     def note(name: str, began: float) -> None:
@@ -42,7 +43,7 @@ def _watch(file: TextIO) -> None:
 
     for attribute in ("save_latest", "save_best", "wait"):
         timed(Checkpoints, attribute, attribute)
-    timed(evaluate, "evaluate", "evaluate")
+    timed(validation, "evaluate", "evaluate")
     timed(loop, "test", "test")
     timed(Progress, "advance", "step")
 

@@ -34,8 +34,10 @@ from benchmarks import common, flops, synthetic
 from ramjax import command_line
 from ramjax import config as config_lib
 from ramjax.config import Config
-from ramjax.models import convolution
-from ramjax.training import sharding, step
+from ramjax.devices import compilation, sharding
+from ramjax.steps.predict import make_predict_step
+from ramjax.steps.state import TrainState
+from ramjax.steps.train import make_train_step
 
 SMALLEST = 512
 """Rows of the first matrix of the sweep; each further one has twice as many."""
@@ -66,7 +68,7 @@ def measure(config: Config, repeats: int, largest: int) -> dict[str, Any]:
     of_dtype = peaks[config.model.dtype] or peaks["float32"]  # a CPU computes bfloat16 in float32
 
     ready = synthetic.train_step(config)
-    gflop = {"train": flops.product_flops(step.make_train_step(config), ready.state, ready.batch) / 1e9}
+    gflop = {"train": flops.product_flops(make_train_step(config), ready.state, ready.batch) / 1e9}
     xla = {"train": flops.cost_flops(ready.compiled) / 1e9 * len(ready.state.step.sharding.device_set)}
     seconds = common.take_turns({"train": synthetic.caller(ready)}, repeats)
     del ready  # its memory
@@ -75,8 +77,8 @@ def measure(config: Config, repeats: int, largest: int) -> dict[str, Any]:
     state = jax.device_put(synthetic.random_state(config), sharding.replicated(mesh))
     images = synthetic.make_batch(config, config.data.eval_batch_size)["image"]
     images = sharding.place_batch({"image": images}, mesh)["image"]
-    predict = step.make_predict_step(config)
-    compiled = convolution.jit(predict).lower(state, images).compile()
+    predict = make_predict_step(config)
+    compiled = compilation.jit(predict).lower(state, images).compile()
     gflop["inference"] = flops.product_flops(predict, state, images) / 1e9
     xla["inference"] = flops.cost_flops(compiled) / 1e9 * mesh.size
     call = functools.partial(_call, compiled, state, images)
@@ -114,7 +116,7 @@ def show(numbers: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _call(compiled: jax.stages.Compiled, state: step.TrainState, images: jax.Array) -> None:
+def _call(compiled: jax.stages.Compiled, state: TrainState, images: jax.Array) -> None:
     jax.block_until_ready(compiled(state, images))
 
 

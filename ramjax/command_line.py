@@ -7,12 +7,9 @@ import re
 from absl import flags
 
 from ramjax.config import ConfigError
+from ramjax.errors import RunError, is_disk_full
 from ramjax.io.errors import ReleaseError
 from ramjax.io.radiograph import ImageError
-from ramjax.training.errors import RunError, is_disk_full
-
-NOTE = "Research use only, not a medical device."
-"""Stands in every output that could be taken for a finding."""
 
 
 def wants_help(argv: list[str]) -> bool:

@@ -130,6 +130,15 @@ class DataConfig:
         if self.batch_size % self.crops:
             raise ConfigError(f"crops is {self.crops}; it must divide batch_size, which is {self.batch_size}.")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each data set is called in the metrics: without its config, unless two are of the same builder."""
+        builders = [dataset.partition("/")[0] for dataset in self.datasets]
+        return tuple(
+            builder if builders.count(builder) == 1 else dataset
+            for builder, dataset in zip(builders, self.datasets, strict=True)
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
@@ -282,7 +291,7 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """How the devices are arranged, and what is split over them (see `ramjax.training.sharding`).
+    """How the devices are arranged, and what is split over them (see `ramjax.devices.sharding`).
 
     Attributes:
       data: devices along the axis that splits the batch; one of the three sizes may be -1, for all that are left.

@@ -32,7 +32,7 @@ from ramjax import config as config_lib
 from ramjax.logs import logging_to
 
 if TYPE_CHECKING:
-    from ramjax.training.preemption import Preemption
+    from ramjax.devices.preemption import Preemption
 
 log = logging.getLogger("ramjax.main")
 
@@ -47,8 +47,8 @@ def main(argv: list[str]) -> int:
     if values is None:
         return 0
     # After the flags, for these bring JAX, which takes seconds: a wrong flag should be told at once.
-    from ramjax.training import hosts
-    from ramjax.training.preemption import REQUEUE_EXIT_CODE, Preempted, Preemption
+    from ramjax.devices import hosts
+    from ramjax.devices.preemption import REQUEUE_EXIT_CODE, Preempted, Preemption
 
     # Exceptions that nobody can catch: when a write fails, Orbax's other ones print a traceback each in their threads.
     sys.unraisablehook = _log_unraisable
@@ -135,7 +135,9 @@ def _check_processes(values: flags.FlagValues) -> None:
 def _run(values: flags.FlagValues, preemption: "Preemption") -> None:
     import jax  # after the flags, as in `main`
 
-    from ramjax.training import hosts, loop, run_dir
+    from ramjax.devices import hosts
+    from ramjax.runs import run_dir
+    from ramjax.training import loop
 
     command_line.keep_compiled_programs()
     workdir = pathlib.Path(values.workdir).expanduser()

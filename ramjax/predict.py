@@ -29,7 +29,9 @@ from typing import Any
 from absl import flags
 from tqdm import tqdm
 
-from ramjax import command_line, draw
+from ramjax import command_line, notice
+from ramjax.errors import RunError, is_disk_full
+from ramjax.figures import overlay
 from ramjax.files import write_whole
 from ramjax.inference import files, report
 from ramjax.inference.findings import Findings, from_predictions, is_finger, packed_bones
@@ -37,7 +39,6 @@ from ramjax.inference.model import Model, load
 from ramjax.inference.search import CONFIDENT, MIN_SITES, Found, search
 from ramjax.io.images import ImageError, Radiograph, read_radiograph
 from ramjax.logs import logging_to
-from ramjax.training.errors import RunError, is_disk_full
 
 log = logging.getLogger("ramjax.predict")
 
@@ -160,7 +161,7 @@ def predict_all(
     for sentence in failures:
         log.warning("%s", sentence)
     done = len(paths) - len(failures)
-    log.info("%d of %d radiographs predicted. %s\nResults: %s", done, len(paths), command_line.NOTE, output)
+    log.info("%d of %d radiographs predicted. %s\nResults: %s", done, len(paths), notice.NOTE, output)
     return failures
 
 
@@ -219,11 +220,11 @@ def _predict_file(
     radiograph = read_radiograph(path)
     findings, values = predict_one(radiograph, model, options)
     values["input"] = str(path)
-    contents = {files.OVERLAY: draw.encode_png(draw.sheet(radiograph.pixels, findings, values, title=name))}
+    contents = {files.OVERLAY: overlay.encode_png(overlay.sheet(radiograph.pixels, findings, values, title=name))}
     if options.masks and findings.bones:
-        contents[files.BONES] = draw.encode_png(packed_bones(findings, radiograph.pixels.shape))
+        contents[files.BONES] = overlay.encode_png(packed_bones(findings, radiograph.pixels.shape))
     if options.masks and findings.erosions is not None:
-        contents[files.EROSIONS] = draw.encode_png(findings.erosions)
+        contents[files.EROSIONS] = overlay.encode_png(findings.erosions)
     contents[files.REPORT] = report.to_text(values).encode()
     return contents, report.summary_row(name, values)
 

@@ -23,7 +23,7 @@ import sys
 
 from absl import flags
 
-from ramjax import command_line
+from ramjax import command_line, notice
 from ramjax.config import ConfigError
 from ramjax.logs import logging_to
 
@@ -104,7 +104,7 @@ def prepare(dataset: str, data_dir: str, release: str | None) -> None:
             log.warning("%d kinds of things are amiss or deviate from what is published, see above.", findings(found))
         if there:
             log.info("It was prepared before; delete %s to prepare it anew.", path)
-        log.info("Data: %s   Report: %s\n%s", path, report, command_line.NOTE)
+        log.info("Data: %s   Report: %s\n%s", path, report, notice.NOTE)
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ from collections.abc import Callable
 from absl import flags
 from tqdm import tqdm
 
-from ramjax import command_line
+from ramjax import command_line, notice
+from ramjax.errors import RunError, is_disk_full
 from ramjax.files import write_whole
 from ramjax.logs import logging_to
-from ramjax.training.errors import RunError, is_disk_full
 
 log = logging.getLogger("ramjax.report")
 
@@ -110,7 +110,7 @@ def write_report(workdirs: list[str], output: pathlib.Path, replicates: int = RE
     except OSError as error:
         remedy = "the disk is full; make room" if is_disk_full(error) else f"{error.strerror}; name another place"
         raise RunError(f"--output={output} cannot be written: {remedy} and start again.") from error
-    log.info("Report: %s   Beside it: cases.parquet, tables.csv, tables.tex\n%s", output, command_line.NOTE)
+    log.info("Report: %s   Beside it: cases.parquet, tables.csv, tables.tex\n%s", output, notice.NOTE)
 
 
 def _check_output(output: pathlib.Path, folders: list[pathlib.Path]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from ramjax.command_line import explain
 from ramjax.config import ConfigError
-from ramjax.training.errors import RunError
+from ramjax.errors import RunError
 
 
 def caused(error, cause):

@@ -8,7 +8,8 @@ import pytest
 from experiments import debug, multitask
 from ramjax import config as config_lib
 from ramjax.config import ConfigError
-from ramjax.training import step
+from ramjax.steps.predict import make_predict_step
+from ramjax.steps.state import init_state
 
 
 def test_json_round_trip():
@@ -114,5 +115,5 @@ def test_widths_that_are_allowed_can_be_normalised(width):
     config = config_lib.from_dict(values)
     canvas = config.data.canvas
     image = jax.ShapeDtypeStruct((1, canvas.height, canvas.width, 1), "float32")
-    state = jax.eval_shape(lambda: step.init_state(config))
-    assert jax.eval_shape(step.make_predict_step(config), state, image)["bones"].shape[0] == 1
+    state = jax.eval_shape(lambda: init_state(config))
+    assert jax.eval_shape(make_predict_step(config), state, image)["bones"].shape[0] == 1

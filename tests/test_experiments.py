@@ -14,7 +14,9 @@ from experiments import debug, multitask
 from ramjax import config as config_lib
 from ramjax import phantom
 from ramjax.data.canvas import to_canvas
-from ramjax.training import step
+from ramjax.steps.evaluate import make_eval_step, summarize
+from ramjax.steps.state import init_state
+from ramjax.steps.train import make_train_step
 from tests.tasks.batches import random_batch
 
 NAMES = sorted(path.stem for path in pathlib.Path(experiments.__file__).parent.glob("*.py") if path.stem != "__init__")
@@ -33,12 +35,12 @@ def test_train_and_eval_steps_shape_evaluate(name, arguments):
     batch = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype), random_batch(1, canvas.height, canvas.width)
     )
-    state = jax.eval_shape(lambda: step.init_state(config))
-    after, metrics = jax.eval_shape(step.make_train_step(config), state, batch)
+    state = jax.eval_shape(lambda: init_state(config))
+    after, metrics = jax.eval_shape(make_train_step(config), state, batch)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     assert set(metrics) == {"loss", "grad_norm", "learning_rate", *(f"loss/{task}" for task in config.tasks)}
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(after.params))
-    counts = jax.eval_shape(step.make_eval_step(config), state, batch)
+    counts = jax.eval_shape(make_eval_step(config), state, batch)
     assert {key.split("/")[0] for key in counts} == set(config.tasks)
     assert all(leaf.shape[0] == size for leaf in jax.tree.leaves(counts))
 
@@ -105,10 +107,10 @@ def test_overfits_two_hands(name):
     values.train.steps, values.optimizer.warmup_steps, values.optimizer.learning_rate = 300, 10, 1e-2
     config = config_lib.from_config_dict(values)
     batch = two_hands(config.data.canvas.height, config.data.canvas.width)
-    state = jax.jit(lambda: step.init_state(config))()
-    train_step = jax.jit(step.make_train_step(config), donate_argnums=0)
+    state = jax.jit(lambda: init_state(config))()
+    train_step = jax.jit(make_train_step(config), donate_argnums=0)
     for _ in range(config.train.steps):
         state, _ = train_step(state, batch)
-    metrics = step.summarize(config, [jax.device_get(jax.jit(step.make_eval_step(config))(state, batch))])
+    metrics = summarize(config, [jax.device_get(jax.jit(make_eval_step(config))(state, batch))])
     failed = [task for task in config.tasks if not LEARNED[task](metrics)]
     assert not failed, {key: value for key, value in metrics.items() if "dsc_" not in key and "/n" not in key}

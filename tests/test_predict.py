@@ -17,14 +17,14 @@ from PIL import Image
 
 from ramjax import anatomy, predict
 from ramjax import config as config_lib
+from ramjax.errors import RunError
 from ramjax.inference import report as reports
 from ramjax.inference.model import load
 from ramjax.io.images import read_radiograph
 from ramjax.io.radiograph import Radiograph
 from ramjax.record import unpack_bones
-from ramjax.training.checkpoints import Checkpoints
-from ramjax.training.errors import RunError
-from ramjax.training.step import init_state
+from ramjax.runs.checkpoints import Checkpoints
+from ramjax.steps.state import init_state
 from tests.inference import fakes
 from tests.io import dicom_files
 

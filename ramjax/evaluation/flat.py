@@ -3,8 +3,9 @@
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.evaluation import agreement, scoring, segmentation, summary
-from ramjax.evaluation.cases import Cases
+from ramjax.evaluation import summary
+from ramjax.metrics import agreement, scoring, segmentation
+from ramjax.metrics.cases import Cases
 
 _SCALES = tuple(anatomy.SCALES)
 

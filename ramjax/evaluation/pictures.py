@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ramjax import anatomy, draw, files
-from ramjax.command_line import NOTE
+from ramjax import anatomy, files
 from ramjax.data import geometry
+from ramjax.figures import overlay
 from ramjax.inference.findings import Findings, Grade, JointFinding, Region, from_predictions
 from ramjax.inference.search import CONFIDENT
+from ramjax.notice import NOTE
 from ramjax.record import Record
 
 PANEL_HEIGHT = 640
@@ -25,7 +26,7 @@ def save_test_grid(path: str | pathlib.Path, pairs: Sequence[np.ndarray]) -> Non
 
     Written beside and then renamed, so that the picture is whole or the one before.
     """
-    files.write_bytes(path, draw.encode_png(_arrange(pairs)))
+    files.write_bytes(path, overlay.encode_png(_arrange(pairs)))
 
 
 def annotated(record: Record) -> Findings:
@@ -92,14 +93,14 @@ def case_picture(record: Record, found: Findings, seeks_joints: bool) -> np.ndar
     canvas = ImageDraw.Draw(image)
     totals = [_totals(truths, founds, scale) for scale in ("be", "jsn")]
     for x, words, which in ((4, "Annotated", 0), (left.shape[1] + 10, "Predicted", 1)):
-        canvas.text((x, 17), words, _DIM, draw.font(17), anchor="lm")
+        canvas.text((x, 17), words, _DIM, overlay.font(17), anchor="lm")
         scores = [f"{name} {total[which]}" for name, total in zip(("BE", "JSN"), totals, strict=True) if total]
-        canvas.text((x + 100, 17), "   ".join(scores), _INK, draw.font(19), anchor="lm")
+        canvas.text((x + 100, 17), "   ".join(scores), _INK, overlay.font(19), anchor="lm")
     side = {"L": "left", "R": "right"}.get(record.side, "")
     caption = " ".join(word for word in (record.dataset, record.id, side, record.view) if word)
     error = _center_error(truths, founds, record.pixel_spacing_mm)
-    canvas.text((4, PANEL_HEIGHT + 54), caption, _INK, draw.font(17), anchor="lm")
-    canvas.text((pair.shape[1] - 4, PANEL_HEIGHT + 54), error, _DIM, draw.font(17), anchor="rm")
+    canvas.text((4, PANEL_HEIGHT + 54), caption, _INK, overlay.font(17), anchor="lm")
+    canvas.text((pair.shape[1] - 4, PANEL_HEIGHT + 54), error, _DIM, overlay.font(17), anchor="rm")
     return np.asarray(image)
 
 
@@ -110,24 +111,24 @@ def _annotated_grade(score: int, top: int) -> Grade | None:
 def _panel(
     pixels: np.ndarray,
     findings: Findings,
-    colours: Mapping[str, draw.Colour],
+    colours: Mapping[str, overlay.Colour],
     missed: Sequence[JointFinding] = (),
 ) -> np.ndarray:
     scale = PANEL_HEIGHT / pixels.shape[0]
-    picture = draw.grey_to_rgb(pixels, scale)
-    draw.outline_bones(picture, findings.bones, scale)
+    picture = overlay.grey_to_rgb(pixels, scale)
+    overlay.outline_bones(picture, findings.bones, scale)
     if findings.erosions is not None:
-        draw.fill_erosions(picture, findings.erosions, scale)
+        overlay.fill_erosions(picture, findings.erosions, scale)
     for joint in findings.joints:
-        draw.draw_box(picture, joint.box, scale, colours[joint.site])
+        overlay.draw_box(picture, joint.box, scale, colours[joint.site])
     for joint in missed:
-        draw.draw_box(picture, joint.box, scale, _FAR)
+        overlay.draw_box(picture, joint.box, scale, _FAR)
     image = Image.fromarray(picture)
     canvas = ImageDraw.Draw(image)
     marks = [(joint, _marks(joint), colours[joint.site]) for joint in findings.joints]
     for joint, words, colour in [*marks, *((joint, "missed", _FAR) for joint in missed)]:
         at = joint.box[3] * scale + 2, (joint.box[0] + joint.box[2]) / 2 * scale
-        canvas.text(at, words, colour, draw.font(14), anchor="lm", stroke_width=2, stroke_fill=(0, 0, 0))
+        canvas.text(at, words, colour, overlay.font(14), anchor="lm", stroke_width=2, stroke_fill=(0, 0, 0))
     return np.asarray(image)
 
 
@@ -137,7 +138,7 @@ def _marks(joint: JointFinding) -> str:
     return " ".join(f"{letter}{grade.score}" for letter, grade in grades if grade is not None and grade.score)
 
 
-def _agreement(truth: JointFinding | None, found: JointFinding | None) -> draw.Colour:
+def _agreement(truth: JointFinding | None, found: JointFinding | None) -> overlay.Colour:
     if truth is None or found is None:
         return _UNKNOWN
     pairs = [(truth.be, found.be), (truth.jsn, found.jsn)]
@@ -184,9 +185,9 @@ def _arrange(pairs: Sequence[np.ndarray]) -> np.ndarray:
         ("off by one", _NEAR),
         ("off by more, or missed", _FAR),
         ("not compared", _UNKNOWN),
-        *zip(anatomy.EROSION_LABELS[1:], draw.EROSION_COLOURS[1:], strict=True),
+        *zip(anatomy.EROSION_LABELS[1:], overlay.EROSION_COLOURS[1:], strict=True),
     ):
-        canvas.text((x, header / 2), words, colour, draw.font(18), anchor="lm")
-        x += draw.font(18).getlength(words) + 22
-    canvas.text((grid.shape[1] - gap, header / 2), NOTE, _WARNING, draw.font(18), anchor="rm")
+        canvas.text((x, header / 2), words, colour, overlay.font(18), anchor="lm")
+        x += overlay.font(18).getlength(words) + 22
+    canvas.text((grid.shape[1] - gap, header / 2), NOTE, _WARNING, overlay.font(18), anchor="rm")
     return np.asarray(image)

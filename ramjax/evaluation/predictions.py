@@ -15,12 +15,12 @@ from jax.sharding import Mesh
 from ramjax.config import Config
 from ramjax.data import canvas as canvases
 from ramjax.data import pipeline
+from ramjax.devices import compilation, sharding
+from ramjax.errors import RunError
 from ramjax.evaluation import averaging
-from ramjax.evaluation.measure import Prediction
+from ramjax.evaluation.measuring import Prediction
 from ramjax.evaluation.sliding_window import sliding_window
-from ramjax.models import convolution
-from ramjax.training import sharding, step
-from ramjax.training.errors import RunError
+from ramjax.steps.predict import make_predict_step
 
 
 def predict_split(
@@ -60,7 +60,7 @@ def make_predict(config: Config) -> Callable[..., dict[str, jax.Array]]:
     Raises:
       RunError: predictions are to be averaged that need annotated boxes.
     """
-    predict_one, settings = step.make_predict_step(config), config.evaluation
+    predict_one, settings = make_predict_step(config), config.evaluation
     averaged = settings.mirror or settings.scales != (1.0,) or settings.ensemble
     if averaged and at_annotated_boxes(config):
         raise RunError(
@@ -91,7 +91,7 @@ def _by_canvas(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
     def of_batch(states, shown):
         return predict(states, shown["image"], None if "joints" in config.tasks else shown["boxes"])
 
-    forward = convolution.jit(sharding.row_by_row(of_batch, mesh))
+    forward = compilation.jit(sharding.row_by_row(of_batch, mesh))
     batches = pipeline.make_eval_batches(
         config.data,
         source,
@@ -118,7 +118,7 @@ def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
         )
     canvas = config.data.canvas
     states = jax.device_put(jax.device_get(states), jax.local_devices()[0])
-    forward = functools.partial(convolution.jit(make_predict(config)), states)
+    forward = functools.partial(compilation.jit(make_predict(config)), states)
     for first in range(0, len(source), jax.process_count()):
         check()  # by every process equally often
         index = first + jax.process_index()

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.evaluation import agreement, detection, erosion, scoring, segmentation
-from ramjax.evaluation.cases import PARTS, Cases, Mode
+from ramjax.metrics import agreement, detection, erosion, scoring, segmentation
+from ramjax.metrics.cases import PARTS, Cases, Mode
 
 Data = dict[str, np.ndarray]
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.data import geometry
-from ramjax.evaluation import native, scoring
+from ramjax.data import geometry, regrid
+from ramjax.metrics import scoring
 
 SPECK = 0.1
 """A piece smaller than this share of a bone's largest piece is noise; sesamoids and soft tissue come in pieces."""
@@ -155,7 +155,7 @@ def from_predictions(
         not_judged += [NotJudged("bone", name, "not found") for name in anatomy.BONES if name not in seen]
     erosions = None
     if "erosions" in predictions:
-        erosions = native.erosion_labels(predictions["erosions"], affine, canvas_height, shape)
+        erosions = regrid.erosion_labels(predictions["erosions"], affine, canvas_height, shape)
     joints: list[JointFinding] = []
     if "confidence" in predictions:
         joints, sites = _joints(predictions, affine, shape, min_confidence)
@@ -172,7 +172,7 @@ def _bones(
     probabilities: np.ndarray, affine: np.ndarray, canvas_height: int, shape: tuple[int, int]
 ) -> tuple[Region, ...]:
     regions = []
-    for channel, (top, left, _, _), mask in native.bone_masks(probabilities, affine, canvas_height, shape):
+    for channel, (top, left, _, _), mask in regrid.bone_masks(probabilities, affine, canvas_height, shape):
         if channel not in _IN_PIECES:
             mask = _without_specks(mask)
         if mask.any():

@@ -5,12 +5,12 @@ import functools
 import pathlib
 
 from ramjax.config import Config
+from ramjax.devices import compilation, sharding
+from ramjax.errors import RunError
 from ramjax.inference.search import PredictFn
-from ramjax.models import convolution
-from ramjax.training import run_dir, sharding
-from ramjax.training.errors import RunError
-from ramjax.training.state import restore_best
-from ramjax.training.step import make_predict_step
+from ramjax.runs import run_dir
+from ramjax.steps.predict import make_predict_step
+from ramjax.steps.state import restore_best
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,5 +46,5 @@ def load(workdir: str | pathlib.Path) -> Model:
         dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, data=1, fsdp=1, space=1))
     )
     state, _ = restore_best(workdir, config, mesh)
-    predict = functools.partial(convolution.jit(make_predict_step(config)), state)
+    predict = functools.partial(compilation.jit(make_predict_step(config)), state)
     return Model(config, workdir.resolve().name, int(state.step), predict)

@@ -53,8 +53,8 @@ from typing import Any
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.command_line import NOTE
 from ramjax.inference.findings import Findings, Grade, NotJudged
+from ramjax.notice import NOTE
 
 SUMMARY_COLUMNS: tuple[str, ...] = (
     "name", "input", "error", "side", "side_source", "view", "pixel_spacing_mm", "be_total", "be_sites", "jsn_total",

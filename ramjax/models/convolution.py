@@ -7,8 +7,7 @@ kernel in canonical form. Other devices have gradients of their own, and keep th
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,28 +15,6 @@ from jax import lax
 from jaxtyping import Array, Float
 
 _Pair = tuple[int, int]
-
-
-def jit(function: Callable, **settings: Any) -> jax.stages.Wrapped:
-    """`jax.jit` for a function with convolutions that is called by itself, not traced within another."""
-    return jax.jit(function, compiler_options=_compiler_options(), **settings)
-
-
-@functools.cache
-def _compiler_options() -> dict[str, str]:
-    """Turns YNNPACK off, which XLA's CPU backend (of jax 0.10) has convolutions computed by.
-
-    Eigen, which it falls back on, takes half the time where channels are few, and a quarter for a kernel's gradient.
-    Not where a process has several CPU devices, as tests do: there Eigen rounds by how a batch is split, to 3e-6.
-    """
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
-    if jax.default_backend() != "cpu" or jax.local_device_count() > 1:
-        return {}
-    try:
-        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
-    except jax.errors.JaxRuntimeError:  # This XLA does not know the option: an experimental one comes and goes.
-        return {}
-    return options
 
 
 def conv_general_dilated(

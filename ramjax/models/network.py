@@ -1,7 +1,7 @@
 """The multi-task network: one encoder, one decoder, and a head for each task that is trained."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax.numpy as jnp
 from flax import nnx
@@ -10,18 +10,27 @@ from jaxtyping import Array, Float
 from ramjax.config import ModelConfig
 from ramjax.models.decoder import UNetDecoder
 from ramjax.models.encoder import ResidualEncoder
-from ramjax.tasks.base import Features, Task
+from ramjax.models.features import Features
+
+Head = Callable[..., nnx.Module]
+"""Makes a head: ``head(config, rngs=rngs)`` returns the module that turns `Features` into a dict of raw outputs."""
 
 
 class MultiTaskNetwork(nnx.Module):
-    """Image to the raw outputs of every task, in one pass."""
+    """Image to the raw outputs of every task, in one pass.
 
-    def __init__(self, config: ModelConfig, tasks: Sequence[Task], *, rngs: nnx.Rngs):
+    Args:
+      config: of encoder and decoder.
+      heads: by the name of the task, in the order in which they run.
+      rngs: for the first parameters.
+    """
+
+    def __init__(self, config: ModelConfig, heads: Mapping[str, Head], *, rngs: nnx.Rngs):
         options = {"dtype": jnp.dtype(config.dtype), "remat": config.remat, "rngs": rngs}
         self.stride = config.stem_stride
         self.encoder = ResidualEncoder(config.stem_stride, config.widths, config.blocks, **options)
         self.decoder = UNetDecoder(config.widths, config.decoder_width, **options)
-        self.heads = nnx.Dict({task.name: task.head(config, rngs=rngs) for task in tasks})
+        self.heads = nnx.Dict({name: head(config, rngs=rngs) for name, head in heads.items()})
 
     def __call__(
         self,

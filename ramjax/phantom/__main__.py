@@ -17,7 +17,8 @@ import numpy as np
 from absl import flags
 from PIL import Image, ImageDraw
 
-from ramjax import anatomy, draw, files
+from ramjax import anatomy, files
+from ramjax.figures import overlay
 from ramjax.io.images import ImageError, read_radiograph
 from ramjax.phantom import Case, PhantomConfig, render
 
@@ -41,7 +42,7 @@ def contact_sheet(panels: Sequence[tuple[np.ndarray, str]]) -> np.ndarray:
     for index, (picture, (_, caption)) in enumerate(zip(pictures, panels, strict=True)):
         x, y = index % columns * wide, index // columns * tall
         sheet.paste(picture, (x, y))
-        canvas.text((x + 2, y + height + _CAPTION // 2), caption, 200, draw.font(14), anchor="lm")
+        canvas.text((x + 2, y + height + _CAPTION // 2), caption, 200, overlay.font(14), anchor="lm")
     return np.asarray(sheet)
 
 
@@ -79,7 +80,7 @@ def main(argv: list[str]) -> int:
     try:
         first = [(read_radiograph(values.beside).pixels, "radiograph")] if values.beside else []
         config = PhantomConfig(patients=values.count, scale=values.scale, seed=values.seed)
-        files.write_bytes(values.output, draw.encode_png(contact_sheet(first + _panels(config))))
+        files.write_bytes(values.output, overlay.encode_png(contact_sheet(first + _panels(config))))
     except (ImageError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.evaluation.cases import PARTS
-from ramjax.evaluation.segmentation import mean_of_finite
 from ramjax.evaluation.summary import BONE_GROUPS
-from ramjax.reporting import charts, layout, published
-from ramjax.reporting.content import Cell, Chart, Folded, Row, Section, Table
+from ramjax.figures import charts
+from ramjax.figures.content import Cell, Chart, Folded, Row, Section, Table
+from ramjax.metrics.cases import PARTS
+from ramjax.metrics.segmentation import mean_of_finite
+from ramjax.reporting import layout, published
 from ramjax.reporting.estimates import Evaluated
 
 _COLUMNS = ("bones/dsc", "bones/nsd", "pairs/dsc", "pairs/nsd", "bones/voe", "bones/msd")

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
-from ramjax.command_line import NOTE
-from ramjax.evaluation import cases as cases_lib
+from ramjax.figures.content import Section, tables_of
+from ramjax.metrics import cases as cases_lib
+from ramjax.notice import NOTE
 from ramjax.reporting import (
     bones,
     erosions,
@@ -20,7 +21,6 @@ from ramjax.reporting import (
     reading,
     scores,
 )
-from ramjax.reporting.content import Section, tables_of
 from ramjax.reporting.runs import Run, System, as_systems, datasets_of
 
 

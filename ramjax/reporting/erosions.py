@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ramjax.evaluation.cases import MODES, PARTS
 from ramjax.evaluation.summary import BURDENS, MASK_METRICS
-from ramjax.reporting import charts, layout, published
-from ramjax.reporting.content import Chart, Row, Section, Table
+from ramjax.figures import charts
+from ramjax.figures.content import Chart, Row, Section, Table
+from ramjax.metrics.cases import MODES, PARTS
+from ramjax.reporting import layout, published
 from ramjax.reporting.estimates import Evaluated
 
 _VARIANTS = {"labels": "3 labels", "svdh90": "SvdH-BE-90 only"}

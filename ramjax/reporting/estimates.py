@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ramjax.evaluation import statistics, summary
-from ramjax.evaluation.cases import MODES, Cases, Mode
+from ramjax.evaluation import summary
 from ramjax.evaluation.summary import Metric
-from ramjax.reporting.content import Cell
+from ramjax.figures.content import Cell
+from ramjax.metrics import statistics
+from ramjax.metrics.cases import MODES, Cases, Mode
 from ramjax.reporting.runs import System, of_dataset, shared_cases
 
 SEED = 0

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from ramjax.reporting.content import Cell, Table
+from ramjax.figures.content import Cell, Table
 
 CSV_COLUMNS: tuple[str, ...] = (
     "table", "row", "column", "value", "sd", "low", "high", "n", "mode", "source", "text",

@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 
 from ramjax.evaluation import summary
-from ramjax.evaluation.cases import PARTS
-from ramjax.evaluation.segmentation import mean_of_finite
+from ramjax.figures.content import Gallery, Picture, Section
+from ramjax.metrics.cases import PARTS
+from ramjax.metrics.segmentation import mean_of_finite
 from ramjax.reporting import layout
-from ramjax.reporting.content import Gallery, Picture, Section
 from ramjax.reporting.estimates import Evaluated
 from ramjax.reporting.runs import Run
 

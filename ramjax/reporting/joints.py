@@ -6,8 +6,8 @@ import numpy as np
 
 from ramjax import anatomy
 from ramjax.evaluation import summary
+from ramjax.figures.content import Cell, Folded, Row, Section, Table
 from ramjax.reporting import layout
-from ramjax.reporting.content import Cell, Folded, Row, Section, Table
 from ramjax.reporting.estimates import Evaluated
 
 _SIDES = ("ymin", "xmin", "ymax", "xmax")

@@ -5,9 +5,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ramjax.evaluation.cases import MODES, Mode
-from ramjax.evaluation.measure import PUBLISHED_TOLERANCE
-from ramjax.reporting.content import Cell, Row
+from ramjax.evaluation.measuring import PUBLISHED_TOLERANCE
+from ramjax.figures.content import Cell, Row
+from ramjax.metrics.cases import MODES, Mode
 from ramjax.reporting.estimates import Evaluated
 from ramjax.reporting.published import Published
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ramjax.reporting import charts, layout
-from ramjax.reporting.content import Cell, Chart, Row, Section, Table
+from ramjax.figures import charts
+from ramjax.figures.content import Cell, Chart, Row, Section, Table
+from ramjax.reporting import layout
 from ramjax.reporting.estimates import Difference, Evaluated
 from ramjax.reporting.runs import Run, System
 

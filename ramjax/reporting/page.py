@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import jinja2
 import markupsafe
 
-from ramjax.command_line import NOTE
-from ramjax.reporting import charts, content, galleries
+from ramjax.figures import charts, content
+from ramjax.notice import NOTE
+from ramjax.reporting import galleries
 
 _FOLDER = pathlib.Path(__file__).parent
 

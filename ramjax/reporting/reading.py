@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ramjax.evaluation.erosion import LESION_DISTANCE_MM, LESION_IOU
-from ramjax.reporting.content import Cell, Row, Section, Table
+from ramjax.figures.content import Cell, Row, Section, Table
+from ramjax.metrics.erosion import LESION_DISTANCE_MM, LESION_IOU
 from ramjax.reporting.estimates import SEED, Evaluated
 
 _DEFINITIONS: dict[str, dict[str, str]] = {

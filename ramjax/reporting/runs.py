@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ramjax import config, files
-from ramjax.evaluation import cases as cases_lib
-from ramjax.evaluation.cases import Cases
-from ramjax.training.errors import RunError
+from ramjax.errors import RunError
+from ramjax.metrics import cases as cases_lib
+from ramjax.metrics.cases import Cases
 
 COMMON = ("split", "grid", "tolerance", "unit")
 """What the evaluations of runs must share to stand in one table."""

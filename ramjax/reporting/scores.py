@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.evaluation import agreement, calibration, scoring, summary
-from ramjax.evaluation.cases import MODES, Mode
-from ramjax.reporting import charts, layout, published
-from ramjax.reporting.content import Cell, Chart, Folded, Row, Section, Table
+from ramjax.evaluation import summary
+from ramjax.figures import charts
+from ramjax.figures.content import Cell, Chart, Folded, Row, Section, Table
+from ramjax.metrics import agreement, calibration, scoring
+from ramjax.metrics.cases import MODES, Mode
+from ramjax.reporting import layout, published
 from ramjax.reporting.estimates import Evaluated
 
 _PUBLISHED = ("qwk", "mae", "acc", "bacc", "within_1", "pn_acc", "sensitivity")

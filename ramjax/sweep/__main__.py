@@ -30,10 +30,10 @@ from collections.abc import Sequence
 from absl import flags
 
 from ramjax import command_line
+from ramjax.devices.preemption import REQUEUE_EXIT_CODE
 from ramjax.logs import logging_to
 from ramjax.sweep import local, plan, slurm, table
 from ramjax.sweep.plan import Run
-from ramjax.training.preemption import REQUEUE_EXIT_CODE
 
 log = logging.getLogger("ramjax.sweep")
 

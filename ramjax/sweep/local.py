@@ -13,8 +13,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
+from ramjax.devices.preemption import REQUEUE_EXIT_CODE
 from ramjax.sweep.plan import Run
-from ramjax.training.preemption import REQUEUE_EXIT_CODE
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from typing import Any
 from ramjax import command_line, files, main
 from ramjax import config as config_lib
 from ramjax.config import Config
+from ramjax.errors import RunError
+from ramjax.runs import run_dir
 from ramjax.sweep.folds import fold_splits
-from ramjax.training import run_dir
-from ramjax.training.errors import RunError
 
 FOLD = "fold"
 """Stands among the settings for the number of the fold, from 1; no key of the config has this name."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ramjax import files
-from ramjax.command_line import NOTE
+from ramjax.notice import NOTE
 from ramjax.sweep.plan import FOLD, Run
 
 HEADLINES: tuple[str, ...] = (
@@ -78,9 +78,7 @@ def _metrics(run: Run) -> dict[str, float]:
         raise ValueError(f"{path} is damaged ({error}); delete it and start the sweep again.") from error
     prefixes = [""]
     if len(run.config.data.datasets) > 1:
-        from ramjax.training.loop import dataset_names  # takes seconds, which few sweeps need
-
-        prefixes = [f"{name}/" for name in dataset_names(run.config)]
+        prefixes = [f"{name}/" for name in run.config.data.names]
     names = [f"{prefix}{metric}" for prefix in prefixes for metric in HEADLINES]
     return {name: values[name] for name in names if values.get(name) is not None}
 

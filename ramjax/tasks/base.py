@@ -1,4 +1,4 @@
-"""What a task is, and what its head is given."""
+"""What a task is."""
 
 import dataclasses
 from typing import Any, Protocol
@@ -12,34 +12,6 @@ from ramjax.config import ModelConfig
 
 Batch = dict[str, Any]
 """The arrays of `ramjax.data.pipeline`, leading axis b."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Features:
-    """What a head is given.
-
-    Attributes:
-      image: (b, h, w, 1) the canvas, grey values 0..1.
-      dense: the decoder's features, (b, h / stride, w / stride, c) at the finest level, half that at each further one;
-        the last is the encoder's coarsest level.
-      stride: of the finest level, in canvas pixels.
-      boxes: (b, 22, 4) ymin, xmin, ymax, xmax of the joint sites in canvas pixels, or None where nobody knows them.
-    """
-
-    image: Float[Array, "b h w 1"]
-    dense: list[Array]
-    stride: int
-    boxes: Array | None
-
-
-def dense_level(wanted: int, model: ModelConfig) -> int:
-    """The level of the dense features a head works on: the one wanted, or the coarsest of a network with fewer."""
-    return min(wanted, len(model.widths) - 1)
-
-
-def dense_width(level: int, model: ModelConfig) -> int:
-    """Channels of the dense features at a level."""
-    return model.widths[level] if level else model.decoder_width
 
 
 @dataclasses.dataclass(frozen=True)

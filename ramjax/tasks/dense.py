@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from ramjax.config import ModelConfig
 from ramjax.models import layers
-from ramjax.tasks.base import Features, dense_level, dense_width
+from ramjax.models.features import Features, dense_level, dense_width
 
 
 class DenseHead(nnx.Module):

@@ -21,22 +21,26 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ramjax import files
-from ramjax.command_line import NOTE
 from ramjax.config import Config
 from ramjax.data import pipeline
-from ramjax.evaluation import evaluate as evaluation
-from ramjax.evaluation import final
-from ramjax.evaluation.cases import collect
+from ramjax.devices import sharding
+from ramjax.devices.compilation import compile_train_step, is_out_of_memory, out_of_memory
+from ramjax.devices.preemption import Preempted, Preemption
+from ramjax.errors import RunError
+from ramjax.evaluation import test_split
+from ramjax.evaluation import validation as evaluation
 from ramjax.evaluation.flat import flat
+from ramjax.metrics.cases import collect
+from ramjax.notice import NOTE
+from ramjax.runs import run_dir
+from ramjax.runs.checkpoints import Checkpoints
+from ramjax.steps import evaluate as eval_steps
+from ramjax.steps import state as states
+from ramjax.steps import train as train_steps
+from ramjax.steps.state import abstract_state, restore_best
 from ramjax.tasks import make_tasks
-from ramjax.training import run_dir, sharding, step
-from ramjax.training.checkpoints import Checkpoints
-from ramjax.training.compiled import compile_train_step, is_out_of_memory, out_of_memory
-from ramjax.training.errors import RunError
-from ramjax.training.preemption import Preempted, Preemption
 from ramjax.training.profiling import Profile
 from ramjax.training.progress import Progress
-from ramjax.training.state import abstract_state, restore_best
 from ramjax.training.writers import Writer
 
 Mode = Literal["train", "eval", "train_and_eval"]
@@ -103,7 +107,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     state = checkpoints.restore_latest(abstract)
     if state is None:
         shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-        state = jax.jit(lambda: step.init_state(config), out_shardings=shardings)()
+        state = jax.jit(lambda: states.init_state(config), out_shardings=shardings)()
     start = done = int(state.step)
     steps = config.train.steps
     for source, weight in zip(train_sources, config.data.weights, strict=True):
@@ -122,7 +126,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     # 3. Validation: also the last thing a run does that was interrupted just before it.
     writer = Writer(workdir, start)
     progress = Progress(start, steps, config.data.batch_size, quiet=jax.process_index() != 0)
-    eval_step = evaluation.jit_eval_step(step.make_eval_step(config), mesh)
+    eval_step = evaluation.jit_eval_step(eval_steps.make_eval_step(config), mesh)
 
     def validate():
         began = time.perf_counter()
@@ -160,7 +164,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
                 preemption.check()
                 if train_step is None:
                     began = time.perf_counter()
-                    train_step = compile_train_step(config, state, batch, mesh)
+                    train_step = compile_train_step(train_steps.make_train_step(config), config, state, batch, mesh)
                     progress.pause(time.perf_counter() - began)
                 with profile.step(done + 1):
                     state, metrics = train_step(state, batch)
@@ -204,7 +208,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
 
     Writes eval_test.json, cases.parquet, the pictures and test_grid.png.
     """
-    sources, names = _open(config, config.data.test_split), dataset_names(config)
+    sources, names = _open(config, config.data.test_split), config.data.names
     records = [len(source) for source in sources]
     state, chosen = restore_best(workdir, config, mesh)
     states = [state, *(_restore_other(other, config, mesh) for other in config.evaluation.ensemble)]
@@ -212,7 +216,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
     # One of several processes must not stop alone: it waits for the next check, which all of them make.
     with preemption.deferred() if jax.process_count() > 1 else contextlib.nullcontext(), preemption.excused():
         evaluated = {
-            name: final.evaluate_source(
+            name: test_split.evaluate_source(
                 config,
                 states,
                 source,
@@ -236,7 +240,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
     metrics = _named(config, [flat(of_dataset) for of_dataset in cases.values()])
     if jax.process_index() == 0:
         run = {"run": workdir.resolve().name, "seed": config.seed, "tasks": config.tasks}
-        final.write(workdir, evaluated, run | about, PICTURES)
+        test_split.write(workdir, evaluated, run | about, PICTURES)
         files.write_json(workdir / "eval_test.json", about | metrics)
     log.info("%s", _table(metrics))
     log.info(
@@ -244,7 +248,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
         workdir / "eval_test.json",
         workdir / "cases.parquet",
         workdir / "test_grid.png",
-        workdir / final.PICTURES,
+        workdir / test_split.PICTURES,
         workdir,
     )
     log.info("A report to look at: python -m ramjax.report --workdir=%s", workdir)
@@ -262,20 +266,11 @@ def _restore_other(workdir: str, config: Config, mesh: Mesh) -> Any:
     return restore_best(workdir, other, mesh)[0]
 
 
-def dataset_names(config: Config) -> tuple[str, ...]:
-    """What each data set is called in the metrics: without its config, unless two are of the same builder."""
-    builders = [dataset.partition("/")[0] for dataset in config.data.datasets]
-    return tuple(
-        builder if builders.count(builder) == 1 else dataset
-        for builder, dataset in zip(builders, config.data.datasets, strict=True)
-    )
-
-
 def _named(config: Config, of_datasets: Sequence[dict[str, float]]) -> dict[str, float]:
     """The metrics of all data sets; where there are several, each one's begin with its name."""
     if len(of_datasets) == 1:
         return of_datasets[0]
-    named = zip(dataset_names(config), of_datasets, strict=True)
+    named = zip(config.data.names, of_datasets, strict=True)
     return {f"{name}/{key}": value for name, metrics in named for key, value in metrics.items()}
 
 
@@ -356,7 +351,7 @@ def _finish_step(
 
 def _evaluate(config, state, sources, label, mesh, eval_step, check) -> list[dict[str, float]]:
     """The metrics of each data set by itself, all by the one compiled step."""
-    names = dataset_names(config)
+    names = config.data.names
     return [
         evaluation.evaluate(
             eval_step,
@@ -364,7 +359,7 @@ def _evaluate(config, state, sources, label, mesh, eval_step, check) -> list[dic
             _make_eval_batches(config, source, dataset),
             mesh=mesh,
             size=len(source),
-            summarize=functools.partial(step.summarize, config),
+            summarize=functools.partial(eval_steps.summarize, config),
             label=label if len(sources) == 1 else f"{label} {names[dataset]}",
             check=check,
             total=-(-len(source) // config.data.eval_batch_size),

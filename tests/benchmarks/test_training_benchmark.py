@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks import training
 from benchmarks.training import Timeline
-from ramjax.evaluation import evaluate
+from ramjax.evaluation import validation
+from ramjax.runs.checkpoints import Checkpoints
 from ramjax.training import loop
-from ramjax.training.checkpoints import Checkpoints
 from ramjax.training.progress import Progress
 
 
@@ -65,7 +65,7 @@ def test_shares_of_the_whole_schedule(debug_config):
 def test_what_the_timers_are_about_is_there():
     assert all(callable(getattr(Checkpoints, name)) for name in training.CHECKPOINTS)
     assert callable(Progress.advance) and callable(Progress.watch)
-    assert callable(evaluate.evaluate) and callable(loop.test)
+    assert callable(validation.evaluate) and callable(loop.test)
 
 
 def test_failed_run_is_told(debug_config):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import evaluation
-from ramjax.evaluation.segmentation import segmentation_metrics
+from ramjax.metrics.segmentation import segmentation_metrics
 
 MINIATURE = {"shape": (180, 140), "scale": 0.1}
 NAMED = {name for name in re.findall(r"`(\w+)`", evaluation.__doc__) if not name.endswith("_metrics")}

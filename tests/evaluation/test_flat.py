@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ramjax import anatomy
-from ramjax.evaluation import cases as cases_lib
 from ramjax.evaluation.flat import flat, flat_name
-from ramjax.evaluation.segmentation import segmentation_metrics
-from tests.evaluation.golden import masks_cases
+from ramjax.metrics import cases as cases_lib
+from ramjax.metrics.segmentation import segmentation_metrics
+from tests.metrics.golden import masks_cases
 
-GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden" / "masks.json").read_text())
+GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "metrics" / "golden" / "masks.json").read_text())
 
 
 def attributes(index: int, dataset: str = "made") -> dict:

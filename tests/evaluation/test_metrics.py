@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ramjax.evaluation import detection, scoring, segmentation
+from ramjax.metrics import detection, scoring, segmentation
 
 
 def test_dice_by_hand_and_nan_where_both_are_empty():

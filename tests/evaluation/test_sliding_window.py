@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ramjax import anatomy
+from ramjax.devices import compilation
 from ramjax.evaluation import sliding_window as windows
 from ramjax.evaluation.sliding_window import sliding_window
-from ramjax.models import convolution
-from ramjax.training.step import init_state, make_predict_step
+from ramjax.steps.predict import make_predict_step
+from ramjax.steps.state import init_state
 from tests.evaluation.golden import sliding_window_cases as cases
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden" / "sliding_window.json").read_text())
@@ -198,7 +199,7 @@ def test_the_real_network(debug_config):
     """An image of one tile is the network's own answer; a larger one has maps and sites of its own size."""
     canvas = debug_config.data.canvas
     state = jax.jit(lambda: init_state(debug_config))()
-    predict = functools.partial(convolution.jit(make_predict_step(debug_config)), state)
+    predict = functools.partial(compilation.jit(make_predict_step(debug_config)), state)
     image = np.random.default_rng(0).random((canvas.height, canvas.width), np.float32)
     tile = image.shape
     direct = predict(np.stack([image, 0 * image])[..., None])

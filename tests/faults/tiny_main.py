@@ -15,8 +15,8 @@ import pytest
 
 from ramjax import main
 from ramjax.data import pipeline
-from ramjax.evaluation import final
-from ramjax.training import step
+from ramjax.evaluation import test_split
+from ramjax.steps import train as train_steps
 from tests.training import tiny_job
 
 LINGER = 1.5
@@ -82,10 +82,10 @@ def install(moment: str, linger: Moment) -> None:
 
         return tiny_job.evaluate_source(*args, check=lingering, **kwargs)
 
-    patch.setattr(step, "make_train_step", make_train_step)
+    patch.setattr(train_steps, "make_train_step", make_train_step)
     patch.setattr(pipeline, "make_train_batches", make_train_batches)
     patch.setattr(pipeline, "make_eval_batches", make_eval_batches)
-    patch.setattr(final, "evaluate_source", evaluate_source)
+    patch.setattr(test_split, "evaluate_source", evaluate_source)
     for name in ("rename", "replace"):
         plain = getattr(os, name)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ramjax import anatomy
 from ramjax.data import canvas as canvases
 from ramjax.data import geometry
-from ramjax.evaluation import native as native_grid
+from ramjax.data import regrid as native_grid
 from ramjax.inference import findings as finding
 from ramjax.inference import search as searching
 from ramjax.io.radiograph import Radiograph

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from ramjax.training.preemption import REQUEUE_EXIT_CODE
+from ramjax.devices.preemption import REQUEUE_EXIT_CODE
 
 WHERE = {
     "name": "big", "image": "registry.example/ramjax:1", "claim": "shared",

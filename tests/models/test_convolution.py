@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
+from ramjax.devices import compilation
 from ramjax.models import convolution, layers
 
 
@@ -76,7 +77,7 @@ def test_a_kernels_gradient_does_not_compute_the_activations_anew():
         return jnp.square(convolution.convolve(jax.nn.relu(2 * x + 1), kernel, (1, 1), "SAME")).sum()
 
     x, kernel = _arrays((4, 32, 32, 16), 16, 3, jnp.float32)
-    compiled = convolution.jit(jax.grad(total, 1)).lower(x, kernel).compile()
+    compiled = compilation.jit(jax.grad(total, 1)).lower(x, kernel).compile()
     computations = compiled.as_text().split("\n}\n")
     assert any(" transpose(" in one for one in computations) and any(" maximum(" in one for one in computations)
     assert not any(" transpose(" in one and " maximum(" in one for one in computations)
@@ -108,7 +109,7 @@ def test_a_gradient_within_a_loop_takes_no_longer_than_outside():
         return sum(gradient(kernel, x) for x in xs)
 
     def fastest(function, repeats=5):
-        seconds, compiled = [], convolution.jit(function)
+        seconds, compiled = [], compilation.jit(function)
         compiled(kernel, xs).block_until_ready()
         for _ in range(repeats):
             began = time.perf_counter()

@@ -16,13 +16,14 @@ import pytest
 from ramjax.config import ConfigError
 from ramjax.data import pipeline
 from ramjax.data.canvas import empty
-from ramjax.evaluation import final
-from ramjax.evaluation.cases import collect
-from ramjax.evaluation.evaluate import evaluate, jit_eval_step
-from ramjax.training import sharding, step
-from ramjax.training.checkpoints import Checkpoints
-from ramjax.training.compiled import compile_train_step
-from ramjax.training.state import abstract_state
+from ramjax.devices import sharding
+from ramjax.devices.compilation import compile_train_step
+from ramjax.evaluation import test_split
+from ramjax.evaluation.validation import evaluate, jit_eval_step
+from ramjax.metrics.cases import collect
+from ramjax.runs.checkpoints import Checkpoints
+from ramjax.steps.evaluate import make_eval_step, summarize
+from ramjax.steps.state import abstract_state, init_state
 
 STEPS = 3
 SHAPES = [shape for shape in itertools.product((1, 2, 4, 8), repeat=3) if math.prod(shape) == 8]
@@ -51,7 +52,7 @@ def start(config):
     """The mesh, and the state before the first step."""
     mesh = sharding.make_mesh(config)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(config, mesh))
-    return mesh, jax.jit(functools.partial(step.init_state, config), out_shardings=shardings)()
+    return mesh, jax.jit(functools.partial(init_state, config), out_shardings=shardings)()
 
 
 def train(config, mesh, state, first: int, last: int):
@@ -60,7 +61,7 @@ def train(config, mesh, state, first: int, last: int):
     losses, train_step = [], None
     for batch in pipeline.make_train_batches(config.data, sources, seed=0, start_step=first, steps=last):
         placed = sharding.place_batch(batch, mesh)
-        train_step = train_step or compile_train_step(config, state, placed, mesh)
+        train_step = train_step or compile_train_step(train.make_train_step(config), config, state, placed, mesh)
         state, metrics = train_step(state, placed)
         losses.append({name: float(value) for name, value in metrics.items()})
     return losses, state, train_step
@@ -128,7 +129,7 @@ def test_nothing_is_compiled_after_the_second_step(config, made, compilations):
     train_step, seen = None, []
     for batch in pipeline.make_train_batches(config.data, sources, seed=0, start_step=0, steps=5):
         placed = sharding.place_batch(batch, mesh)
-        train_step = train_step or compile_train_step(config, state, placed, mesh)
+        train_step = train_step or compile_train_step(train.make_train_step(config), config, state, placed, mesh)
         state, metrics = train_step(state, placed)
         jax.device_get(metrics)
         seen.append(len(compilations))
@@ -188,7 +189,9 @@ def compiled_for(config):
     """The train step, compiled from shapes alone."""
     mesh = sharding.make_mesh(config)
     blank = {name: np.stack([value] * config.data.batch_size) for name, value in empty(config.data.canvas).items()}
-    return compile_train_step(config, abstract_state(config, mesh), sharding.place_batch(blank, mesh), mesh)
+    return compile_train_step(
+        train.make_train_step(config), config, abstract_state(config, mesh), sharding.place_batch(blank, mesh), mesh
+    )
 
 
 def test_the_evaluation_is_that_of_one_device(config, made):
@@ -202,9 +205,9 @@ def test_the_evaluation_is_that_of_one_device(config, made):
         )
         results.append(
             evaluate(
-                jit_eval_step(step.make_eval_step(config), mesh), placed,
+                jit_eval_step(make_eval_step(config), mesh), placed,
                 pipeline.make_eval_batches(config.data, source), mesh=mesh, size=len(source),
-                summarize=functools.partial(step.summarize, config), label="test", quiet=True,
+                summarize=functools.partial(summarize, config), label="test", quiet=True,
             )
         )  # fmt: skip
     assert results[0].keys() == results[1].keys()
@@ -242,7 +245,7 @@ def test_the_cases_are_those_of_one_device_each_once(config, made):
     for shape in ((2, 2, 2), (1, 1, 1)):
         mesh = sharding.make_mesh(on(config, *shape))
         whole = jax.device_put(jax.device_get(state), sharding.replicated(mesh))
-        evaluated = final.evaluate_source(config, [whole], source, mesh=mesh, dataset=0, name="hands", quiet=True)
+        evaluated = test_split.evaluate_source(config, [whole], source, mesh=mesh, dataset=0, name="hands", quiet=True)
         assert [one.index for one in evaluated] == list(range(3))
         results.append(collect([one.case for one in evaluated], {}))
     for task, metrics in results[0].values.items():

@@ -13,8 +13,8 @@ import time
 import numpy as np
 import pytest
 
-from ramjax.evaluation import cases
 from ramjax.files import read_json_lines
+from ramjax.metrics import cases
 from tests.commands import assert_one_sentence
 
 pytestmark = pytest.mark.slow

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from ramjax import anatomy
-from ramjax.evaluation import cases as cases_lib
-from ramjax.evaluation import detection
-from ramjax.evaluation.cases import PARTS, Case, Cases
+from ramjax.metrics import cases as cases_lib
+from ramjax.metrics import detection
+from ramjax.metrics.cases import PARTS, Case, Cases
 
 ABOUT = {
     "run": "a", "seed": 0, "step": 1000, "checkpoint": "best on validation", "split": "test", "grid": "native",

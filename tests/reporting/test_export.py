@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ramjax.figures.content import Cell, Row, Table
 from ramjax.reporting import export
-from ramjax.reporting.content import Cell, Row, Table
 
 NASTY = '50 % & more_of #1 $x$ {a} ~ ^ \\ <b> |c| "q"'
 

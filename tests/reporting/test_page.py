@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from ramjax import report
-from ramjax.command_line import NOTE
+from ramjax.notice import NOTE
 from tests.reporting.conftest import REPLICATES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

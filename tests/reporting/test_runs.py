@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from ramjax.errors import RunError
 from ramjax.reporting import runs
-from ramjax.training.errors import RunError
 from tests.reporting import fakes
 
 

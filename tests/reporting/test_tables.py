@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ramjax import anatomy
-from ramjax.evaluation import cases as cases_lib
-from ramjax.evaluation import statistics
+from ramjax.metrics import cases as cases_lib
+from ramjax.metrics import statistics
 from tests.reporting import pages
 from tests.reporting.conftest import REPLICATES
 

@@ -10,8 +10,10 @@ from experiments import debug
 from ramjax import anatomy, tasks
 from ramjax import config as config_lib
 from ramjax.record import pack_bones, unpack_bones
-from ramjax.tasks import bones, joints, scores
-from ramjax.training import step
+from ramjax.steps.state import init_state, make_apply
+from ramjax.tasks.bones import learning as bones
+from ramjax.tasks.joints import learning as joints
+from ramjax.tasks.scores import learning as scores
 from tests.tasks.batches import random_batch
 
 CONFIG = config_lib.from_config_dict(debug.get_config())
@@ -36,9 +38,9 @@ FLAGS = {
 @pytest.fixture(scope="module")
 def outputs():
     """Raw outputs of an untrained network on `random_batch()`."""
-    state = step.init_state(CONFIG)
+    state = init_state(CONFIG)
     batch = random_batch()
-    return step._make_apply(CONFIG)(state.params, batch["image"], batch["boxes"])
+    return make_apply(CONFIG)(state.params, batch["image"], batch["boxes"])
 
 
 def loss(task, outputs, batch):

@@ -15,13 +15,16 @@ import pytest
 
 from ramjax.config import ConfigError
 from ramjax.data import pipeline
-from ramjax.evaluation import final
+from ramjax.devices import hosts, sharding
+from ramjax.devices.preemption import Preempted, Preemption
+from ramjax.errors import RunError
+from ramjax.evaluation import test_split
 from ramjax.files import read_json_lines
-from ramjax.training import hosts, loop, sharding, step
-from ramjax.training.checkpoints import Checkpoints
-from ramjax.training.errors import RunError
-from ramjax.training.preemption import Preempted, Preemption
-from ramjax.training.state import abstract_state, restore_best
+from ramjax.runs.checkpoints import Checkpoints
+from ramjax.steps import state as states
+from ramjax.steps import train as train_steps
+from ramjax.steps.state import abstract_state, restore_best
+from ramjax.training import loop
 from tests.training import tiny_job
 
 TIMES = ("train/examples_per_second", "train/data_wait_share")
@@ -225,7 +228,7 @@ def test_workers_of_the_test_that_end_by_the_same_signal_are_no_failure(config, 
         os.kill(os.getpid(), signal.SIGTERM)
         raise RuntimeError("a worker died")
 
-    monkeypatch.setattr(final, "evaluate_source", dying)
+    monkeypatch.setattr(test_split, "evaluate_source", dying)
     with pytest.raises(Preempted), Preemption() as preemption, preemption.deferred():
         loop.test(config, tmp_path, sharding.make_mesh(config), preemption)
 
@@ -286,7 +289,7 @@ def test_another_network_is_refused_and_nothing_is_moved_or_forgotten(config, tm
         state = tiny_job.init_state(config)
         return state.replace(params=state.params | {"more": jax.numpy.zeros(2)})
 
-    monkeypatch.setattr(step, "init_state", init_wider)
+    monkeypatch.setattr(states, "init_state", init_wider)
     for _ in range(2):
         with pytest.raises(RunError, match="made by another version of the network"):
             tiny_job.go(config, tmp_path)
@@ -346,7 +349,7 @@ def test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoints(config, tmp_
 
         return sick_step
 
-    monkeypatch.setattr(step, "make_train_step", make_sick_step)
+    monkeypatch.setattr(train_steps, "make_train_step", make_sick_step)
     with pytest.raises(RunError, match=rf"^The {words} is not finite at step 6; lower optimizer\.learning_rate"):
         tiny_job.go(config, tmp_path)
     state = final_state(config, tmp_path)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ramjax.data import pipeline
+from ramjax.devices import sharding
+from ramjax.devices.preemption import Preempted
 from ramjax.files import read_json_lines
-from ramjax.training import sharding
-from ramjax.training.checkpoints import Checkpoints
-from ramjax.training.preemption import Preempted
-from ramjax.training.state import abstract_state
+from ramjax.runs.checkpoints import Checkpoints
+from ramjax.steps.state import abstract_state
 from tests.data import handmade
 from tests.training import tiny_job
 

@@ -12,8 +12,10 @@ from ramjax import anatomy
 from ramjax import config as config_lib
 from ramjax.data import pipeline
 from ramjax.record import LABEL_FLAGS, pack_bones, unpack_bones
+from ramjax.steps.evaluate import make_eval_step, summarize
+from ramjax.steps.state import init_state, make_apply
+from ramjax.steps.train import make_train_step
 from ramjax.tasks import make_tasks
-from ramjax.training import step
 from tests.data import handmade
 from tests.tasks.batches import random_batch
 from tests.training.heads import adam_of
@@ -32,15 +34,15 @@ FLAGS = {
     "joints": ("has_joints",),
     "scores": ("has_be", "has_jsn"),
 }
-TRAIN_STEP = jax.jit(step.make_train_step(CONFIG))
-EVAL_STEP = jax.jit(step.make_eval_step(CONFIG))
+TRAIN_STEP = jax.jit(make_train_step(CONFIG))
+EVAL_STEP = jax.jit(make_eval_step(CONFIG))
 
 
 @pytest.fixture(scope="module")
 def state():
     """After two steps with every label, so that moments and averages are not what they began with."""
     return functools.reduce(
-        lambda state, seed: TRAIN_STEP(state, random_batch(6, seed=seed))[0], (1, 2), step.init_state(CONFIG)
+        lambda state, seed: TRAIN_STEP(state, random_batch(6, seed=seed))[0], (1, 2), init_state(CONFIG)
     )
 
 
@@ -92,13 +94,13 @@ def clean():
 def test_what_is_not_known_of_a_record_changes_no_parameter(garbage, clean):
     ends, seen = [], []
     for sources in (garbage, clean):
-        state = step.init_state(CONFIG)
+        state = init_state(CONFIG)
         seen.append(list(pipeline.make_train_batches(CONFIG.data, sources, seed=3, start_step=0, steps=4)))
         for batch in seen[-1]:
             state, _ = TRAIN_STEP(state, batch)
         ends.append(state)
     assert_same(*ends)
-    first = step.init_state(CONFIG).params
+    first = init_state(CONFIG).params
     assert all(np.any(a != b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(ends[0].params), strict=True))
     for key in ("bones", "erosions"):  # the garbage reached the network's side
         assert any(np.any(one[key] != other[key]) for one, other in zip(*seen, strict=True))
@@ -117,7 +119,7 @@ def evaluate(state, source):
         counts.append(
             jax.tree.map(lambda value, valid=batch["valid"]: np.asarray(value)[valid], EVAL_STEP(state, batch))
         )
-    return step.summarize(CONFIG, counts)
+    return summarize(CONFIG, counts)
 
 
 def test_unknown_bones_take_no_metric(garbage, state):
@@ -171,7 +173,7 @@ def test_what_is_not_known_in_a_batch_changes_no_parameter_and_no_metric(state, 
     changed = batch | changes
     assert all(np.any(changed[key] != batch[key]) for key in changes)
     assert_same(TRAIN_STEP(state, changed), TRAIN_STEP(state, batch))
-    one, other = (step.summarize(CONFIG, [jax.device_get(EVAL_STEP(state, b))]) for b in (changed, batch))
+    one, other = (summarize(CONFIG, [jax.device_get(EVAL_STEP(state, b))]) for b in (changed, batch))
     np.testing.assert_equal(one, other)
 
 
@@ -199,7 +201,7 @@ def test_a_mixed_batchs_loss_is_the_sum_over_its_records_by_the_sum_of_their_cou
     batch = next(iter(pipeline.make_train_batches(CONFIG.data, garbage, seed=0, start_step=0, steps=1)))
     assert set(batch["dataset"]) == {0, 1}
     _, metrics = TRAIN_STEP(state, batch)
-    outputs = jax.jit(step._make_apply(CONFIG))
+    outputs = jax.jit(make_apply(CONFIG))
     singles = [{key: value[row : row + 1] for key, value in batch.items()} for row in range(6)]
     outputs = [outputs(state.params, single["image"], single["boxes"]) for single in singles]
     total = 0.0

@@ -10,11 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from ramjax.data import pipeline
-from ramjax.evaluation import final
+from ramjax.devices.preemption import Preempted, Preemption
+from ramjax.evaluation import test_split
 from ramjax.logs import logging_to
-from ramjax.training import loop, run_dir, step
+from ramjax.runs import run_dir
+from ramjax.steps import evaluate as eval_steps
+from ramjax.steps import state as states
+from ramjax.steps import train as train_steps
+from ramjax.training import loop
 from ramjax.training.loop import run
-from ramjax.training.preemption import Preempted, Preemption
 
 RECORDS = {"train": 10, "validation": 5, "test": 7}
 
@@ -45,7 +49,7 @@ def init_state(config):
     key = jax.random.key(config.seed)
     params = {"w": jax.random.normal(key, (3,)), "b": jnp.zeros(())}
     momentum = jax.tree.map(jnp.zeros_like, params)
-    return step.TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=momentum, ema_params=params)
+    return states.TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=momentum, ema_params=params)
 
 
 def make_train_step(config):
@@ -63,7 +67,7 @@ def make_train_step(config):
         ema = jax.tree.map(lambda e, p: 0.9 * e + 0.1 * p, state.ema_params, params)
         metrics = {"loss": loss, "grad_norm": jnp.abs(grads["b"]), "learning_rate": jnp.float32(0.05)}
         metrics |= {f"loss/{task}": loss / len(config.tasks) for task in config.tasks}
-        return step.TrainState(step=state.step + 1, params=params, opt_state=momentum, ema_params=ema), metrics
+        return states.TrainState(step=state.step + 1, params=params, opt_state=momentum, ema_params=ema), metrics
 
     return train_step
 
@@ -129,14 +133,16 @@ def write(workdir, evaluated, about, shown):
 
 def install(monkeypatch) -> None:
     """Puts the tiny job's parts where the loop looks for the real ones."""
-    for function in (init_state, make_train_step, make_eval_step, summarize):
-        monkeypatch.setattr(step, function.__name__, function)
+    monkeypatch.setattr(states, "init_state", init_state)
+    monkeypatch.setattr(train_steps, "make_train_step", make_train_step)
+    monkeypatch.setattr(eval_steps, "make_eval_step", make_eval_step)
+    monkeypatch.setattr(eval_steps, "summarize", summarize)
     monkeypatch.setattr(pipeline, "open_sources", open_sources)
     monkeypatch.setattr(pipeline, "make_train_batches", make_train_batches)
     monkeypatch.setattr(pipeline, "make_eval_batches", make_eval_batches)
 
-    monkeypatch.setattr(final, "evaluate_source", evaluate_source)
-    monkeypatch.setattr(final, "write", write)
+    monkeypatch.setattr(test_split, "evaluate_source", evaluate_source)
+    monkeypatch.setattr(test_split, "write", write)
     monkeypatch.setattr(
         loop, "flat", lambda error: {"bones/dsc": float(np.exp(-np.mean(error))), "bones/dsc/n": len(error)}
     )

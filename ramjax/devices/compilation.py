@@ -1,0 +1,114 @@
+"""Programs as XLA compiles them: their options, their cost, their memory, and what to do where that is not enough."""
+
+import functools
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from ramjax.config import Config
+from ramjax.devices import sharding
+from ramjax.errors import RunError
+
+log = logging.getLogger(__name__)
+
+
+def jit(function: Callable, **settings: Any) -> jax.stages.Wrapped:
+    """`jax.jit` for a function with convolutions that is called by itself, not traced within another."""
+    return jax.jit(function, compiler_options=_compiler_options(), **settings)
+
+
+@functools.cache
+def _compiler_options() -> dict[str, str]:
+    """Turns YNNPACK off, which XLA's CPU backend (of jax 0.10) has convolutions computed by.
+
+    Eigen, which it falls back on, takes half the time where channels are few, and a quarter for a kernel's gradient.
+    Not where a process has several CPU devices, as tests do: there Eigen rounds by how a batch is split, to 3e-6.
+    """
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    if jax.default_backend() != "cpu" or jax.local_device_count() > 1:
+        return {}
+    try:
+        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:  # This XLA does not know the option: an experimental one comes and goes.
+        return {}
+    return options
+
+
+def compile_train_step(
+    train_step: Callable, config: Config, state: Any, batch: dict[str, jax.Array], mesh: Mesh
+) -> Callable:
+    """Returns ``step(state, batch) -> (state, metrics)``, which cannot recompile; a batch of another shape is an error.
+
+    The state's buffers are donated, the batch's are not.
+
+    Args:
+      train_step: of `ramjax.steps.train`, not yet jitted.
+      config: of the run.
+      state, batch: as the step takes them, on the devices of `mesh`.
+      mesh: of the devices.
+    """
+    began = time.perf_counter()
+    placed = sharding.state_shardings(config.mesh, mesh, state), sharding.replicated(mesh)
+    compiled = jit(train_step, donate_argnums=0, out_shardings=placed).lower(state, batch).compile()
+    flops = (compiled.cost_analysis() or {}).get("flops", math.nan) * config.train.accumulation_steps
+    log.info(
+        "Compiled the training step in %.1f s: %.1f GFLOP a device.\n%s",
+        time.perf_counter() - began,
+        flops / 1e9,
+        memory_table(state, batch, compiled),
+    )
+    return compiled
+
+
+def memory_table(state: Any, batch: dict[str, jax.Array], compiled: Any = None) -> str:
+    """What a training step keeps in the memory of each device, in MB.
+
+    Args:
+      state, batch: arrays, or ShapeDtypeStructs with shardings.
+      compiled: the compiled step, which knows its temporaries; None where it could not be compiled.
+    """
+    rows = {
+        "parameters": _bytes(state.params),
+        "optimiser": _bytes(state.opt_state),
+        "average of the parameters": _bytes(state.ema_params),
+        "batch": _bytes(batch),
+    }
+    memory = compiled.memory_analysis() if compiled else None
+    if memory:
+        rows["activations, gradients and all else for a time"] = memory.temp_size_in_bytes
+    rows["together"] = sum(rows.values())
+    width = max(map(len, rows))
+    lines = [f"  {name:{width}}  {size / 1e6:>10,.1f} MB" for name, size in rows.items()]
+    there = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    if there:
+        lines.append(f"  {'a device has':{width}}  {there / 1e6:>10,.1f} MB")
+    return "\n".join(lines)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device, or the machine, had too little memory."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+
+
+def out_of_memory(config: Config, state: Any, batch: dict[str, jax.Array], compiled: Any) -> RunError:
+    """Logs the memory table; returns the error that says what to lower, the gentlest first."""
+    log.error("A training step keeps in the memory of each device:\n%s", memory_table(state, batch, compiled))
+    data, mesh = config.data, config.mesh
+    remedies = [f"raise train.accumulation_steps (now {config.train.accumulation_steps}; as a batch is taken in parts)"]
+    if config.model.remat != "blocks":
+        remedies.append(f"set model.remat to blocks (now {config.model.remat})")
+    if jax.device_count() > 1:
+        remedies.append(f"split more over the devices by mesh.fsdp or mesh.space (now {mesh.fsdp} and {mesh.space})")
+    remedies.append(f"lower data.batch_size (now {data.batch_size}) or data.eval_batch_size ({data.eval_batch_size})")
+    remedies.append(f"or lower data.canvas (now {data.canvas.height} x {data.canvas.width})")
+    return RunError(f"The devices have too little memory: {', '.join(remedies)}.")
+
+
+def _bytes(tree: Any) -> int:
+    """Of the shards that one device holds."""
+    return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))

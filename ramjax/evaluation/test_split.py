@@ -1,0 +1,132 @@
+"""The evaluation of a test split: every record predicted, measured on its own grid, and pictured, exactly once."""
+
+import dataclasses
+import pathlib
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from ramjax import files
+from ramjax.config import Config, EvaluationConfig
+from ramjax.data import parallel, pipeline
+from ramjax.devices import sharding
+from ramjax.evaluation import measuring, pictures, predictions
+from ramjax.evaluation.measuring import Prediction
+from ramjax.metrics import cases as cases_lib
+from ramjax.metrics.cases import Case, Cases
+
+PICTURES = "pictures"
+"""Folder of the cases' pictures in the run directory."""
+
+_JPEG_QUALITY = 90
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """A case with its picture.
+
+    Attributes:
+      index: of the record in its source.
+      case: what was measured.
+      picture: JPEG.
+    """
+
+    index: int
+    case: Case
+    picture: bytes
+
+
+def evaluate_source(
+    config: Config,
+    states: Sequence[Any],
+    source: pipeline.Source,
+    *,
+    mesh: Mesh,
+    dataset: int,
+    name: str,
+    check: Callable[[], None] = lambda: None,
+    quiet: bool | None = None,
+) -> list[Evaluated]:
+    """Evaluates all records of a source: the devices predict, all cores measure.
+
+    Args:
+      config: of the run.
+      states: of the checkpoints to average, on the devices of `mesh`.
+      source: the split.
+      mesh: of the devices.
+      dataset: position of the source in `config.data.datasets`.
+      name: of the data set, for the cases, the bar and the pictures' names.
+      check: called before every batch; an exception it raises ends the evaluation.
+      quiet: no progress bar; None shows one on a terminal only.
+
+    Returns:
+      The cases in the order of the source, the same on every process.
+
+    Raises:
+      RuntimeError: a record was left out or counted twice.
+      ValueError: a record cannot be measured; the message names it.
+    """
+    predicted = predictions.predict_split(config, states, source, mesh=mesh, dataset=dataset, check=check)
+    share = -(-len(source) // jax.process_count())
+    evaluated = parallel.in_order(_Evaluate(source, config.evaluation, name), predicted, total=share)
+    bar = tqdm(evaluated, desc=f"test {name}", total=share, unit="hand", leave=False, disable=quiet)
+    gathered = sharding.gather_bytes(pickle.dumps(list(bar)))
+    of_all = sorted((one for part in gathered for one in pickle.loads(part)), key=lambda one: one.index)
+    if [one.index for one in of_all] != list(range(len(source))):
+        raise RuntimeError(f"The evaluation of {name} saw {len(of_all)} cases of a split of {len(source)}.")
+    return of_all
+
+
+def write(
+    workdir: pathlib.Path, evaluated: Mapping[str, Sequence[Evaluated]], about: Mapping[str, Any], shown: int
+) -> Cases:
+    """Writes cases.parquet, the picture of each case, and test_grid.png of the first `shown`; returns the cases.
+
+    Args:
+      workdir: the run directory.
+      evaluated: by the name of each data set.
+      about: what holds for all cases (see `Cases`).
+      shown: hands in the grid, as many of each data set.
+    """
+    folder = workdir / PICTURES
+    folder.mkdir(exist_ok=True)
+    of_all = [one for of_dataset in evaluated.values() for one in of_dataset]
+    written = {workdir / one.case.attributes["picture"]: one.picture for one in of_all}
+    for path, content in written.items():
+        files.write_bytes(path, content)
+    for old in set(folder.iterdir()) - set(written):
+        old.unlink()
+    result = cases_lib.collect([one.case for one in of_all], about)
+    cases_lib.write(workdir / "cases.parquet", result)
+    grid = []
+    for number, of_dataset in enumerate(evaluated.values()):
+        share = shown // len(evaluated) + (number < shown % len(evaluated))
+        grid += [cv2.imdecode(np.frombuffer(one.picture, np.uint8), cv2.IMREAD_COLOR_RGB) for one in of_dataset[:share]]
+    pictures.save_test_grid(workdir / "test_grid.png", grid)
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Evaluate:
+    """Measures and pictures one record; picklable, for worker processes."""
+
+    source: pipeline.Source
+    settings: EvaluationConfig
+    name: str
+
+    def __call__(self, item: tuple[int, Prediction]) -> Evaluated:
+        index, prediction = item
+        record = self.source[index]
+        picture = f"{PICTURES}/{self.name.replace('/', '-')}-{index:05}.jpg"
+        case = measuring.measure(record, prediction, self.settings, picture)
+        case = dataclasses.replace(case, attributes=case.attributes | {"dataset": self.name})
+        found = pictures.predicted(record, prediction.maps, prediction.affine, prediction.canvas_height)
+        shown = pictures.case_picture(record, found, "confidence" in prediction.maps)
+        quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+        return Evaluated(index, case, cv2.imencode(".jpg", shown[..., ::-1], quality)[1].tobytes())

@@ -1,0 +1,96 @@
+"""The evaluation loop: batches of a split through the evaluation step, padding dropped, one summary at the end."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from ramjax.devices import compilation, sharding
+
+EvalStep = Callable[[Any, dict[str, jax.Array]], tuple[dict[str, jax.Array], jax.Array]]
+
+
+def jit_eval_step(step: Callable[[Any, dict[str, jax.Array]], dict[str, jax.Array]], mesh: Mesh) -> EvalStep:
+    """Compiles ``step(state, batch) -> per-example arrays`` to return them, and ``valid``, whole on every process."""
+
+    def with_valid(state, batch):
+        return step(state, batch), batch["valid"]
+
+    return compilation.jit(with_valid, out_shardings=sharding.replicated(mesh))
+
+
+def evaluate(
+    eval_step: EvalStep,
+    state: Any,
+    batches: Iterable[dict[str, np.ndarray]],
+    *,
+    mesh: Mesh,
+    size: int,
+    summarize: Callable[[Sequence[Mapping[str, np.ndarray]]], dict[str, float]],
+    label: str,
+    check: Callable[[], None] = lambda: None,
+    total: int | None = None,
+    quiet: bool | None = None,
+) -> dict[str, float]:
+    """Evaluates one split.
+
+    Args:
+      eval_step: from `jit_eval_step`.
+      state: as the step takes it, on the devices of `mesh`.
+      batches: this process's rows of the batches, equally many on every process, ``valid`` False where an example pads.
+      size: number of records of the split.
+      summarize: takes each batch's valid rows and returns the metrics.
+      label: shown beside the progress bar.
+      check: called before every batch; an exception it raises ends the evaluation.
+      total: number of batches, where it is known.
+      quiet: no progress bar; None shows one on a terminal only.
+
+    Returns:
+      The metrics, ``<task>/<metric>`` with ``<task>/<metric>/n`` beside each.
+
+    Raises:
+      RuntimeError: the valid examples are not `size`, so that some record was left out or counted twice.
+    """
+    rows: list[dict[str, np.ndarray]] = []
+    for batch in tqdm(batches, desc=label, total=total, unit="batch", leave=False, disable=quiet):
+        check()
+        counts, valid = jax.device_get(eval_step(state, sharding.place_batch(batch, mesh)))
+        rows.append({name: value[valid] for name, value in counts.items()})
+    seen = sum(len(next(iter(batch.values()))) for batch in rows)
+    if seen != size:
+        raise RuntimeError(f"The evaluation of {label} saw {seen} valid examples of a split of {size}.")
+    return summarize(rows)
+
+
+def selection_score(metrics: Sequence[Mapping[str, float]], selected_by: Mapping[str, Sequence[str]]) -> float:
+    """How good a checkpoint is: the mean over the data sets of the mean over the tasks.
+
+    Args:
+      metrics: of each data set, ``<task>/<metric>`` with ``<task>/<metric>/n``.
+      selected_by: the metrics whose mean stands for each task.
+
+    Returns:
+      The score. A metric of which the data set has no label is left out, and with it a task or a data set that has no
+      other; one that has labels and is not finite counts as 0. 0 where there is no label at all.
+    """
+    of_datasets = [
+        _mean([_mean([_judged(of, f"{task}/{name}") for name in names]) for task, names in selected_by.items()])
+        for of in metrics
+    ]
+    return _mean(of_datasets) or 0.0
+
+
+def _judged(metrics: Mapping[str, float], name: str) -> float | None:
+    """The metric, 0 where it is not finite, None where nothing was counted."""
+    if not metrics[f"{name}/n"]:
+        return None
+    return metrics[name] if math.isfinite(metrics[name]) else 0.0
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else None

@@ -1,0 +1,27 @@
+"""Prediction, as a pure function of the state and images."""
+
+from collections.abc import Callable
+
+import jax
+
+from ramjax.config import Config
+from ramjax.steps.state import make_apply
+from ramjax.tasks import make_tasks
+
+
+def make_predict_step(config: Config) -> Callable[..., dict[str, jax.Array]]:
+    """Returns ``predict(state, image, boxes=None) -> predictions``, each (b, ...), of the averaged parameters.
+
+    Without a joints task, scores need `boxes`; where there are none, they are left out.
+    """
+    tasks, apply = make_tasks(config), make_apply(config)
+
+    def predict(state, image, boxes=None):
+        able = [task for task in tasks if task.name != "scores" or boxes is not None or "joints" in config.tasks]
+        outputs = apply(state.ema_params, image, boxes, heads=[task.name for task in able])
+        predictions = {}
+        for task in able:
+            predictions |= task.predict(outputs[task.name])
+        return predictions
+
+    return predict

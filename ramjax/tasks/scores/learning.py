@@ -1,0 +1,178 @@
+"""Sharp/van der Heijde scores: each site's box is sampled from image and features and graded on an ordinal scale."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from ramjax import anatomy
+from ramjax.config import ModelConfig, ScoresConfig
+from ramjax.metrics import scoring, segmentation
+from ramjax.models import layers
+from ramjax.models.features import Features, dense_level, dense_width
+from ramjax.models.roi_align import roi_align
+from ramjax.tasks.base import Batch, Term
+
+LEVEL = 1
+"""The level of the dense features that are sampled beside the canvas."""
+
+
+class OrdinalOutput(nnx.Module):
+    """A vector to the logits of an ordinal scale 0..top.
+
+    ``thresholds``: `top` independent logits of score > k. ``coral``: the same from one projection and ordered biases
+    (Cao, Mirjalili and Raschka, arXiv 1901.07884). ``softmax``: top + 1 class logits.
+    """
+
+    def __init__(self, features: int, top: int, kind: str, *, rngs: nnx.Rngs):
+        self.kind = kind
+        outputs = {"thresholds": top, "coral": 1, "softmax": top + 1}[kind]
+        self.project = nnx.Linear(features, outputs, rngs=rngs)
+        if kind == "coral":
+            self.steps = nnx.Param(jnp.zeros(top - 1))
+
+    def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b k"]:
+        logits = self.project(x)
+        if self.kind == "coral":
+            logits = logits - jnp.concatenate([jnp.zeros(1), jnp.cumsum(jax.nn.softplus(self.steps[...]))])
+        return logits
+
+
+class ScoresHead(nnx.Module):
+    """Boxes to ordinal logits.
+
+    A site's square is sampled from the canvas itself, where a joint space is a pixel or two wide, and, at a quarter of
+    the samples, from the dense features. The site's embedding scales and shifts the channels; the mean of the coarsest
+    level tells how ill the hand is as a whole.
+    """
+
+    def __init__(self, config: ScoresConfig, model: ModelConfig, *, rngs: nnx.Rngs):
+        dtype, width = jnp.dtype(model.dtype), config.width
+        self.size, self.margin, self.level = config.roi_size, config.roi_margin, dense_level(LEVEL, model)
+        self.enter = layers.conv(4, width, 3, dtype=dtype, rngs=rngs)
+        self.norm = layers.GroupNorm(width, rngs=rngs)
+        self.site = nnx.Embed(anatomy.NUM_SITES, 2 * width, rngs=rngs)
+        self.block = layers.ResidualBlock(width, dtype=dtype, rngs=rngs)
+        self.down = layers.ConvNorm(width, 2 * width, 3, stride=2, dtype=dtype, rngs=rngs)
+        self.dense = layers.Pointwise(dense_width(self.level, model), 2 * width, dtype=dtype, rngs=rngs)
+        self.deep = layers.ResidualBlock(2 * width, dtype=dtype, rngs=rngs)
+        self.context = nnx.Linear(model.widths[-1], 4 * width, rngs=rngs)
+        self.mix = nnx.Linear(4 * width, 4 * width, rngs=rngs)
+        self.place = nnx.Embed(anatomy.NUM_SITES, 4 * width, rngs=rngs)
+        self.outputs = nnx.Dict(
+            {
+                name: OrdinalOutput(4 * width, top, config.ordinal, rngs=rngs)
+                for name, (top, _) in anatomy.SCALES.items()
+            }
+        )
+
+    def __call__(self, features: Features) -> dict[str, Array]:
+        """Returns ``be`` and ``jsn``: logits (b, 22, thresholds or classes)."""
+        if features.boxes is None:
+            raise ValueError(
+                "The scores head needs boxes: annotated ones, or those of the joints task; add 'joints' to tasks."
+            )
+        boxes = enlarge(features.boxes, self.margin)
+        b, n, _ = boxes.shape
+        image = roi_align(features.image, boxes, self.size).reshape(b * n, self.size, self.size, 1)
+        image = image - image.mean((1, 2), keepdims=True)
+        x = self.norm(self.enter(layers.space_to_depth(image, 2).astype(features.dense[0].dtype)))
+        scale, shift = jnp.split(jnp.tile(self.site.embedding[...], (b, 1))[:, None, None].astype(x.dtype), 2, -1)
+        x = self.down(self.block(jax.nn.relu(x * (1 + scale) + shift)))
+        dense = roi_align(features.dense[self.level], boxes / (features.stride * 2**self.level), self.size // 4)
+        x = self.deep(x + self.dense(dense.reshape(b * n, *dense.shape[2:])))
+        x = jnp.concatenate([x.mean((1, 2)), layers.spatial_max(x)], -1).astype(jnp.float32).reshape(b, n, -1)
+        context = self.context(features.dense[-1].mean((1, 2)).astype(jnp.float32))
+        x = jax.nn.relu(self.mix(x) + self.place.embedding[...] + context[:, None])
+        return {name: output(x) for name, output in self.outputs.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """The scores task."""
+
+    config: ScoresConfig
+    name: str = "scores"
+    selected_by: tuple[str, ...] = ("be_qwk", "jsn_qwk")
+
+    @property
+    def weight(self) -> float:
+        return self.config.weight
+
+    def head(self, model: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
+        return ScoresHead(self.config, model, rngs=rngs)
+
+    def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
+        """Ordinal cross entropy of BE and of JSN, each over the sites whose score is known, weighted by the score."""
+        terms = []
+        for name, (top, _) in anatomy.SCALES.items():
+            known = _known(name, batch)
+            target = jnp.where(known, batch[name], 0)
+            weight = known * jnp.array(getattr(self.config, f"{name}_weights"))[target]
+            losses = ordinal_loss(outputs[name], target, top, self.config.ordinal)
+            terms.append(Term((losses * weight).sum(), weight.sum()))
+        return terms
+
+    def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:
+        return {name: class_probabilities(outputs[name], self.config.ordinal) for name in anatomy.SCALES}
+
+    def counts(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+        counts = {f"{name}_probabilities": p for name, p in self.predict(outputs).items()}
+        return counts | {name: jnp.where(_known(name, batch), batch[name], -1) for name in anatomy.SCALES}
+
+    def summarize(self, counts: dict[str, np.ndarray]) -> dict[str, float]:
+        """Kappa and mean absolute error over all known sites pooled, and of the hand's total over its known sites."""
+        metrics, totals = {}, []
+        for name, (top, _) in anatomy.SCALES.items():
+            predicted, annotated = scoring.decode(counts[f"{name}_probabilities"]), counts[name]
+            known = annotated >= 0
+            metrics[f"{name}_qwk"] = scoring.quadratic_weighted_kappa(predicted[known], annotated[known], top + 1)
+            error, n = segmentation.mean_of_finite(np.where(known, np.abs(predicted - annotated), np.nan))
+            metrics[f"{name}_mae"] = float(error)
+            metrics[f"{name}_qwk/n"] = metrics[f"{name}_mae/n"] = int(n)
+            totals.append(np.where(known, predicted - annotated, 0).sum(1))
+        judged = (counts["be"] >= 0).any(1) | (counts["jsn"] >= 0).any(1)
+        error, n = segmentation.mean_of_finite(np.where(judged, np.abs(sum(totals)), np.nan))
+        return metrics | {"total_mae": float(error), "total_mae/n": int(n)}
+
+
+def jitter_boxes(key: Array, boxes: Float[Array, "b n 4"], amount: float) -> Float[Array, "b n 4"]:
+    """Moves each box by up to `amount` of its sides and scales it by up to 1 + `amount` either way, uniformly."""
+    move_key, grow_key = jax.random.split(key)
+    centers, sides = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+    centers = centers + sides * jax.random.uniform(move_key, centers.shape, minval=-amount, maxval=amount)
+    sides = sides * jnp.exp(jax.random.uniform(grow_key, (*sides.shape[:2], 1), minval=-1, maxval=1) * np.log1p(amount))
+    return jnp.concatenate([centers - sides / 2, centers + sides / 2], -1)
+
+
+def enlarge(boxes: Float[Array, "b n 4"], factor: float) -> Float[Array, "b n 4"]:
+    """Scales the boxes about their centres."""
+    centers, sides = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+    return jnp.concatenate([centers - sides * factor / 2, centers + sides * factor / 2], -1)
+
+
+def ordinal_loss(logits: Float[Array, "*b k"], target: Int[Array, "*b"], top: int, kind: str) -> Float[Array, "*b"]:
+    """Cross entropy of the classes (``softmax``), or summed over the thresholds score > k (the others)."""
+    if kind == "softmax":
+        return optax.softmax_cross_entropy_with_integer_labels(logits, target)
+    above = (target[..., None] > jnp.arange(top)).astype(jnp.float32)
+    return optax.sigmoid_binary_cross_entropy(logits, above).sum(-1)
+
+
+def class_probabilities(logits: Float[Array, "*b k"], kind: str) -> Float[Array, "*b c"]:
+    """Returns the probability of each score; thresholds that contradict each other count as the lower one."""
+    if kind == "softmax":
+        return jax.nn.softmax(logits)
+    above = jax.lax.cummin(jax.nn.sigmoid(logits), axis=logits.ndim - 1)
+    ones, zeros = jnp.ones_like(above[..., :1]), jnp.zeros_like(above[..., :1])
+    return jnp.concatenate([ones, above], -1) - jnp.concatenate([above, zeros], -1)
+
+
+def _known(name: str, batch: Batch) -> Array:
+    graded = np.isin(np.arange(anatomy.NUM_SITES), anatomy.SCALES[name][1])
+    annotated = batch["present"] & (batch["has_" + name] & batch["valid"])[:, None]
+    return annotated & (batch[name] >= 0) & graded

@@ -1,0 +1,74 @@
+"""The compiled step: what it says of its memory, and how a run ends that has too little."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ramjax.devices import compilation, sharding
+from ramjax.errors import RunError
+from ramjax.evaluation import test_split
+from ramjax.steps import train as train_steps
+from ramjax.steps.state import abstract_state
+from tests.training import tiny_job
+
+
+def test_the_table_adds_up(debug_config):
+    """Parameters and their average are counted in parameters.txt; AdamW keeps two numbers of each, and a few counts."""
+    state = abstract_state(debug_config, sharding.make_mesh(debug_config))
+    count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    batch = {"image": jax.device_put(np.zeros((2, 128, 96, 1), np.float32))}
+    rows = dict(re.findall(r"^  (\S.*?) +([\d.,]+) MB$", compilation.memory_table(state, batch), re.MULTILINE))
+    size = {name: float(value) for name, value in rows.items()}
+    assert size["parameters"] == size["average of the parameters"] == round(count * 4e-6, 1)
+    assert size["optimiser"] == round(count * 8e-6, 1)
+    assert size["batch"] == 0.1
+    assert abs(size["together"] - count * 16e-6 - 0.1) < 0.1
+
+
+def test_a_step_that_needs_more_than_there_is_ends_with_what_to_lower(monkeypatch, debug_config, tmp_path, capsys):
+    """A real allocation of 17 TB, which no machine grants."""
+    tiny_job.install(monkeypatch)
+    make = train_steps.make_train_step
+
+    def make_huge(config):
+        train_step = make(config)
+
+        def huge_step(state, batch):
+            line = jnp.tile(batch["y"][:1], 2**21) + jnp.arange(2**21)
+            state, metrics = train_step(state, batch)
+            return state, metrics | {"loss": metrics["loss"] + 0 * jnp.sort(jnp.outer(line, line), axis=0).sum()}
+
+        return huge_step
+
+    monkeypatch.setattr(train_steps, "make_train_step", make_huge)
+    config = tiny_job.tiny(debug_config, steps=9, log_every=2, eval_every=4, checkpoint_every=3, keep_checkpoints=2)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, remat="activations"))
+    with pytest.raises(RunError, match=r"too little memory: raise train\.accumulation_steps \(now 1.*blocks \(now act"):
+        tiny_job.go(config, tmp_path)
+    log = (tmp_path / "log.txt").read_text()
+    assert re.search(r"activations, gradients and all else for a time +17,[\d,.]+ MB", log)
+
+
+def test_a_test_that_needs_more_than_there_is_ends_likewise(monkeypatch, debug_config, tmp_path, capsys):
+    """Raised by hand: where a whole program is too large, XLA's CPU backend waits for ever instead."""
+    tiny_job.install(monkeypatch)
+
+    def exhausted(*args, **kwargs):
+        raise jax.errors.JaxRuntimeError(
+            "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 17592186044416 bytes."
+        )
+
+    monkeypatch.setattr(test_split, "evaluate_source", exhausted)
+    with pytest.raises(RunError, match=r"too little memory: raise .*lower data\.batch_size .*eval_batch_size \(2\)"):
+        tiny_job.go(tiny_job.tiny(debug_config, steps=2), tmp_path)
+    assert re.search(r"parameters +0\.0 MB\n", (tmp_path / "log.txt").read_text())
+
+
+def test_another_error_is_not_taken_for_want_of_memory():
+    assert not compilation.is_out_of_memory(ValueError("RESOURCE_EXHAUSTED"))
+    assert not compilation.is_out_of_memory(jax.errors.JaxRuntimeError("INTERNAL: something else"))
+    assert compilation.is_out_of_memory(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"))
