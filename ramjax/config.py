@@ -262,6 +262,13 @@ class ScoresConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class PatientConfig:
+    """Sex and age of the patient."""
+
+    weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
     """AdamW with warmup and cosine decay.
 

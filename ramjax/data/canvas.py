@@ -6,27 +6,28 @@ Whole hands at a quarter of the resolution, whole hands at native resolution and
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
-from ramjax import anatomy
 from ramjax.config import AugmentConfig, CanvasConfig
 from ramjax.data import augment as augmentation
 from ramjax.data import geometry
 from ramjax.data.geometry import Placement
-from ramjax.record import LABEL_FLAGS, UNKNOWN_SCORE, Record
-
-_BORDER_TOLERANCE = 0.01
-"""Pixels by which a box may leave the canvas before its joint counts as cut: above rounding, below anything visible."""
+from ramjax.data.labels import Labels, View
+from ramjax.record import Record
 
 _BLACK_PERCENTILE, _WHITE_PERCENTILE = 1.0, 99.5
 
 
 def to_canvas(
-    record: Record, canvas: CanvasConfig, augment: AugmentConfig | None = None, rng: np.random.Generator | None = None
+    record: Record,
+    canvas: CanvasConfig,
+    augment: AugmentConfig | None = None,
+    rng: np.random.Generator | None = None,
+    labels: Sequence[Labels] = (),
 ) -> dict[str, Any]:
     """Puts a record on the canvas.
 
@@ -35,16 +36,17 @@ def to_canvas(
       canvas: shape and sizing.
       augment: random changes; None for evaluation.
       rng: where the randomness comes from: crops, and `augment`. None crops the centre, and is an error with `augment`.
+      labels: what the tasks learn from.
 
     Returns:
       One example: the keys of the batch (see `ramjax.data.pipeline`) without the batch axis, `valid`, and `index` -1.
     """
     if augment is None:
-        return render(record, place(record, canvas, rng), canvas)
+        return render(record, place(record, canvas, rng), canvas, labels=labels)
     if rng is None:
         raise ValueError("Augmentation needs a random generator; pass rng.")
     placement = augmentation.vary_placement(place(record, canvas, rng), record, canvas, augment, rng)
-    return render(record, placement, canvas, lambda grey: augmentation.vary_grey(grey, augment, rng))
+    return render(record, placement, canvas, lambda grey: augmentation.vary_grey(grey, augment, rng), labels)
 
 
 def place(record: Record, canvas: CanvasConfig, rng: np.random.Generator | None = None) -> Placement:
@@ -67,6 +69,7 @@ def render(
     placement: Placement,
     canvas: CanvasConfig,
     vary_grey: Callable[[np.ndarray], np.ndarray] | None = None,
+    labels: Sequence[Labels] = (),
 ) -> dict[str, Any]:
     """Shows a record on the canvas at a placement.
 
@@ -75,6 +78,7 @@ def render(
       placement: where it goes.
       canvas: shape of the canvas.
       vary_grey: None, or a function of the normalised image, float32 (H, W) in 0..1, that returns another one.
+      labels: what the tasks learn from.
 
     Returns:
       The example of `to_canvas`.
@@ -86,17 +90,13 @@ def render(
         image = vary_grey(image)
     padding = ~shown
     image[padding] = 0
-    bones = geometry.warp_labels(record.bones, placement.affine, *shape).view("<u4")[..., 0]
-    erosions = geometry.warp_labels(record.erosions, placement.affine, *shape)
-    bones[padding] = erosions[padding] = 0
+    view, arrays = View(placement, canvas, shown), {}
+    for group in labels:
+        arrays |= group.of(record, view)
     return {
         "image": image[..., None],
         "padding": padding,
-        "bones": bones.astype(np.uint32, copy=False),
-        "bones_known": np.asarray(record.bones_known, bool) & record.has_bones,
-        "erosions": erosions,
-        **_joints(record, placement, canvas),
-        **{name: np.bool_(getattr(record, name)) for name in LABEL_FLAGS},
+        **arrays,
         "valid": np.bool_(True),
         "index": np.int32(-1),
         "affine": placement.affine.astype(np.float32),
@@ -129,10 +129,10 @@ def enlarged(
     return dataclasses.replace(canvas, height=height, width=width)
 
 
-def empty(canvas: CanvasConfig) -> dict[str, Any]:
+def empty(canvas: CanvasConfig, labels: Sequence[Labels] = ()) -> dict[str, Any]:
     """An example of padding only, with nothing annotated and `valid` False: what fills up the last batch."""
     record = Record.unlabelled(np.zeros((canvas.height, canvas.width), np.uint8))
-    example = render(record, dataclasses.replace(place(record, canvas), window=np.zeros(4)), canvas)
+    example = render(record, dataclasses.replace(place(record, canvas), window=np.zeros(4)), canvas, labels=labels)
     return {**example, "valid": np.bool_(False)}
 
 
@@ -152,42 +152,3 @@ def _normalise(image: np.ndarray, shown: np.ndarray) -> np.ndarray:
     black, white = np.searchsorted(counts, counts[-1] * np.array((_BLACK_PERCENTILE, _WHITE_PERCENTILE)) / 100)
     table = (np.arange(256) - black) / max(white - black, 1)
     return cv2.LUT(image, np.clip(table, 0, 1).astype(np.float32))
-
-
-def _joints(record: Record, placement: Placement, canvas: CanvasConfig) -> dict[str, np.ndarray]:
-    """Boxes, presence and scores by site.
-
-    A joint that is cut by the border of the canvas or the window loses its label: neither present nor known to be
-    absent.
-    """
-    boxes = np.zeros((anatomy.NUM_SITES, 4), np.float32)
-    present = np.zeros(anatomy.NUM_SITES, bool)
-    be, jsn = (np.full(anatomy.NUM_SITES, UNKNOWN_SCORE, np.int32) for _ in range(2))
-    height, width = record.image.shape
-    native = np.array([joint.bbox for joint in record.joints], float).reshape(-1, 4) * (height, width, height, width)
-    moved = geometry.apply_to_boxes(placement.affine, native)
-    frame = (0, 0, canvas.height, canvas.width)
-    whole = _inside(native, placement.window) & _inside(moved, frame) & record.has_joints
-    touching = _touches(native, placement.window) & _touches(moved, frame)
-    known = np.asarray(record.joints_known, bool) & record.has_joints
-    for joint, box, keep, touches in zip(record.joints, moved, whole, touching, strict=True):
-        site = anatomy.SITE_INDEX[joint.site]
-        if keep:
-            boxes[site], present[site] = box, True
-            be[site] = joint.be if record.has_be else UNKNOWN_SCORE
-            jsn[site] = joint.jsn if record.has_jsn else UNKNOWN_SCORE
-        elif touches:
-            known[site] = False
-    return {"boxes": boxes, "present": present, "joints_known": known, "be": be, "jsn": jsn}
-
-
-def _inside(boxes: np.ndarray, frame: Any) -> np.ndarray:
-    ymin, xmin, ymax, xmax = frame
-    lower = boxes[:, :2] >= np.array((ymin, xmin)) - _BORDER_TOLERANCE
-    upper = boxes[:, 2:] <= np.array((ymax, xmax)) + _BORDER_TOLERANCE
-    return lower.all(axis=1) & upper.all(axis=1)
-
-
-def _touches(boxes: np.ndarray, frame: Any) -> np.ndarray:
-    ymin, xmin, ymax, xmax = frame
-    return (boxes[:, :2] < (ymax, xmax)).all(axis=1) & (boxes[:, 2:] > (ymin, xmin)).all(axis=1)

@@ -10,14 +10,6 @@ A batch is a dict of numpy arrays with a leading axis B, on a canvas of H x W pi
 |---|---|---|
 | image | float32 (B, H, W, 1) | grey value 0..1, 1st..99.5th percentile of what is shown; 0 in padding |
 | padding | bool (B, H, W) | nothing of the record is shown here: no loss, no metric |
-| bones | uint32 (B, H, W) | bit k = channel k |
-| bones_known | bool (B, 30) | channels annotated |
-| erosions | uint8 (B, H, W) | labels 0..3 |
-| boxes | float32 (B, 22, 4) | ymin, xmin, ymax, xmax in canvas pixels; 0 where absent |
-| present | bool (B, 22) | this site is annotated and wholly on the canvas |
-| joints_known | bool (B, 22) | whether the site is present is known; False where the border cuts it |
-| be, jsn | int32 (B, 22) | score, -1 unknown |
-| has_bones, has_erosions, has_joints, has_be, has_jsn | bool (B,) | what was annotated at all |
 | valid | bool (B,) | False for examples that only fill up the last batch |
 | dataset | int32 (B,) | position in `DataConfig.datasets`; -1 where not valid |
 | index | int32 (B,) | position in that data set's split; -1 where not valid |
@@ -25,6 +17,8 @@ A batch is a dict of numpy arrays with a leading axis B, on a canvas of H x W pi
 | native_size | int32 (B, 2) | height and width of the record |
 | mirrored | bool (B,) | the canvas shows the mirror image of the record |
 | pixel_spacing_mm | float32 (B,) | of a canvas pixel; NaN unknown |
+
+Beside these it has the labels that are asked for (see `ramjax.data.labels`), each with the axis B in front.
 """
 
 import bisect
@@ -43,6 +37,7 @@ from absl import flags
 from ramjax.config import DataConfig
 from ramjax.data import parallel
 from ramjax.data.canvas import empty, to_canvas
+from ramjax.data.labels import Labels
 from ramjax.data.source import Source, open_source
 from ramjax.record import Record
 
@@ -66,6 +61,7 @@ def make_train_batches(
     seed: int,
     start_step: int,
     steps: int,
+    labels: Sequence[Labels],
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
@@ -90,12 +86,18 @@ def make_train_batches(
     ]
     reads = data.batch_size // data.crops
     order = grain.MapDataset.mix(epochs, data.weights)[: steps * reads].batch(reads)
-    make = _TrainBatch(data, tuple(sources), seed, rows)
+    make = _TrainBatch(data, tuple(sources), seed, rows, tuple(labels))
     return _iterate(order.map_with_index(make)[start_step:steps], data)
 
 
 def make_eval_batches(
-    data: DataConfig, source: Source, *, dataset: int = 0, process_index: int = 0, process_count: int = 1
+    data: DataConfig,
+    source: Source,
+    *,
+    labels: Sequence[Labels],
+    dataset: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
 ) -> Iterator[Batch]:
     """Yields this process's rows of batches that hold every record of one source once, in order, unaugmented.
 
@@ -106,7 +108,7 @@ def make_eval_batches(
       ValueError: the batch size is not divisible among the processes.
     """
     rows = _rows(data.eval_batch_size, "data.eval_batch_size", process_index, process_count)
-    make = _EvalBatch(data, source, dataset, rows)
+    make = _EvalBatch(data, source, dataset, rows, tuple(labels))
     batches = -(-len(source) // data.eval_batch_size)
     return _iterate(grain.MapDataset.range(batches).map(make), data)
 
@@ -122,15 +124,16 @@ def fingerprint(data: DataConfig, sources: Sequence[Source]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _TrainBatch:
-    """Makes the batch of a step from what the whole batch reads; picklable, for worker processes.
+    """Makes this process's rows of the batch of a step; picklable, for worker processes.
 
-    A read is the index of a record in all sources one after the other.
+    `reads` holds the records of the batch, each as its position in the concatenation of all sources.
     """
 
     data: DataConfig
     sources: tuple[Source, ...]
     seed: int
     rows: slice
+    labels: tuple[Labels, ...]
 
     def __call__(self, step: int, reads: np.ndarray) -> Batch:
         examples = []
@@ -150,7 +153,7 @@ class _TrainBatch:
 
     def _example(self, record: Record, position: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.seed, position))
-        return to_canvas(record, self.data.canvas, self.data.augment, rng)
+        return to_canvas(record, self.data.canvas, self.data.augment, rng, self.labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +164,7 @@ class _EvalBatch:
     source: Source
     dataset: int
     rows: slice
+    labels: tuple[Labels, ...]
 
     def __call__(self, number: int) -> Batch:
         first = number * self.data.eval_batch_size
@@ -168,9 +172,9 @@ class _EvalBatch:
 
     def _example(self, index: int) -> dict[str, Any]:
         if index >= len(self.source):
-            return empty(self.data.canvas) | {"dataset": np.int32(-1)}
+            return empty(self.data.canvas, self.labels) | {"dataset": np.int32(-1)}
         where = {"dataset": np.int32(self.dataset), "index": np.int32(index)}
-        return to_canvas(self.source[index], self.data.canvas) | where
+        return to_canvas(self.source[index], self.data.canvas, labels=self.labels) | where
 
 
 def _rows(batch_size: int, key: str, process_index: int, process_count: int) -> slice:

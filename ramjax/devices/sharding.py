@@ -24,8 +24,6 @@ from ramjax.config import Config, ConfigError, MeshConfig
 
 AXES = ("data", "fsdp", "space")
 BATCH_AXES = ("data", "fsdp")
-CANVASES = ("image", "padding", "bones", "erosions")
-"""The arrays of a batch that are (b, height, width, ...): these are split over ``space``."""
 
 
 def make_mesh(config: Config) -> Mesh:
@@ -92,10 +90,14 @@ def state_shardings(config: MeshConfig, mesh: Mesh, state: Any) -> Any:
 
 
 def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Puts this process's rows of a batch on its devices; the processes' rows in order are the global batch."""
+    """Puts this process's rows of a batch on its devices; the processes' rows in order are the global batch.
+
+    Arrays of the image's height and width, (b, h, w, ...), are split over ``space`` too.
+    """
+    canvas = batch["image"].shape[1:3] if "image" in batch else None
     placed = {}
     for name, value in batch.items():
-        spec = PartitionSpec(BATCH_AXES, "space") if name in CANVASES else PartitionSpec(BATCH_AXES)
+        spec = PartitionSpec(BATCH_AXES, "space") if value.shape[1:3] == canvas else PartitionSpec(BATCH_AXES)
         placed[name] = jax.make_array_from_process_local_data(NamedSharding(mesh, spec), value)
     return placed
 

@@ -9,13 +9,11 @@ arguments, or they are compiled in as constants::
 
     @jax.jit
     def predict(state, images):
-        return mirrored(lambda images: step(state, images))(images)
+        return mirrored(lambda images: step(state, images), kinds)(images)
 
-What is averaged:
-  - entries of rank 4, dense maps (b, h, w, channels), are averaged as they are given, whatever they mean;
-  - ``confidence`` (b, sites) is the mean;
-  - all other entries of joint sites (b, sites, ...), ``boxes`` and the probabilities of scores, are means weighted by
-    the confidence, since a score is worth as much as the box it was read at; plain means where there is no confidence.
+How an entry is averaged depends on its kind (see `ramjax.tasks.base.Kind`): dense maps cell by cell, whatever they
+mean; confidence, and what is of the image as a whole, by the plain mean; what else is of a joint site weighted by the
+confidence, since a score is worth as much as the box it was read at. Without confidence such means are plain, too.
 """
 
 import functools
@@ -25,19 +23,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ramjax.tasks.base import Kind
+
 Predictions = Mapping[str, Array]
 """By name, each (b, ...)."""
 
 PredictFn = Callable[[Array], Predictions]
 """Images float32 (b, h, w, 1) in 0..1 to predictions. Boxes are (ymin, xmin, ymax, xmax) in pixels of the image."""
 
-DENSE_RANK = 4
-"""Entries of this rank are dense maps (b, h, w, channels)."""
+Kinds = Mapping[str, Kind]
+"""Of every entry that a predict function returns."""
 
 _LEAST = 1e-6  # a weight, so that sites that nobody is confident of have a mean too
 
 
-def mirrored(predict: PredictFn) -> PredictFn:
+def mirrored(predict: PredictFn, kinds: Kinds) -> PredictFn:
     """The mean of the predictions of an image and, mirrored back, of its mirror image (left and right swapped).
 
     A mirrored right hand is a left one: for networks trained on both, `config.data.augment.mirror` above 0 or
@@ -46,13 +46,13 @@ def mirrored(predict: PredictFn) -> PredictFn:
 
     def predict_both(images: Float[Array, "b h w 1"]) -> dict[str, Array]:
         there = predict(images)
-        back = _mirror(predict(images[:, :, ::-1]), images.shape[2])
-        return _mean([there, back])
+        back = _mirror(predict(images[:, :, ::-1]), kinds, images.shape[2])
+        return _mean([there, back], kinds)
 
     return predict_both
 
 
-def multi_scale(predict: PredictFn, scales: Sequence[float]) -> PredictFn:
+def multi_scale(predict: PredictFn, scales: Sequence[float], kinds: Kinds) -> PredictFn:
     """The mean of the predictions of an image scaled about its centre, put back on its own grid.
 
     A smaller image stands in zeros, the canvas's padding; of a larger one the middle is seen, so that cells of dense
@@ -61,6 +61,7 @@ def multi_scale(predict: PredictFn, scales: Sequence[float]) -> PredictFn:
     Args:
       predict: of images of one shape.
       scales: factors above 0, one of them at most 1, so that everything is seen.
+      kinds: of the predictions.
 
     Raises:
       ValueError: no such scales.
@@ -73,18 +74,23 @@ def multi_scale(predict: PredictFn, scales: Sequence[float]) -> PredictFn:
     def predict_all(images: Float[Array, "b h w 1"]) -> dict[str, Array]:
         views, seen = [], []
         for scale in scales:
-            view = _unscale(predict(_zoom(images, scale)), scale, images.shape[1:3])
+            view = _unscale(predict(_zoom(images, scale)), kinds, scale, images.shape[1:3])
             views.append(view)
-            seen.append({name: _seen(value.shape[1:3], scale) for name, value in view.items() if _is_dense(value)})
-        if "boxes" in views[0] and "confidence" in views[0]:
-            for weights, inside in zip(seen, _sites_seen(views, scales, images.shape[1:3]), strict=True):
-                weights["confidence"] = inside
-        return _mean(views, seen)
+            dense = {name: value for name, value in view.items() if kinds[name] is Kind.DENSE}
+            seen.append({name: _seen(value.shape[1:3], scale) for name, value in dense.items()})
+        boxes, confidence = name_of(Kind.BOXES, kinds, views[0]), name_of(Kind.CONFIDENCE, kinds, views[0])
+        if boxes and confidence:
+            inside = _sites_seen([(v[boxes], v[confidence]) for v in views], scales, images.shape[1:3])
+            for weights, of_scale in zip(seen, inside, strict=True):
+                weights[confidence] = of_scale
+        return _mean(views, kinds, seen)
 
     return predict_all
 
 
-def ensemble(predicts: Sequence[PredictFn], transform: Callable[[Predictions], Predictions] | None = None) -> PredictFn:
+def ensemble(
+    predicts: Sequence[PredictFn], kinds: Kinds, transform: Callable[[Predictions], Predictions] | None = None
+) -> PredictFn:
     """The mean of the predictions of several networks, or of several checkpoints of one.
 
     Networks that were trained apart are best averaged as probabilities (Lakshminarayanan, Pritzel and Blundell, arXiv
@@ -93,6 +99,7 @@ def ensemble(predicts: Sequence[PredictFn], transform: Callable[[Predictions], P
 
     Args:
       predicts: at least one; all return the same entries.
+      kinds: of the predictions.
       transform: applied to the predictions of each before they are averaged; None leaves them as they are.
 
     Raises:
@@ -103,29 +110,36 @@ def ensemble(predicts: Sequence[PredictFn], transform: Callable[[Predictions], P
 
     def predict_all(images: Float[Array, "b h w 1"]) -> dict[str, Array]:
         views = [predict(images) for predict in predicts]
-        return _mean([transform(view) for view in views] if transform else views)
+        return _mean([transform(view) for view in views] if transform else views, kinds)
 
     return predict_all
 
 
-def _mean(views: Sequence[Predictions], seen: Sequence[Predictions] | None = None) -> dict[str, Array]:
-    """The mean entry by entry; `seen` weighs each view's dense maps and, as ``confidence``, its sites; None is 1."""
+def name_of(kind: Kind, kinds: Kinds, predictions: Predictions) -> str | None:
+    """The name of the predictions that are of a kind which there is once at most; None without."""
+    return next((name for name in predictions if kinds[name] is kind), None)
+
+
+def _mean(views: Sequence[Predictions], kinds: Kinds, seen: Sequence[Predictions] | None = None) -> dict[str, Array]:
+    """The mean entry by entry; `seen` weighs each view's dense maps and, at the confidence, its sites; None is 1."""
     shapes = [{name: value.shape for name, value in view.items()} for view in views]
     for other in shapes[1:]:
         if other != shapes[0]:
             raise ValueError(f"Predictions to be averaged differ: {shapes[0]} and {other}; take runs of one config.")
     seen = seen or [{} for _ in views]
-    of_sites = [weights.get("confidence", 1.0) for weights in seen]
-    if "confidence" in views[0]:
-        sure = [jnp.maximum(view["confidence"], _LEAST) * weight for view, weight in zip(views, of_sites, strict=True)]
+    confidence = name_of(Kind.CONFIDENCE, kinds, views[0])
+    of_sites = [weights.get(confidence, 1.0) for weights in seen]
+    if confidence:
+        sure = [jnp.maximum(view[confidence], _LEAST) * weight for view, weight in zip(views, of_sites, strict=True)]
     else:
         sure = of_sites
     means = {}
-    for name, value in views[0].items():
-        if _is_dense(value):
-            weights = [weight.get(name, 1.0) for weight in seen]
-        else:
-            weights = of_sites if name == "confidence" else sure
+    for name in views[0]:
+        weights = {
+            Kind.DENSE: [weight.get(name, 1.0) for weight in seen],
+            Kind.CONFIDENCE: of_sites,
+            Kind.IMAGE: [1.0] * len(views),
+        }.get(kinds[name], sure)
         means[name] = _weighted_mean([view[name] for view in views], weights)
     return means
 
@@ -137,21 +151,26 @@ def _weighted_mean(values: Sequence[Array], weights: Sequence[Array | float]) ->
     return sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
 
 
-def _mirror(predictions: Predictions, width: int) -> dict[str, Array]:
+def _mirror(predictions: Predictions, kinds: Kinds, width: int) -> dict[str, Array]:
     """Predictions of the mirror image of one `width` pixels wide."""
-    back = {name: value[:, :, ::-1] if _is_dense(value) else value for name, value in predictions.items()}
-    if "boxes" in back:
-        ymin, xmin, ymax, xmax = jnp.moveaxis(back["boxes"], -1, 0)
-        back["boxes"] = jnp.stack([ymin, width - xmax, ymax, width - xmin], -1)
+    back = dict(predictions)
+    for name, value in predictions.items():
+        if kinds[name] is Kind.DENSE:
+            back[name] = value[:, :, ::-1]
+        elif kinds[name] is Kind.BOXES:
+            ymin, xmin, ymax, xmax = jnp.moveaxis(value, -1, 0)
+            back[name] = jnp.stack([ymin, width - xmax, ymax, width - xmin], -1)
     return back
 
 
-def _unscale(predictions: Predictions, scale: float, size: tuple[int, int]) -> dict[str, Array]:
+def _unscale(predictions: Predictions, kinds: Kinds, scale: float, size: tuple[int, int]) -> dict[str, Array]:
     """What predictions of the scaled image say of the image, `size` in pixels."""
-    back = {name: _zoom(value, 1 / scale) if _is_dense(value) else value for name, value in predictions.items()}
-    if "boxes" in back:
-        middle = jnp.array(2 * size) / 2
-        back["boxes"] = middle + (back["boxes"] - middle) / scale
+    back, middle = dict(predictions), jnp.array(2 * size) / 2
+    for name, value in predictions.items():
+        if kinds[name] is Kind.DENSE:
+            back[name] = _zoom(value, 1 / scale)
+        elif kinds[name] is Kind.BOXES:
+            back[name] = middle + (value - middle) / scale
     return back
 
 
@@ -171,16 +190,12 @@ def _seen(grid: tuple[int, int], scale: float) -> Float[Array, "1 h w 1"]:
 
 
 def _sites_seen(
-    views: Sequence[Predictions], scales: Sequence[float], size: tuple[int, int]
+    views: Sequence[tuple[Array, Array]], scales: Sequence[float], size: tuple[int, int]
 ) -> list[Float[Array, "b sites"]]:
     """1 where a scale shows the whole box, as the most confident view has it; 1 for all where no scale does."""
-    boxes, confidence = (jnp.stack([view[name] for view in views]) for name in ("boxes", "confidence"))
+    boxes, confidence = (jnp.stack(of_views) for of_views in zip(*views, strict=True))
     best = jnp.take_along_axis(boxes, confidence.argmax(0)[None, ..., None], 0)[0]
     middle = jnp.array(2 * size) / 2
     whole = [(abs(best - middle) * scale <= middle).all(-1) for scale in scales]
     nobody = ~functools.reduce(jnp.logical_or, whole)
     return [(one | nobody).astype(jnp.float32) for one in whole]
-
-
-def _is_dense(value: Array) -> bool:
-    return value.ndim == DENSE_RANK

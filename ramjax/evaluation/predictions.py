@@ -21,6 +21,7 @@ from ramjax.evaluation import averaging
 from ramjax.evaluation.measuring import Prediction
 from ramjax.evaluation.sliding_window import sliding_window
 from ramjax.steps.predict import make_predict_step
+from ramjax.tasks import Task, labels_of, make_tasks, predictions_of
 
 
 def predict_split(
@@ -61,11 +62,13 @@ def make_predict(config: Config) -> Callable[..., dict[str, jax.Array]]:
       RunError: predictions are to be averaged that need annotated boxes.
     """
     predict_one, settings = make_predict_step(config), config.evaluation
+    tasks = make_tasks(config)
+    kinds = predictions_of(tasks)
     averaged = settings.mirror or settings.scales != (1.0,) or settings.ensemble
-    if averaged and at_annotated_boxes(config):
+    if averaged and (task := needs_annotated_boxes(tasks)):
         raise RunError(
-            "Scores without a joints task are read at annotated boxes and cannot be averaged; set evaluation.mirror, "
-            "evaluation.scales and evaluation.ensemble to False, (1.0,) and ()."
+            f"Without a task that finds joints, {task} are read at annotated boxes and cannot be averaged; set "
+            "evaluation.mirror, evaluation.scales and evaluation.ensemble to False, (1.0,) and ()."
         )
 
     def predict(states, images, boxes=None):
@@ -73,35 +76,39 @@ def make_predict(config: Config) -> Callable[..., dict[str, jax.Array]]:
         for state in states:
             function = functools.partial(predict_one, state, boxes=boxes)
             if settings.scales != (1.0,):
-                function = averaging.multi_scale(function, settings.scales)
-            predictions.append(averaging.mirrored(function) if settings.mirror else function)
-        return (predictions[0] if len(predictions) == 1 else averaging.ensemble(predictions))(images)
+                function = averaging.multi_scale(function, settings.scales, kinds)
+            predictions.append(averaging.mirrored(function, kinds) if settings.mirror else function)
+        return (predictions[0] if len(predictions) == 1 else averaging.ensemble(predictions, kinds))(images)
 
     return predict
 
 
-def at_annotated_boxes(config: Config) -> bool:
-    """Whether scores are read at annotated boxes, for want of a task that finds joints."""
-    return "scores" in config.tasks and "joints" not in config.tasks
+def needs_annotated_boxes(tasks: Sequence[Task]) -> str | None:
+    """The name of a task that is read at annotated boxes, for want of one that finds joints; None where none is."""
+    if any(task.finds_boxes for task in tasks):
+        return None
+    return next((task.name for task in tasks if "boxes" in task.needs), None)
 
 
 def _by_canvas(config, states, source, mesh, dataset, check) -> Iterator[tuple[int, Prediction]]:
-    predict = make_predict(config)
+    predict, tasks = make_predict(config), make_tasks(config)
+    shown_names = ("image", "boxes") if needs_annotated_boxes(tasks) else ("image",)
 
     def of_batch(states, shown):
-        return predict(states, shown["image"], None if "joints" in config.tasks else shown["boxes"])
+        return predict(states, shown["image"], shown.get("boxes"))
 
     forward = compilation.jit(sharding.row_by_row(of_batch, mesh))
     batches = pipeline.make_eval_batches(
         config.data,
         source,
+        labels=labels_of(tasks),
         dataset=dataset,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
     for batch in batches:
         check()
-        shown = sharding.place_rows({name: batch[name] for name in ("image", "boxes")}, mesh)
+        shown = sharding.place_rows({name: batch[name] for name in shown_names}, mesh)
         found = {name: sharding.local_rows(value) for name, value in forward(states, shown).items()}
         for row in np.flatnonzero(batch["valid"]):
             maps = {name: value[row] for name, value in found.items()}
@@ -111,10 +118,11 @@ def _by_canvas(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
 
 def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[int, Prediction]]:
     del dataset  # each radiograph is rendered here
-    if at_annotated_boxes(config):
+    tasks = make_tasks(config)
+    if task := needs_annotated_boxes(tasks):
         raise RunError(
-            "Scores without a joints task are read at annotated boxes, which a sliding window does not take; train "
-            "joints too, or set data.canvas.sizing to fit."
+            f"Without a task that finds joints, {task} are read at annotated boxes, which a sliding window does not "
+            "take; train joints too, or set data.canvas.sizing to fit."
         )
     canvas = config.data.canvas
     states = jax.device_put(jax.device_get(states), jax.local_devices()[0])
@@ -132,6 +140,7 @@ def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
             maps = sliding_window(
                 forward,
                 canvases.render(record, placement, whole)["image"],
+                kinds=predictions_of(tasks),
                 tile=(canvas.height, canvas.width),
                 overlap=config.evaluation.overlap,
                 batch=config.data.eval_batch_size,

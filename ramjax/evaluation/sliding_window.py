@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ramjax.evaluation.averaging import DENSE_RANK, PredictFn
+from ramjax.evaluation.averaging import Kinds, PredictFn, name_of
+from ramjax.tasks.base import Kind
 
 Blending = Literal["gaussian", "constant"]
 
@@ -26,6 +27,7 @@ def sliding_window(
     predict: PredictFn,
     image: Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 1"],
     *,
+    kinds: Kinds,
     tile: tuple[int, int],
     overlap: float = 0.5,
     batch: int = 4,
@@ -38,12 +40,12 @@ def sliding_window(
     ``sliding_window_inference``. An image smaller than the tile is padded with 0 on both sides, as the canvas is.
 
     Args:
-      predict: a JAX function of float32 (batch, *tile, 1) to a dictionary. Entries of rank 4 are dense maps
-        (batch, tile height / s, tile width / s, channels) with a whole number s, the stride. The others are of the
-        joint sites, (batch, sites, ...): ``confidence`` (batch, sites), ``boxes`` (batch, sites, 4) as (ymin, xmin,
-        ymax, xmax) in pixels of the tile, and any more. Jit it: it is called as it is. Where the jitted function takes
-        the parameters first, bind them by `functools.partial`.
+      predict: a JAX function of float32 (batch, *tile, 1) to a dictionary. Dense maps are
+        (batch, tile height / s, tile width / s, channels) with a whole number s, the stride; boxes are in pixels of the
+        tile. Jit it: it is called as it is. Where the jitted function takes the parameters first, bind them by
+        `functools.partial`.
       image: float (H, W) or (H, W, 1), grey values in 0..1.
+      kinds: of the entries that it returns (see `ramjax.tasks.base.Kind`).
       tile: height and width of the tiles in pixels; as the network takes them, so multiples of its largest stride.
       overlap: share of a tile that the next one covers again, at least 0 and below 1. Tiles start every
         ``int(side * (1 - overlap))`` pixels, rounded down to a multiple of the strides; the last ends at the border.
@@ -55,8 +57,8 @@ def sliding_window(
       Arrays in host memory without the batch axis. A dense map of stride s is float32 (ceil(H / s), ceil(W / s),
       channels), the weighted mean over the tiles; its cell (i, j) covers rows s i to s (i + 1) and columns s j to
       s (j + 1) of the image. A joint site occurs once, so that all it has is taken from the tile that is the most
-      confident of it, ``boxes`` moved to pixels of the image. Without ``confidence`` there is no such tile, and
-      entries of sites are left out.
+      confident of it, boxes moved to pixels of the image. Without confidence there is no such tile, and entries of
+      sites are left out. What is of the image as a whole is the mean over the tiles.
 
     Raises:
       ValueError: an argument is out of its range, the stride of a map is no whole number, or a prediction is not
@@ -64,7 +66,7 @@ def sliding_window(
     """
     image = _checked_image(image)
     _check_settings(tile, overlap, batch, blending, sigma)
-    grids = _map_grids(predict, (batch, *tile, 1))
+    grids = _map_grids(predict, kinds, (batch, *tile, 1))
     strides = {name: _stride(name, tile, grid) for name, grid in grids.items()}
     step = math.lcm(1, *strides.values())
     padded, corner = _padded(image, tile, step)
@@ -93,7 +95,7 @@ def sliding_window(
         top, left = (offset // strides[name] for offset in corner)
         height, width = (math.ceil(side / strides[name]) for side in image.shape)
         maps[name] = mean[top : top + height, left : left + width]
-    return maps | _most_confident(jax.device_get(sites), starts - corner)
+    return maps | _of_tiles(jax.device_get(sites), kinds, starts - corner)
 
 
 def tile_starts(size: tuple[int, int], tile: tuple[int, int], overlap: float, step: int = 1) -> np.ndarray:
@@ -171,12 +173,12 @@ def _empty_sums(
     return {name: (jnp.zeros(shape), jnp.zeros((*shape[:2], 1))) for name, shape in shapes.items()}
 
 
-def _map_grids(predict: PredictFn, shape: tuple[int, ...]) -> dict[str, tuple[int, int, int]]:
+def _map_grids(predict: PredictFn, kinds: Kinds, shape: tuple[int, ...]) -> dict[str, tuple[int, int, int]]:
     """(h, w, channels) of each dense map, without running the network."""
     # A jitted function with compiler options may not be traced within another, such as a partial: taken apart again.
     bound = functools.partial(predict)
     outputs = jax.eval_shape(bound.func, *bound.args, jax.ShapeDtypeStruct(shape, np.float32), **bound.keywords)
-    return {name: output.shape[1:] for name, output in outputs.items() if output.ndim == DENSE_RANK}
+    return {name: output.shape[1:] for name, output in outputs.items() if kinds[name] is Kind.DENSE}
 
 
 def _stride(name: str, tile: tuple[int, int], grid: tuple[int, ...]) -> int:
@@ -198,20 +200,26 @@ def _padded(image: np.ndarray, tile: tuple[int, int], step: int) -> tuple[np.nda
     return np.pad(image, list(zip(before, after, strict=True))), tuple(before)
 
 
-def _most_confident(batches: Sequence[dict[str, np.ndarray]], corners: np.ndarray) -> dict[str, np.ndarray]:
-    """What each site has in the tile that is the most confident of it; the first of several. {} without confidence.
+def _of_tiles(batches: Sequence[dict[str, np.ndarray]], kinds: Kinds, corners: np.ndarray) -> dict[str, np.ndarray]:
+    """The image's own entries as means over the tiles; those of each site from the tile that is the most confident.
 
-    `corners` says where the tiles start on the image; what the batches hold beyond them is blank.
+    Of several such tiles the first one counts. `corners` says where the tiles start on the image; what the batches hold
+    beyond them is blank.
     """
-    if "confidence" not in batches[0]:
-        return {}
     tiles = {name: np.concatenate([batch[name] for batch in batches])[: len(corners)] for name in batches[0]}
-    if not all(np.isfinite(value).all() for value in tiles.values()):
-        raise ValueError("The predictions of the joint sites are not finite; look at the checkpoint and at the image.")
-    if "boxes" in tiles:
-        tiles["boxes"] = tiles["boxes"] + np.tile(corners, 2)[:, None].astype(np.float32)
-    best = tiles["confidence"].argmax(axis=0)
-    return {name: value[best, np.arange(len(best))] for name, value in tiles.items()}
+    confidence = name_of(Kind.CONFIDENCE, kinds, tiles)
+    for name, value in tiles.items():
+        if not np.isfinite(value).all():
+            raise ValueError(f"The predicted {name!r} are not finite; look at the checkpoint and at the image.")
+    found = {name: value.mean(0) for name, value in tiles.items() if kinds[name] is Kind.IMAGE}
+    if confidence is None:
+        return found
+    best = tiles[confidence].argmax(axis=0)
+    for name, value in tiles.items():
+        if kinds[name] is not Kind.IMAGE:
+            moved = np.tile(corners, 2)[:, None].astype(np.float32) if kinds[name] is Kind.BOXES else 0
+            found[name] = (value + moved)[best, np.arange(len(best))]
+    return found
 
 
 def _checked_image(image: np.ndarray) -> np.ndarray:

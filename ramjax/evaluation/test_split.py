@@ -19,7 +19,8 @@ from ramjax.devices import sharding
 from ramjax.evaluation import measuring, pictures, predictions
 from ramjax.evaluation.measuring import Prediction
 from ramjax.metrics import cases as cases_lib
-from ramjax.metrics.cases import Case, Cases
+from ramjax.metrics.cases import Case, Cases, Parts
+from ramjax.tasks import Task, make_tasks
 
 PICTURES = "pictures"
 """Folder of the cases' pictures in the run directory."""
@@ -74,7 +75,9 @@ def evaluate_source(
     """
     predicted = predictions.predict_split(config, states, source, mesh=mesh, dataset=dataset, check=check)
     share = -(-len(source) // jax.process_count())
-    evaluated = parallel.in_order(_Evaluate(source, config.evaluation, name), predicted, total=share)
+    evaluated = parallel.in_order(
+        _Evaluate(make_tasks(config), source, config.evaluation, name), predicted, total=share
+    )
     bar = tqdm(evaluated, desc=f"test {name}", total=share, unit="hand", leave=False, disable=quiet)
     gathered = sharding.gather_bytes(pickle.dumps(list(bar)))
     of_all = sorted((one for part in gathered for one in pickle.loads(part)), key=lambda one: one.index)
@@ -84,7 +87,11 @@ def evaluate_source(
 
 
 def write(
-    workdir: pathlib.Path, evaluated: Mapping[str, Sequence[Evaluated]], about: Mapping[str, Any], shown: int
+    workdir: pathlib.Path,
+    evaluated: Mapping[str, Sequence[Evaluated]],
+    about: Mapping[str, Any],
+    parts: Parts,
+    shown: int,
 ) -> Cases:
     """Writes cases.parquet, the picture of each case, and test_grid.png of the first `shown`; returns the cases.
 
@@ -92,6 +99,7 @@ def write(
       workdir: the run directory.
       evaluated: by the name of each data set.
       about: what holds for all cases (see `Cases`).
+      parts: of the groups of values that the tasks measure.
       shown: hands in the grid, as many of each data set.
     """
     folder = workdir / PICTURES
@@ -102,7 +110,7 @@ def write(
         files.write_bytes(path, content)
     for old in set(folder.iterdir()) - set(written):
         old.unlink()
-    result = cases_lib.collect([one.case for one in of_all], about)
+    result = cases_lib.collect([one.case for one in of_all], about, parts)
     cases_lib.write(workdir / "cases.parquet", result)
     grid = []
     for number, of_dataset in enumerate(evaluated.values()):
@@ -116,6 +124,7 @@ def write(
 class _Evaluate:
     """Measures and pictures one record; picklable, for worker processes."""
 
+    tasks: tuple[Task, ...]
     source: pipeline.Source
     settings: EvaluationConfig
     name: str
@@ -124,7 +133,7 @@ class _Evaluate:
         index, prediction = item
         record = self.source[index]
         picture = f"{PICTURES}/{self.name.replace('/', '-')}-{index:05}.jpg"
-        case = measuring.measure(record, prediction, self.settings, picture)
+        case = measuring.measure(self.tasks, record, prediction, self.settings, picture)
         case = dataclasses.replace(case, attributes=case.attributes | {"dataset": self.name})
         found = pictures.predicted(record, prediction.maps, prediction.affine, prediction.canvas_height)
         shown = pictures.case_picture(record, found, "confidence" in prediction.maps)

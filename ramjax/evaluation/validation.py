@@ -1,4 +1,4 @@
-"""The evaluation loop: batches of a split through the evaluation step, padding dropped, one summary at the end."""
+"""Validation: batches of a split through the validation step, padding dropped, and the metrics of all of them."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +10,9 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from ramjax.devices import compilation, sharding
+from ramjax.evaluation.summary import summarize_canvas
+from ramjax.metrics.cases import ATTRIBUTES, Cases, Values
+from ramjax.tasks import Task, parts_of
 
 EvalStep = Callable[[Any, dict[str, jax.Array]], tuple[dict[str, jax.Array], jax.Array]]
 
@@ -56,30 +59,53 @@ def evaluate(
       RuntimeError: the valid examples are not `size`, so that some record was left out or counted twice.
     """
     rows: list[dict[str, np.ndarray]] = []
+    seen = 0
     for batch in tqdm(batches, desc=label, total=total, unit="batch", leave=False, disable=quiet):
         check()
         counts, valid = jax.device_get(eval_step(state, sharding.place_batch(batch, mesh)))
         rows.append({name: value[valid] for name, value in counts.items()})
-    seen = sum(len(next(iter(batch.values()))) for batch in rows)
+        seen += int(valid.sum())
     if seen != size:
         raise RuntimeError(f"The evaluation of {label} saw {seen} valid examples of a split of {size}.")
     return summarize(rows)
+
+
+def summarize_counts(
+    tasks: Sequence[Task], dataset: str, counts: Sequence[Mapping[str, np.ndarray]]
+) -> dict[str, float]:
+    """The metrics of a split, measured on the canvas: ``canvas/<task>/<metric>`` with ``.../n`` beside each.
+
+    Args:
+      tasks: of the network.
+      dataset: name of the data set.
+      counts: of the validation step, batch after batch.
+    """
+    whole = {name: np.concatenate([batch[name] for batch in counts]) for name in counts[0]}
+    n = len(next(iter(whole.values()), ()))
+    values: Values = {}
+    for task in tasks:
+        begin = f"{task.name}/"
+        values |= task.canvas_values({k.removeprefix(begin): v for k, v in whole.items() if k.startswith(begin)})
+    unknown = {str: "", int: -1, float: math.nan}
+    attributes = {name: np.full(n, unknown[kind], object if kind is str else kind) for name, kind in ATTRIBUTES.items()}
+    parts = parts_of(tasks)
+    cases = Cases(attributes | {"dataset": np.full(n, dataset, object)}, values, {g: parts[g] for g in values}, {})
+    return summarize_canvas(tasks, cases)
 
 
 def selection_score(metrics: Sequence[Mapping[str, float]], selected_by: Mapping[str, Sequence[str]]) -> float:
     """How good a checkpoint is: the mean over the data sets of the mean over the tasks.
 
     Args:
-      metrics: of each data set, ``<task>/<metric>`` with ``<task>/<metric>/n``.
-      selected_by: the metrics whose mean stands for each task.
+      metrics: of each data set, by name, with ``<name>/n``.
+      selected_by: the names of the metrics whose mean stands for each task.
 
     Returns:
       The score. A metric of which the data set has no label is left out, and with it a task or a data set that has no
       other; one that has labels and is not finite counts as 0. 0 where there is no label at all.
     """
     of_datasets = [
-        _mean([_mean([_judged(of, f"{task}/{name}") for name in names]) for task, names in selected_by.items()])
-        for of in metrics
+        _mean([_mean([_judged(of, name) for name in names]) for names in selected_by.values()]) for of in metrics
     ]
     return _mean(of_datasets) or 0.0
 

@@ -3,16 +3,11 @@
 Every table and figure is computed from these values, and cases.parquet keeps them for whoever wants to count again:
 one value a row, with the columns of `ATTRIBUTES` and ``task``, ``part``, ``metric``, ``strict``, ``compat``.
 
-| task | parts | metrics |
-|---|---|---|
-| bones | the 30 channels | those of `segmentation.segmentation_metrics` |
-| pairs | the 14 pairs that overlap | the same, of the overlap |
-| erosions | the 3 lesion labels, ``any`` of them | the same, and those of `erosion.measure_erosions` |
-| joints | the 22 sites | ``confidence``, ``present`` (1, 0, or NaN unknown), ``iou``, ``center_error``, ``center_error_mm``, and the boxes: ``predicted_ymin`` ... ``annotated_xmax`` |
-| be, jsn | the 22 sites | ``predicted``, ``annotated`` (NaN unknown or not graded), ``p0``, ``p1``, ... |
-
-NaN means that the value is not defined or not known. Distances are in ``about["unit"]``, boxes in pixels of the grid.
-"""  # noqa: E501
+What is measured alike forms a group (the column ``task``): the bones, the pairs of bones that overlap, the lesions, the
+boxes of the joint sites, the scores of a scale. Which groups, parts and metrics there are is for the tasks to say
+(``measuring.py`` of each in `ramjax.tasks`). NaN means that the value is not defined or not known. Distances are in
+``about["unit"]``, boxes in pixels of the grid.
+"""
 
 import dataclasses
 import json
@@ -24,24 +19,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ramjax import anatomy, files
-from ramjax.metrics import erosion
+from ramjax import files
+from ramjax.metrics.segmentation import mean_of_finite
 
 Mode = Literal["strict", "compat"]
 MODES: tuple[Mode, ...] = ("strict", "compat")
 
-PAIR_NAMES: tuple[str, ...] = tuple(f"{one} & {other}" for one, other in anatomy.OVERLAP_PAIRS)
+PUBLISHED_TOLERANCE = 2.0
+"""Pixels within which the published evaluators count a boundary as near; that of every compat value."""
 
+Values = dict[str, dict[str, np.ndarray]]
+"""By group and metric, float64 (2, parts) of one case or (2, cases, parts) of several: strict and compat."""
 
-PARTS: dict[str, tuple[str, ...]] = {
-    "bones": anatomy.BONES,
-    "pairs": PAIR_NAMES,
-    "erosions": erosion.PARTS,
-    "joints": anatomy.SITE_NAMES,
-    "be": anatomy.SITE_NAMES,
-    "jsn": anatomy.SITE_NAMES,
-}
-"""What each task's values are of, in the order of their last axis."""
+Parts = Mapping[str, tuple[str, ...]]
+"""By group, what its values are of, in the order of their last axis."""
 
 ATTRIBUTES: dict[str, type] = {
     "dataset": str,
@@ -66,11 +57,11 @@ class Case:
 
     Attributes:
       attributes: the keys of `ATTRIBUTES`.
-      values: by task and metric, the ``strict`` and the ``compat`` value of each part: float64 (2, parts).
+      values: by group and metric, the ``strict`` and the ``compat`` value of each part: float64 (2, parts).
     """
 
     attributes: dict[str, Any]
-    values: dict[str, dict[str, np.ndarray]]
+    values: Values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,57 +70,77 @@ class Cases:
 
     Attributes:
       attributes: by the keys of `ATTRIBUTES`, arrays (N,).
-      values: by task and metric, float64 (2, N, parts); tasks not evaluated are absent.
+      values: by group and metric, float64 (2, N, parts); groups not evaluated are absent.
+      parts: of each group in `values`.
       about: what holds for all of them, ready for JSON: ``run`` (name of its folder), ``seed``, ``step``,
         ``checkpoint``, ``split``, ``grid`` (``native`` or ``square512``), ``tolerance``, ``unit`` (``px`` or ``mm``),
         ``tasks``, and whatever else the evaluation wants to be known.
     """
 
     attributes: dict[str, np.ndarray]
-    values: dict[str, dict[str, np.ndarray]]
+    values: Values
+    parts: Parts
     about: dict[str, Any]
 
     def __len__(self) -> int:
         return len(self.attributes["id"])
 
-    def get(self, task: str, metric: str, mode: Mode = "strict") -> np.ndarray:
+    def has(self, group: str, *metrics: str) -> bool:
+        """Whether a group was evaluated, with these metrics."""
+        return group in self.values and all(metric in self.values[group] for metric in metrics)
+
+    def get(self, group: str, metric: str, mode: Mode = "strict") -> np.ndarray:
         """Returns float64 (N, parts); raises ValueError naming a metric that was not measured."""
-        of_task = self.values.get(task, {})
-        if metric not in of_task:
-            known = ", ".join(f"{task}: {', '.join(metrics)}" for task, metrics in self.values.items())
-            raise ValueError(f"{metric!r} of {task!r} was not measured; known are {known}.")
-        return of_task[metric][MODES.index(mode)]
+        of_group = self.values.get(group, {})
+        if metric not in of_group:
+            known = ", ".join(f"{group}: {', '.join(metrics)}" for group, metrics in self.values.items())
+            raise ValueError(f"{metric!r} of {group!r} was not measured; known are {known}.")
+        return of_group[metric][MODES.index(mode)]
+
+    def of_parts(self, group: str, metric: str, parts: Sequence[str], mode: Mode = "strict") -> np.ndarray:
+        """The values of some of the parts, float64 (N, len(parts))."""
+        return self.get(group, metric, mode)[:, [self.parts[group].index(part) for part in parts]]
+
+    def mean(self, group: str, metric: str, parts: Sequence[str], mode: Mode = "strict") -> np.ndarray:
+        """The mean of each case over the finite values of some of its parts, float64 (N,)."""
+        return mean_of_finite(self.of_parts(group, metric, parts, mode), axis=1)[0]
 
     def take(self, which: np.ndarray) -> "Cases":
         """The cases that an index or bool array (N,) picks."""
         attributes = {name: column[which] for name, column in self.attributes.items()}
         values = {
-            task: {metric: value[:, which] for metric, value in metrics.items()}
-            for task, metrics in self.values.items()
+            group: {metric: value[:, which] for metric, value in metrics.items()}
+            for group, metrics in self.values.items()
         }
-        return Cases(attributes, values, self.about)
+        return Cases(attributes, values, self.parts, self.about)
 
 
-def collect(cases: Sequence[Case], about: Mapping[str, Any]) -> Cases:
-    """Puts cases together. A task or metric that some cases lack is NaN there."""
+def collect(cases: Sequence[Case], about: Mapping[str, Any], parts: Parts) -> Cases:
+    """Puts cases together. A group or metric that some cases lack is NaN there.
+
+    Args:
+      cases: one or more.
+      about: what holds for all of them.
+      parts: of the groups that were measured, in the order in which they shall come.
+    """
     attributes = {
         name: np.array([case.attributes[name] for case in cases], object if kind is str else kind)
         for name, kind in ATTRIBUTES.items()
     }
     metrics: dict[str, dict[str, None]] = {}
     for case in cases:
-        for task, of_task in case.values.items():
-            metrics.setdefault(task, {}).update(dict.fromkeys(of_task))
+        for group, of_group in case.values.items():
+            metrics.setdefault(group, {}).update(dict.fromkeys(of_group))
+    there = {group: tuple(names) for group, names in parts.items() if group in metrics}
     values = {
-        task: {metric: np.full((len(MODES), len(cases), len(PARTS[task])), np.nan) for metric in metrics[task]}
-        for task in PARTS
-        if task in metrics
+        group: {metric: np.full((len(MODES), len(cases), len(names)), np.nan) for metric in metrics[group]}
+        for group, names in there.items()
     }
     for n, case in enumerate(cases):
-        for task, of_task in case.values.items():
-            for metric, value in of_task.items():
-                values[task][metric][:, n] = value
-    return Cases(attributes, values, dict(about))
+        for group, of_group in case.values.items():
+            for metric, value in of_group.items():
+                values[group][metric][:, n] = value
+    return Cases(attributes, values, there, dict(about))
 
 
 def write(path: str | pathlib.Path, cases: Cases, columns: Mapping[str, str] | None = None) -> None:
@@ -166,16 +177,16 @@ def encode_table(rows: pa.Table, about: Mapping[str, Any]) -> bytes:
 
 
 def table(cases: Cases, columns: Mapping[str, str] | None = None) -> pa.Table:
-    """The cases as an Arrow table of one value a row, task by task."""
-    parts_of = [(task, metric) for task, metrics in cases.values.items() for metric in metrics]
-    counts = [len(PARTS[task]) for task, _ in parts_of]
+    """The cases as an Arrow table of one value a row, group by group."""
+    blocks_of = [(group, metric) for group, metrics in cases.values.items() for metric in metrics]
+    counts = [len(cases.parts[group]) for group, _ in blocks_of]
     n = len(cases)
 
     def text(words: Sequence[str], repeats: Any) -> pa.Array:
         unique, codes = np.unique(np.asarray(words, object).astype(str), return_inverse=True)
         return pa.DictionaryArray.from_arrays(np.repeat(codes, repeats).astype(np.int32), unique.tolist())
 
-    # A block of n cases x parts for each metric of each task.
+    # A block of n cases x parts for each metric of each group.
     order = np.concatenate([np.repeat(np.arange(n), count) for count in counts]) if counts else np.zeros(0, int)
     content: dict[str, Any] = {
         name: pa.array([value] * len(order)).dictionary_encode() for name, value in (columns or {}).items()
@@ -183,11 +194,11 @@ def table(cases: Cases, columns: Mapping[str, str] | None = None) -> pa.Table:
     for name, kind in ATTRIBUTES.items():
         column = cases.attributes[name][order]
         content[name] = text(column, 1) if kind is str else pa.array(column)
-    content["task"] = text([task for task, _ in parts_of], [n * count for count in counts])
-    content["part"] = text([part for task, _ in parts_of for _ in range(n) for part in PARTS[task]], 1)
-    content["metric"] = text([metric for _, metric in parts_of], [n * count for count in counts])
+    content["task"] = text([group for group, _ in blocks_of], [n * count for count in counts])
+    content["part"] = text([part for group, _ in blocks_of for _ in range(n) for part in cases.parts[group]], 1)
+    content["metric"] = text([metric for _, metric in blocks_of], [n * count for count in counts])
     for index, mode in enumerate(MODES):
-        blocks = [cases.values[task][metric][index].ravel() for task, metric in parts_of]
+        blocks = [cases.values[group][metric][index].ravel() for group, metric in blocks_of]
         content[mode] = pa.array(np.concatenate(blocks) if blocks else np.zeros(0))
     return pa.table(content)
 
@@ -196,24 +207,27 @@ def decode(content: bytes) -> Cases:
     """The inverse of `encode`; raises ValueError or KeyError for anything else."""
     rows = pq.read_table(pa.BufferReader(content))
     about = json.loads((rows.schema.metadata or {})[b"ramjax"])
-    columns = {name: rows[name].to_numpy(zero_copy_only=False) for name in (*ATTRIBUTES, "task", "metric", *MODES)}
+    names = (*ATTRIBUTES, "task", "part", "metric", *MODES)
+    columns = {name: rows[name].to_numpy(zero_copy_only=False) for name in names}
     if not len(rows):
         raise ValueError("it has no rows")
     starts = _block_starts(columns["task"], columns["metric"])
-    values: dict[str, dict[str, np.ndarray]] = {}
+    values: Values = {}
+    parts: dict[str, tuple[str, ...]] = {}
     for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
-        task, metric = columns["task"][start], columns["metric"][start]
+        group, metric = columns["task"][start], columns["metric"][start]
+        parts.setdefault(group, tuple(dict.fromkeys(columns["part"][start:stop])))
         block = np.stack([columns[mode][start:stop] for mode in MODES])
-        values.setdefault(task, {})[metric] = block.reshape(len(MODES), -1, len(PARTS[task]))
+        values.setdefault(group, {})[metric] = block.reshape(len(MODES), -1, len(parts[group]))
     stop = starts[1] if len(starts) > 1 else len(rows)
-    step = len(PARTS[columns["task"][0]])
+    step = len(parts[columns["task"][0]])
     attributes = {
         name: np.asarray(columns[name][0:stop:step], object if kind is str else kind)
         for name, kind in ATTRIBUTES.items()
     }
-    return Cases(attributes, values, about)
+    return Cases(attributes, values, parts, about)
 
 
-def _block_starts(tasks: np.ndarray, metrics: np.ndarray) -> list[int]:
-    changes = (tasks[1:] != tasks[:-1]) | (metrics[1:] != metrics[:-1])
+def _block_starts(groups: np.ndarray, metrics: np.ndarray) -> list[int]:
+    changes = (groups[1:] != groups[:-1]) | (metrics[1:] != metrics[:-1])
     return [0, *(np.flatnonzero(changes) + 1).tolist()]

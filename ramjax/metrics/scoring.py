@@ -212,7 +212,7 @@ def _of_sites(
         rank = 1 - of_known[:, 0]
         ece = calibration.expected_calibration_error(of_known, target[known])
         brier = calibration.brier_score(of_known, target[known])
-    metrics |= {"auroc": _auroc(rank, positive), "ece": ece, "brier": brier}
+    metrics |= {"auroc": auroc(rank, positive), "ece": ece, "brier": brier}
     return ScoreMetrics(metrics | {"missed": float(((target >= 0) & (pred < 0)).sum())}, confusion)
 
 
@@ -245,7 +245,7 @@ def _kappa(counts: np.ndarray) -> float:
     return 1 - _ratio((weights * counts).sum(), (weights * expected).sum())
 
 
-def _auroc(rank: np.ndarray, positive: np.ndarray) -> float:
+def auroc(rank: np.ndarray, positive: np.ndarray) -> float:
     """Area under the ROC curve from rank sums, ties counting half; NaN without positives or without negatives."""
     n_positive, n_negative = positive.sum(), (~positive).sum()
     above = stats.rankdata(rank)[positive].sum() - n_positive * (n_positive + 1) / 2

@@ -1,6 +1,7 @@
 """What a head is given: the image, the dense features of the decoder, and what other heads found."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from jaxtyping import Array, Float
 
@@ -17,12 +18,14 @@ class Features:
         the last is the encoder's coarsest level.
       stride: of the finest level, in canvas pixels.
       boxes: (b, 22, 4) ymin, xmin, ymax, xmax of the joint sites in canvas pixels, or None where nobody knows them.
+      outputs: of the heads before, by the name of the task.
     """
 
     image: Float[Array, "b h w 1"]
     dense: list[Array]
     stride: int
     boxes: Array | None
+    outputs: Mapping[str, Mapping[str, Array]] = dataclasses.field(default_factory=dict)
 
 
 def dense_level(wanted: int, model: ModelConfig) -> int:

@@ -42,8 +42,7 @@ class MultiTaskNetwork(nnx.Module):
 
         Args:
           image: (b, h, w, 1) grey values in 0..1.
-          boxes: (b, 22, 4) where the sites are, in canvas pixels; None takes them from the joints head, which comes
-          first.
+          boxes: (b, 22, 4) where the sites are, in canvas pixels; None takes them from the first head that has some.
           heads: the tasks wanted; None is all.
         """
         features = Features(image=image, dense=self.decoder(self.encoder(image)), stride=self.stride, boxes=boxes)
@@ -52,6 +51,6 @@ class MultiTaskNetwork(nnx.Module):
             if heads is not None and name not in heads:
                 continue
             outputs[name] = head(features)
-            if features.boxes is None and "boxes" in outputs[name]:
-                features = dataclasses.replace(features, boxes=outputs[name]["boxes"])
+            boxes = outputs[name].get("boxes") if features.boxes is None else features.boxes
+            features = dataclasses.replace(features, boxes=boxes, outputs=dict(outputs))
         return outputs

@@ -12,12 +12,13 @@ from ramjax.tasks import make_tasks
 def make_predict_step(config: Config) -> Callable[..., dict[str, jax.Array]]:
     """Returns ``predict(state, image, boxes=None) -> predictions``, each (b, ...), of the averaged parameters.
 
-    Without a joints task, scores need `boxes`; where there are none, they are left out.
+    A task that needs boxes is left out where none are given and no other task finds any.
     """
     tasks, apply = make_tasks(config), make_apply(config)
+    finds_boxes = any(task.finds_boxes for task in tasks)
 
     def predict(state, image, boxes=None):
-        able = [task for task in tasks if task.name != "scores" or boxes is not None or "joints" in config.tasks]
+        able = [task for task in tasks if "boxes" not in task.needs or boxes is not None or finds_boxes]
         outputs = apply(state.ema_params, image, boxes, heads=[task.name for task in able])
         predictions = {}
         for task in able:

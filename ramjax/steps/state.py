@@ -39,9 +39,10 @@ class TrainState:
 
 def init_state(config: Config) -> TrainState:
     """Returns the state before the first step, a function of the config alone; jit it with the shardings you want."""
-    model = MultiTaskNetwork(config.model, heads_of(make_tasks(config)), rngs=nnx.Rngs(config.seed))
+    tasks = make_tasks(config)
+    model = MultiTaskNetwork(config.model, heads_of(tasks), rngs=nnx.Rngs(config.seed))
     params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    optimizer = make_optimizer(config.optimizer, config.train.steps, config.tasks)
+    optimizer = make_optimizer(config.optimizer, config.train.steps, [task.name for task in tasks])
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,

@@ -13,7 +13,9 @@ from ramjax.steps.optimizer import make_optimizer, make_schedule
 from ramjax.steps.state import TrainState, make_apply
 from ramjax.tasks import make_tasks
 from ramjax.tasks.base import Batch, Term
-from ramjax.tasks.scores.learning import jitter_boxes
+
+SHOWN_BOXES = "shown_boxes"
+"""The boxes that the heads are given in training, in the batch beside the annotated ones."""
 
 
 def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
@@ -22,14 +24,19 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
     Metrics are float32 scalars: ``loss``, ``loss/<task>`` (unweighted), ``grad_norm`` and ``learning_rate``.
     A batch without any label of a task leaves that task's head as it is: parameters, moments and average.
     """
-    optimizer = make_optimizer(config.optimizer, config.train.steps, config.tasks)
+    tasks = make_tasks(config)
+    optimizer = make_optimizer(config.optimizer, config.train.steps, [task.name for task in tasks])
     schedule = make_schedule(config.optimizer, config.train.steps)
-    tasks, gradient = make_tasks(config), _make_gradient(config)
+    gradient = _make_gradient(config)
 
     def train_step(state, batch):
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        jittered = jitter_boxes(key, batch["boxes"], config.scores.jitter)
-        grads, losses, labelled = gradient(state.params, {**batch, "jittered_boxes": jittered})
+        if "boxes" in batch:
+            boxes = batch["boxes"]
+            for task in tasks:
+                boxes = task.vary_boxes(key, boxes)
+            batch = {**batch, SHOWN_BOXES: boxes}
+        grads, losses, labelled = gradient(state.params, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, labelled=labelled)
         params = optax.apply_updates(state.params, updates)
         # Early averages forget the random start sooner: the decay rises with the step.
@@ -61,11 +68,11 @@ def _make_gradient(config: Config) -> Callable[[Any, Batch], tuple[Any, dict[str
     tasks, apply, parts = make_tasks(config), make_apply(config), config.train.accumulation_steps
 
     def terms(params, batch):
-        outputs = apply(params, batch["image"], batch["jittered_boxes"])
+        outputs = apply(params, batch["image"], batch.get(SHOWN_BOXES))
         return {task.name: task.loss(outputs[task.name], batch) for task in tasks}
 
     def counts(params, batch):
-        shapes = jax.eval_shape(apply, params, batch["image"], batch["jittered_boxes"])
+        shapes = jax.eval_shape(apply, params, batch["image"], batch.get(SHOWN_BOXES))
         blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)  # The counts do not look at it.
         return {task.name: [term.count for term in task.loss(blank[task.name], batch)] for task in tasks}
 

@@ -1,28 +1,86 @@
-"""The tasks of the network."""
+"""The tasks of the network: what is learned, measured, reported and predicted, each as one object.
 
+Used by `ramjax.steps` and all above it. A task of your own needs no line here: name it in `config.tasks` by its dotted
+path, such as ``my_package.handedness.Handedness``.
+"""
+
+import dataclasses
+import importlib
+import typing
 from collections.abc import Callable, Sequence
 
 from flax import nnx
 
 from ramjax.config import Config
-from ramjax.tasks.base import Task
-from ramjax.tasks.bones.learning import Bones
-from ramjax.tasks.erosions.learning import Erosions
-from ramjax.tasks.joints.learning import Joints
-from ramjax.tasks.scores.learning import Scores
+from ramjax.tasks.base import Task, labels_of, parts_of, predictions_of
+from ramjax.tasks.bones import Bones
+from ramjax.tasks.erosions import Erosions
+from ramjax.tasks.joints import Joints
+from ramjax.tasks.patient import Patient
+from ramjax.tasks.scores import Scores
+from ramjax.typed import ConfigError, build
+
+__all__ = ["TASKS", "Task", "heads_of", "labels_of", "make_tasks", "parts_of", "predictions_of"]
+
+TASKS: tuple[type[Task], ...] = (Bones, Erosions, Joints, Scores, Patient)
+"""The tasks that have a group of their own in the config, in the order in which their heads are made."""
 
 
 def make_tasks(config: Config) -> tuple[Task, ...]:
-    """Returns the tasks that `config.tasks` names, in the order in which their heads run: joints before scores."""
-    known = {
-        "bones": Bones(config.bones),
-        "erosions": Erosions(config.erosions),
-        "joints": Joints(config.joints),
-        "scores": Scores(config.scores),
-    }
-    return tuple(task for name, task in known.items() if name in config.tasks)
+    """Returns the tasks that `config.tasks` names, in the order in which their heads run.
+
+    That is the order of `TASKS`, then that of `config.tasks`; but a task comes after those whose outputs it needs.
+
+    Raises:
+      ConfigError: a dotted path leads to no task; a task needs one that is not there; two share a name.
+    """
+    known = [task(getattr(config, task.name)) for task in TASKS if task.name in config.tasks]
+    own = [_own(path, config) for path in config.tasks if "." in path]
+    tasks = [*known, *own]
+    names = [task.name for task in tasks]
+    for task in tasks:
+        if names.count(task.name) > 1:
+            raise ConfigError(f"tasks is {config.tasks}; two of them are called {task.name}, name one of the two.")
+        for needed in task.needs:
+            if needed != "boxes" and needed not in names:
+                raise ConfigError(f"tasks is {config.tasks}; {task.name} needs {needed}, so name that too.")
+    ordered: list[Task] = []
+    while tasks:
+        ready = next((task for task in tasks if not _waits(task, tasks)), None)
+        if ready is None:
+            raise ConfigError(f"tasks is {config.tasks}; {' and '.join(t.name for t in tasks)} need each other.")
+        ordered.append(ready)
+        tasks.remove(ready)
+    return tuple(ordered)
 
 
 def heads_of(tasks: Sequence[Task]) -> dict[str, Callable[..., nnx.Module]]:
     """What `ramjax.models.network.MultiTaskNetwork` makes its heads by."""
     return {task.name: task.head for task in tasks}
+
+
+def _waits(task: Task, left: Sequence[Task]) -> bool:
+    """Whether one of the tasks that are left has to come before."""
+    others = [other for other in left if other is not task]
+    return any(
+        other.name in task.needs or ("boxes" in task.needs and other.finds_boxes and "boxes" not in other.needs)
+        for other in others
+    )
+
+
+def _own(path: str, config: Config) -> Task:
+    """A task from outside, with its settings from `config.own`."""
+    module, _, name = path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"tasks names {path}, which cannot be imported ({error}); write it as package.module.Class, with the "
+            "package's folder in PYTHONPATH."
+        ) from error
+    if not (isinstance(cls, type) and issubclass(cls, Task)):
+        raise ConfigError(f"tasks names {path}, which is no ramjax.tasks.Task; derive it from that.")
+    settings = typing.get_type_hints(cls).get("config")
+    if not dataclasses.is_dataclass(settings):
+        raise ConfigError(f"{path} has no settings; give it a field config of a frozen dataclass with a weight.")
+    return cls(build(settings, config.own.get(cls.name, {}), f"own.{cls.name}"))

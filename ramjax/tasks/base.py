@@ -1,22 +1,70 @@
-"""What a task is."""
+"""What a task is: all of it in one object, from the labels it learns from to what a report shows of it.
+
+A task is a frozen dataclass with one field, `config`, the settings of its group in the experiment. What it does not
+define is inherited from `Task`. The rest of the code knows tasks by this class alone; which ones there are stands in
+`ramjax.tasks`.
+"""
 
 import dataclasses
-from typing import Any, Protocol
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from ramjax.config import ModelConfig
+from ramjax.config import EvaluationConfig, ModelConfig
+from ramjax.data.grid import Grid
+from ramjax.data.labels import Labels
+from ramjax.figures.content import Section
+from ramjax.figures.estimates import Evaluated
+from ramjax.figures.metric_table import metric_section
+from ramjax.metrics.cases import Cases, Mode, Values
+from ramjax.metrics.metric import Headline, Metric
+from ramjax.record import Record
 
 Batch = dict[str, Any]
-"""The arrays of `ramjax.data.pipeline`, leading axis b."""
+"""Arrays by name, leading axis b: those of `ramjax.data.pipeline`, and the labels of the tasks."""
+
+
+class Kind(enum.Enum):
+    """What an array of predictions is, which decides how predictions are merged.
+
+    They are merged where several views of an image are averaged, and where a sliding window puts tiles together.
+
+    ============  ============================================  =======================  ============================
+    kind          shape                                         mean of several views    of overlapping tiles
+    ============  ============================================  =======================  ============================
+    `DENSE`       (b, h, w, channels), over the whole canvas    cell by cell             weighted mean, cell by cell
+    `BOXES`       (b, sites, 4) ymin, xmin, ymax, xmax in       weighted by confidence   of the most confident tile
+                  canvas pixels
+    `CONFIDENCE`  (b, sites), that the site is there, 0 to 1    plain                    the highest
+    `SITE`        (b, sites, ...)                               weighted by confidence   of the most confident tile
+    `IMAGE`       (b, ...), of the image as a whole             plain                    plain mean
+    ============  ============================================  =======================  ============================
+
+    Only one task of a network can have `CONFIDENCE`.
+    """
+
+    DENSE = "dense"
+    BOXES = "boxes"
+    CONFIDENCE = "confidence"
+    SITE = "site"
+    IMAGE = "image"
 
 
 @dataclasses.dataclass(frozen=True)
 class Term:
-    """A loss as a sum and the number of things summed, so that steps, devices and partial labels add up exactly."""
+    """A part of a loss: a sum, and how much was summed, so that steps, devices and partial labels add up exactly.
+
+    Attributes:
+      total: float32 scalar, the sum over everything that has a label.
+      count: float32 scalar, how many things (or how much weight) were summed. It depends on the labels alone, never on
+        the predictions: counts are also taken of outputs that are all zero, to know those of a whole batch before its
+        first part. A loss that is normalised by something predicted, such as a focal loss, divides in `total`.
+    """
 
     total: Float[Array, ""]
     count: Float[Array, ""]
@@ -26,25 +74,148 @@ class Term:
         return self.total / jnp.where(self.count > 0, self.count, 1)  # a count of weights may be below 1
 
 
-class Task(Protocol):
-    """One task: head, loss, predictions and metrics. `Features` in, numbers out."""
+@dataclasses.dataclass(frozen=True)
+class NotJudged:
+    """A site, bone or whole task without an answer.
 
+    Attributes:
+      kind: ``site``, ``bone`` or ``task``.
+      name: of it.
+      reason: one clause for people.
+    """
+
+    kind: str
     name: str
-    weight: float
-    selected_by: tuple[str, ...]
-    """The metrics, at most 1 and higher for better, whose mean tells which checkpoint is the best."""
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One task: labels, head, loss, predictions, measurements, metrics, and what people see of them.
+
+    Attributes:
+      config: its settings; they have a `weight`, which multiplies the loss.
+      name: of the task, of its group in the config and of its head.
+      labels: the arrays that it learns from.
+      needs: what its head takes from elsewhere: ``boxes``, or the name of another task, whose outputs it finds in
+        `Features.outputs`. Boxes come from the task that `finds_boxes`; without one they are the annotated ones, and a
+        radiograph without annotation is not judged.
+      finds_boxes: its outputs have ``boxes`` (b, 22, 4) in canvas pixels, for the heads after it.
+      predictions: what `predict` returns, and of which kind each is. Names are unique among the tasks of a network.
+      parts: the groups of values that it measures, and the names of each one's parts, such as ``{"bones": (...),
+        "pairs": (...)}``.
+      selected_by: the metrics, at most 1 and higher for better, whose mean tells which checkpoint is the best.
+      headlines: the metrics that come first, in the order of the tables.
+      definitions: what its metrics mean, by their name in the report.
+      evaluators: matters in which the strict and the published evaluator differ: what each does.
+    """
+
+    config: Any
+    name: ClassVar[str]
+    labels: ClassVar[tuple[Labels, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ()
+    finds_boxes: ClassVar[bool] = False
+    predictions: ClassVar[Mapping[str, Kind]] = {}
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    selected_by: ClassVar[tuple[str, ...]] = ()
+    headlines: ClassVar[tuple[Headline, ...]] = ()
+    definitions: ClassVar[Mapping[str, str]] = {}
+    evaluators: ClassVar[Mapping[str, tuple[str, str]]] = {}
+
+    @property
+    def weight(self) -> float:
+        return self.config.weight
+
+    # Learning.
 
     def head(self, model: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
-        """Returns the module that turns `Features` into a dict of raw outputs."""
+        """Returns the module that turns `ramjax.models.features.Features` into a dict of raw outputs."""
+        raise NotImplementedError(f"The task {self.name} has no head; define {type(self).__name__}.head.")
 
     def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
-        """Returns the terms whose means add up to the task's loss; unknown labels count as nothing."""
+        """Returns the terms whose means add up to the task's loss.
+
+        What is not labelled adds nothing to the total nor to the count of a term, whatever stands in its place; and
+        counts depend on labels alone (see `Term`). `tests/tasks/contract.py` checks both.
+        """
+        raise NotImplementedError(f"The task {self.name} has no loss; define {type(self).__name__}.loss.")
+
+    def vary_boxes(self, key: Array, boxes: Float[Array, "b n 4"]) -> Float[Array, "b n 4"]:
+        """Returns the boxes that heads are given in training, instead of the annotated ones."""
+        del key
+        return boxes
 
     def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:
-        """Returns the predictions of the batch, each (b, ...), under names no other task uses."""
+        """Returns the `predictions` of the batch."""
+        raise NotImplementedError(f"The task {self.name} predicts nothing; define {type(self).__name__}.predict.")
 
-    def counts(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
-        """Returns what `summarize` needs of each example, each (b, ...)."""
+    # Measuring. A task that measures nothing takes part in training alone, which the log says.
 
-    def summarize(self, counts: dict[str, np.ndarray]) -> dict[str, float]:
-        """Returns the metrics of a whole split from the concatenated `counts`, and ``<metric>/n`` beside each."""
+    def count(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+        """Returns what `canvas_values` needs of each example, each (b, ...). It runs on the devices."""
+        del outputs, batch
+        return {}
+
+    def canvas_values(self, counts: dict[str, np.ndarray]) -> Values:
+        """Returns what validation measures on the canvas, of the counts of n examples: float64 (2, n, parts)."""
+        del counts
+        return {}
+
+    def measure(self, record: Record, maps: Mapping[str, np.ndarray], grid: Grid, settings: EvaluationConfig) -> Values:
+        """Returns what is measured of one radiograph on its own grid: float64 (2, parts), strict and compat.
+
+        Args:
+          record: as annotated. What it does not know is NaN.
+          maps: the `predictions`, without the batch axis.
+          grid: where it is measured.
+          settings: tolerance and unit of distances.
+
+        Raises:
+          ValueError: an annotation cannot be right; the message names the record.
+        """
+        del record, maps, grid, settings
+        return {}
+
+    def metrics(self, cases: Cases, mode: Mode) -> dict[str, Metric]:
+        """Returns the metrics of a split by name, of cases measured on the canvas or on their own grid.
+
+        Names are ``<task>/<metric>``. Metrics whose values the cases lack are left out: validation measures less. A
+        task that measures the same in both modes returns nothing for compat.
+        """
+        del cases, mode
+        return {}
+
+    def part_metrics(self, cases: Cases) -> dict[str, Metric]:
+        """Returns what charts show of single bones, sites and scores, strict."""
+        del cases
+        return {}
+
+    def rank(self, cases: Cases) -> tuple[str, np.ndarray] | None:
+        """Returns what cases are ranked by, in words, and the value of each (n,), higher for better."""
+        del cases
+        return None
+
+    # A report.
+
+    def sections(self, several: Sequence[Evaluated]) -> list[Section]:
+        """Returns what a report shows of one data set, of the systems that were evaluated on it."""
+        section = metric_section(several, self.name, self.headlines)
+        return [section] if section else []
+
+
+def predictions_of(tasks: Sequence[Task]) -> dict[str, Kind]:
+    """What the tasks of a network predict together, and of which kind each is."""
+    return {name: kind for task in tasks for name, kind in task.predictions.items()}
+
+
+def labels_of(tasks: Sequence[Task]) -> tuple[Labels, ...]:
+    """What the tasks learn from, each group of arrays once."""
+    found: list[Labels] = []
+    for task in tasks:
+        found += [labels for labels in task.labels if labels not in found]
+    return tuple(found)
+
+
+def parts_of(tasks: Sequence[Task]) -> dict[str, tuple[str, ...]]:
+    """The groups of values that the tasks measure, and the parts of each."""
+    return {group: names for task in tasks for group, names in task.parts.items()}

@@ -13,7 +13,7 @@ import logging
 import math
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -27,9 +27,8 @@ from ramjax.devices import sharding
 from ramjax.devices.compilation import compile_train_step, is_out_of_memory, out_of_memory
 from ramjax.devices.preemption import Preempted, Preemption
 from ramjax.errors import RunError
-from ramjax.evaluation import test_split
-from ramjax.evaluation import validation as evaluation
-from ramjax.evaluation.flat import flat
+from ramjax.evaluation import test_split, validation
+from ramjax.evaluation.summary import CANVAS, COMPAT, summarize
 from ramjax.metrics.cases import collect
 from ramjax.notice import NOTE
 from ramjax.runs import run_dir
@@ -37,22 +36,13 @@ from ramjax.runs.checkpoints import Checkpoints
 from ramjax.steps import evaluate as eval_steps
 from ramjax.steps import state as states
 from ramjax.steps import train as train_steps
-from ramjax.steps.state import abstract_state, restore_best
-from ramjax.tasks import make_tasks
+from ramjax.tasks import Task, labels_of, make_tasks, parts_of
 from ramjax.training.profiling import Profile
 from ramjax.training.progress import Progress
 from ramjax.training.writers import Writer
 
 Mode = Literal["train", "eval", "train_and_eval"]
 PICTURES = 6
-
-HEADLINES = (
-    "bones/dsc", "bones/dsc_worst_bone", "bones/nsd", "bones/msd", "pairs/dsc", "erosions/dsc",
-    "erosions/lesion_f1_distance", "erosions/false_area_mm2", "joints/recall_50", "joints/iou",
-    "joints/center_error_mm", "joints/false_finds", "scores/be_qwk", "scores/be_mae", "scores/jsn_qwk",
-    "scores/jsn_mae", "scores/total_mae",
-)  # fmt: skip
-"""Ends of the names of the metrics that the table shows; eval_test.json has all of them."""
 
 SELECTION = "validation/selection"
 """The score that the best checkpoint is chosen by, in the metrics."""
@@ -84,13 +74,14 @@ def run(config: Config, workdir: pathlib.Path, mode: Mode, preemption: Preemptio
         return None if mode == "train" else test(config, workdir, mesh, preemption)
     except jax.errors.JaxRuntimeError as error:
         if is_out_of_memory(error):  # outside the steps: when the state was made or restored, or in the test
-            raise out_of_memory(config, abstract_state(config, mesh), {}, None) from error
+            raise out_of_memory(config, states.abstract_state(config, mesh), {}, None) from error
         raise
 
 
 def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption) -> None:
     """Takes the steps that are left, with validation and checkpoints; see `run`."""
     # 1. Data. Opening the training split prepares a synthetic data set where it is not there yet.
+    tasks = make_tasks(config)
     train_sources = _open(config, config.data.train_split)
     validation_sources = _open(config, config.data.validation_split)
     _open(config, config.data.test_split)  # a mistake in its name should not show only after the training
@@ -100,7 +91,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     }
 
     # 2. State: abstract first, so that a run that goes on never initialises.
-    abstract = abstract_state(config, mesh)
+    abstract = states.abstract_state(config, mesh)
     run_dir.claim(workdir, config)
     run_dir.write_about(workdir, abstract.params, fingerprints)
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints)
@@ -110,56 +101,27 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         state = jax.jit(lambda: states.init_state(config), out_shardings=shardings)()
     start = done = int(state.step)
     steps = config.train.steps
-    for source, weight in zip(train_sources, config.data.weights, strict=True):
-        log.info("%s: %d records, weight %g.", source.name, len(source), weight)
-    log.info(
-        "%s %s: %d steps, %s parameters, %d device(s) (%s, %s).",
-        f"Going on from step {start} of" if start else "Training",
-        workdir,
-        steps,
-        f"{sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract.params)):,}",
-        mesh.size,
-        mesh.devices.flat[0].device_kind,
-        " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items()),
-    )
+    _log_start(config, workdir, mesh, train_sources, abstract, start)
 
-    # 3. Validation: also the last thing a run does that was interrupted just before it.
+    # 3. What watches over the steps.
     writer = Writer(workdir, start)
     progress = Progress(start, steps, config.data.batch_size, quiet=jax.process_index() != 0)
-    eval_step = evaluation.jit_eval_step(eval_steps.make_eval_step(config), mesh)
-
-    def validate():
-        began = time.perf_counter()
-        with preemption.excused():
-            of_datasets = _evaluate(config, state, validation_sources, "validation", mesh, eval_step, preemption.check)
-        score = evaluation.selection_score(of_datasets, _selected_by(config))
-        metrics = _named(config, of_datasets)
-        log.info("step %d/%d: validation %s, mean %.4f", done, steps, _headlines(config, metrics), score)
-        checkpoints.wait()  # for the best one before, long written: the score to beat is on disk
-        best = checkpoints.best_score
-        if best is None or score > best:
-            checkpoints.save_best(done, state, score)
-        if writer.value(done, SELECTION) is None:
-            writer.write(done, {SELECTION: score} | {f"validation/{key}": value for key, value in metrics.items()})
-        progress.pause(time.perf_counter() - began)
-
-    def validated() -> bool:
-        """Whether a run that goes on has the validation of its step, and a best checkpoint that is as good."""
-        there, best = writer.value(done, SELECTION), checkpoints.best_score
-        return there is not None and best is not None and best >= there
-
-    finish_step = functools.partial(_finish_step, config, writer, progress)
+    eval_step = validation.jit_eval_step(eval_steps.make_eval_step(config), mesh)
+    validate = _Validation(
+        config, tasks, validation_sources, mesh, eval_step, checkpoints, writer, progress, preemption
+    )
+    profile = Profile(config.profile, workdir / "profile")
 
     # 4. The loop. `state` is always that after `done` steps, so that it can be saved wherever a signal is looked at.
     train_step: Callable | None = None
     batch: dict[str, jax.Array] = {}
-    profile = Profile(config.profile, workdir / "profile")
     pending: tuple[int, dict[str, jax.Array]] | None = None
     with preemption.deferred(), checkpoints:
         try:
-            if _due(start, config.train.eval_every, steps) and not validated():
-                validate()
-            batches = _make_train_batches(config, train_sources, start)
+            # A run that was stopped in the validation of its step, be it the last one, makes that up first.
+            if _due(start, config.train.eval_every, steps) and not validate.was_made(start):
+                validate(start, state)
+            batches = _make_train_batches(config, tasks, train_sources, start)
             for batch in progress.timed(_prefetch_to_device(batches, mesh, preemption)):
                 preemption.check()
                 if train_step is None:
@@ -172,21 +134,21 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
                 done += 1
                 profile.finish(done, metrics)
                 # The metrics of the step before: the devices compute this one meanwhile, and the queue stays short.
-                finish_step(pending)
+                _finish_step(config, writer, progress, pending)
                 pending = (done, metrics)
                 evaluate_now = _due(done, config.train.eval_every, steps)
                 save_now = _due(done, config.train.checkpoint_every, steps)
                 if evaluate_now or save_now:
-                    finish_step(pending)  # a state whose loss is not finite is not saved
+                    _finish_step(config, writer, progress, pending)  # a state whose loss is not finite is not saved
                     pending = None
                 if save_now:
                     began = time.perf_counter()
                     checkpoints.save_latest(done, state)
                     progress.pause(time.perf_counter() - began)
                 if evaluate_now:
-                    validate()
+                    validate(done, state)
         except Preempted:
-            finish_step(pending)
+            _finish_step(config, writer, progress, pending)
             checkpoints.save_latest(done, state)
             checkpoints.wait()  # before it is said
             log.info("Stopped and saved after step %d of %d; the same command goes on from there.", done, steps)
@@ -203,22 +165,83 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         log.info("All %d steps were done before.", steps)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Validation:
+    """Validates a state, writes its metrics, and keeps it where it is the best."""
+
+    config: Config
+    tasks: Sequence[Task]
+    sources: Sequence[pipeline.Source]
+    mesh: Mesh
+    eval_step: validation.EvalStep
+    checkpoints: Checkpoints
+    writer: Writer
+    progress: Progress
+    preemption: Preemption
+
+    def __call__(self, done: int, state: Any) -> None:
+        began = time.perf_counter()
+        with self.preemption.excused():
+            of_datasets = [self._evaluate(state, dataset) for dataset in range(len(self.sources))]
+        selected_by = _selected_by(self.tasks)
+        score = validation.selection_score(of_datasets, selected_by) if selected_by else float(done)
+        metrics = _named(self.config, of_datasets)
+        shown = _headlines(selected_by, metrics)
+        log.info("step %d/%d: validation %s, mean %.4f", done, self.config.train.steps, shown, score)
+        self.checkpoints.wait()  # for the best one before, long written: the score to beat is on disk
+        best = self.checkpoints.best_score
+        if best is None or score > best:
+            self.checkpoints.save_best(done, state, score)
+        if self.writer.value(done, SELECTION) is None:
+            self.writer.write(done, {SELECTION: score} | {f"validation/{key}": value for key, value in metrics.items()})
+        self.progress.pause(time.perf_counter() - began)
+
+    def was_made(self, step: int) -> bool:
+        """Whether the metrics of a step are written, and the best checkpoint is at least as good."""
+        there, best = self.writer.value(step, SELECTION), self.checkpoints.best_score
+        return there is not None and best is not None and best >= there
+
+    def _evaluate(self, state: Any, dataset: int) -> dict[str, float]:
+        """The metrics of one data set, by the compiled step that all share."""
+        source, name = self.sources[dataset], self.config.data.names[dataset]
+        return validation.evaluate(
+            self.eval_step,
+            state,
+            pipeline.make_eval_batches(
+                self.config.data,
+                source,
+                labels=labels_of(self.tasks),
+                dataset=dataset,
+                process_index=jax.process_index(),
+                process_count=jax.process_count(),
+            ),
+            mesh=self.mesh,
+            size=len(source),
+            summarize=functools.partial(validation.summarize_counts, self.tasks, name),
+            label="validation" if len(self.sources) == 1 else f"validation {name}",
+            check=self.preemption.check,
+            total=-(-len(source) // self.config.data.eval_batch_size),
+            quiet=None if jax.process_index() == 0 else True,
+        )
+
+
 def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption) -> dict[str, float]:
     """Evaluates the best checkpoint on the test split, on the radiographs' own grid, and prints a table.
 
     Writes eval_test.json, cases.parquet, the pictures and test_grid.png.
     """
+    tasks = make_tasks(config)
     sources, names = _open(config, config.data.test_split), config.data.names
     records = [len(source) for source in sources]
-    state, chosen = restore_best(workdir, config, mesh)
-    states = [state, *(_restore_other(other, config, mesh) for other in config.evaluation.ensemble)]
+    state, chosen = states.restore_best(workdir, config, mesh)
+    averaged = [state, *(_restore_other(other, config, mesh) for other in config.evaluation.ensemble)]
     log.info("Testing the checkpoint of step %d, %s, on %d records.", state.step, chosen, sum(records))
     # One of several processes must not stop alone: it waits for the next check, which all of them make.
     with preemption.deferred() if jax.process_count() > 1 else contextlib.nullcontext(), preemption.excused():
         evaluated = {
             name: test_split.evaluate_source(
                 config,
-                states,
+                averaged,
                 source,
                 mesh=mesh,
                 dataset=dataset,
@@ -236,13 +259,14 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
         "checkpoint": chosen,
         **dataclasses.asdict(config.evaluation),
     }
-    cases = {name: collect([one.case for one in of_dataset], {}) for name, of_dataset in evaluated.items()}
-    metrics = _named(config, [flat(of_dataset) for of_dataset in cases.values()])
+    parts = parts_of(tasks)
+    cases = [collect([one.case for one in of_dataset], {}, parts) for of_dataset in evaluated.values()]
+    metrics = _named(config, [summarize(tasks, of_dataset) for of_dataset in cases])
     if jax.process_index() == 0:
         run = {"run": workdir.resolve().name, "seed": config.seed, "tasks": config.tasks}
-        test_split.write(workdir, evaluated, run | about, PICTURES)
+        test_split.write(workdir, evaluated, run | about, parts, PICTURES)
         files.write_json(workdir / "eval_test.json", about | metrics)
-    log.info("%s", _table(metrics))
+    log.info("%s", _table(tasks, metrics))
     log.info(
         "Metrics: %s   Cases: %s   Pictures: %s and %s   Everything else: %s",
         workdir / "eval_test.json",
@@ -263,7 +287,7 @@ def _restore_other(workdir: str, config: Config, mesh: Mesh) -> Any:
         raise RunError(
             f"evaluation.ensemble names {workdir}, whose network, tasks or canvas differ; name runs of the same."
         )
-    return restore_best(workdir, other, mesh)[0]
+    return states.restore_best(workdir, other, mesh)[0]
 
 
 def _named(config: Config, of_datasets: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -287,7 +311,7 @@ def _open(config: Config, split: str) -> tuple[pipeline.Source, ...]:
 
 
 def _make_train_batches(
-    config: Config, sources: Sequence[pipeline.Source], start: int
+    config: Config, tasks: Sequence[Task], sources: Sequence[pipeline.Source], start: int
 ) -> Iterable[dict[str, np.ndarray]]:
     return pipeline.make_train_batches(
         config.data,
@@ -295,16 +319,7 @@ def _make_train_batches(
         seed=config.seed,
         start_step=start,
         steps=config.train.steps,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-
-
-def _make_eval_batches(config: Config, source: pipeline.Source, dataset: int) -> Iterable[dict[str, np.ndarray]]:
-    return pipeline.make_eval_batches(
-        config.data,
-        source,
-        dataset=dataset,
+        labels=labels_of(tasks),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
@@ -349,46 +364,51 @@ def _finish_step(
         writer.write(number, {f"train/{key}": value for key, value in (metrics | speed).items()})
 
 
-def _evaluate(config, state, sources, label, mesh, eval_step, check) -> list[dict[str, float]]:
-    """The metrics of each data set by itself, all by the one compiled step."""
-    names = config.data.names
-    return [
-        evaluation.evaluate(
-            eval_step,
-            state,
-            _make_eval_batches(config, source, dataset),
-            mesh=mesh,
-            size=len(source),
-            summarize=functools.partial(eval_steps.summarize, config),
-            label=label if len(sources) == 1 else f"{label} {names[dataset]}",
-            check=check,
-            total=-(-len(source) // config.data.eval_batch_size),
-            quiet=None if jax.process_index() == 0 else True,
-        )
-        for dataset, source in enumerate(sources)
-    ]
+def _log_start(
+    config: Config, workdir: pathlib.Path, mesh: Mesh, sources: Sequence[pipeline.Source], abstract: Any, start: int
+) -> None:
+    """Says what is trained, on what, where."""
+    for source, weight in zip(sources, config.data.weights, strict=True):
+        log.info("%s: %d records, weight %g.", source.name, len(source), weight)
+    silent = [task.name for task in make_tasks(config) if not task.parts]
+    if silent:
+        log.warning("Nothing is measured of %s: no metric of it will appear.", " and ".join(silent))
+    log.info(
+        "%s %s: %d steps, %s parameters, %d device(s) (%s, %s).",
+        f"Going on from step {start} of" if start else "Training",
+        workdir,
+        config.train.steps,
+        f"{sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract.params)):,}",
+        mesh.size,
+        mesh.devices.flat[0].device_kind,
+        " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items()),
+    )
 
 
-def _selected_by(config: Config) -> dict[str, tuple[str, ...]]:
-    return {task.name: task.selected_by for task in make_tasks(config)}
+def _selected_by(tasks: Sequence[Task]) -> dict[str, tuple[str, ...]]:
+    """By task, the names of the validation metrics that checkpoints are selected by."""
+    return {task.name: tuple(CANVAS + name for name in task.selected_by) for task in tasks if task.selected_by}
 
 
-def _headlines(config: Config, metrics: dict[str, float]) -> str:
+def _headlines(selected_by: Mapping[str, Sequence[str]], metrics: dict[str, float]) -> str:
     """The metrics that checkpoints are selected by, of each data set those it has labels of."""
-    ends = tuple(f"{task}/{name}" for task, names in _selected_by(config).items() for name in names)
+    ends = tuple(name for names in selected_by.values() for name in names)
     return ", ".join(
         f"{name} {value:.4f}" for name, value in metrics.items() if name.endswith(ends) and metrics[f"{name}/n"]
     )
 
 
-def _table(metrics: dict[str, float]) -> str:
+def _table(tasks: Sequence[Task], metrics: dict[str, float]) -> str:
     """The headlines of the test metrics, in both modes where they differ."""
-    names = [name for name in metrics if name.endswith(HEADLINES) and "compat/" not in name]
+    headlines = tuple(headline.metric for task in tasks for headline in task.headlines)
+    names = [name for name in metrics if name.endswith(headlines) and COMPAT not in name]
+    if not names:
+        return "No task has a metric to show."
     width = max(len(name) for name in names)
     rows = []
     for name in names:
-        dataset = name.removesuffix(next(filter(name.endswith, HEADLINES)))
-        compat = metrics.get(f"{dataset}compat/{name.removeprefix(dataset)}")
+        dataset = name.removesuffix(next(filter(name.endswith, headlines)))
+        compat = metrics.get(f"{dataset}{COMPAT}{name.removeprefix(dataset)}")
         shown = "" if compat is None else f"{compat:.4f}"
         rows.append(f"  {name:{width}}  {metrics[name]:>10.4f}  {shown:>10}  {metrics[name + '/n']:>8}")
     return "\n".join([f"  {'test metric':{width}}  {'strict':>10}  {'compat':>10}  {'n':>8}", *rows])

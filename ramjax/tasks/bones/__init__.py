@@ -1,0 +1,47 @@
+"""Bones: 30 overlapping masks, each of a bone but the one of soft tissue."""
+
+import dataclasses
+from typing import ClassVar
+
+from ramjax.config import BonesConfig
+from ramjax.metrics.metric import Headline
+from ramjax.tasks.base import Kind, Task
+from ramjax.tasks.bones import learning, measuring
+
+
+@dataclasses.dataclass(frozen=True)
+class Bones(Task):
+    """The bones task."""
+
+    config: BonesConfig = dataclasses.field(default_factory=BonesConfig)
+    name = "bones"
+    labels = (learning.LABELS,)
+    predictions: ClassVar = {"bones": Kind.DENSE}
+    parts = measuring.PARTS
+    selected_by = ("bones/dsc",)
+    headlines = (
+        Headline("bones/dsc", "Bones, DSC", by_group=True),
+        Headline("bones/dsc_worst_bone", "Worst bone, DSC"),
+        Headline("bones/nsd", "Bones, NSD"),
+        Headline("bones/msd", "Bones, MSD", better=-1),
+        Headline("pairs/dsc", "Overlaps, DSC"),
+    )
+    definitions = measuring.DEFINITIONS
+    evaluators = measuring.EVALUATORS
+
+    def head(self, model, *, rngs):
+        return learning.make_head(model, rngs)
+
+    loss = staticmethod(learning.loss)
+    predict = staticmethod(learning.predict)
+    count = staticmethod(learning.count)
+    canvas_values = staticmethod(measuring.canvas_values)
+    measure = staticmethod(measuring.measure)
+    metrics = staticmethod(measuring.metrics)
+    part_metrics = staticmethod(measuring.part_metrics)
+    rank = staticmethod(measuring.rank)
+
+    def sections(self, several):
+        from ramjax.tasks.bones import reporting  # draws charts, which take a second to load
+
+        return reporting.sections(several)

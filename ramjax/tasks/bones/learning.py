@@ -1,6 +1,6 @@
-"""Bone instances: 30 sigmoids, since a projection shows one bone through another."""
+"""How bones are learned: 30 sigmoids, since a projection shows one bone through another."""
 
-import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,9 @@ from flax import nnx
 from jaxtyping import Array
 
 from ramjax import anatomy
-from ramjax.config import BonesConfig, ModelConfig
-from ramjax.metrics import segmentation
+from ramjax.config import ModelConfig
+from ramjax.data.labels import Labels, Spec, View
+from ramjax.record import Record
 from ramjax.tasks.base import Batch, Term
 from ramjax.tasks.dense import DenseHead, blocks, inside_grid, upsampled_logits
 
@@ -22,72 +23,59 @@ BONE_SHARE = 0.02
 """Share of the canvas that a bone takes, about."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Bones:
-    """The bones task."""
+def _labels(record: Record, view: View) -> dict[str, Any]:
+    return {
+        "bones": view.warp(record.bones).view("<u4")[..., 0].astype(np.uint32, copy=False),
+        "bones_known": np.asarray(record.bones_known, bool) & record.has_bones,
+        "has_bones": np.bool_(record.has_bones),
+    }
 
-    config: BonesConfig
-    name: str = "bones"
-    selected_by: tuple[str, ...] = ("dsc",)
 
-    @property
-    def weight(self) -> float:
-        return self.config.weight
+LABELS = Labels(
+    {
+        "bones": Spec(np.uint32, ("h", "w"), "bit k is channel k of `anatomy.BONES`"),
+        "bones_known": Spec(np.bool_, (anatomy.NUM_BONES,), "channels annotated; an unknown bone is not an absent one"),
+        "has_bones": Spec(np.bool_, (), "bones were annotated at all"),
+    },
+    _labels,
+)
 
-    def head(self, model: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
-        bias = (PRIOR,) * anatomy.NUM_BONES
-        return DenseHead(model, bias, rngs=rngs)
 
-    def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
-        """Binary cross entropy and soft Dice (Milletari et al., arXiv 1606.04797) of each known channel."""
-        logits = outputs["logits"]
-        known = batch["bones_known"] & batch["has_bones"][:, None] & batch["valid"][:, None]
-        inside = inside_grid(batch["padding"], *logits.shape[1:3])[..., None]
-        target = unpack(majority(blocks(batch["bones"], *logits.shape[1:3]))) & inside
-        probability = jnp.where(inside, jax.nn.sigmoid(logits), 0)
-        cross_entropy = jnp.where(inside, optax.sigmoid_binary_cross_entropy(logits, target), 0).sum((1, 2))
-        overlap = jnp.where(target, probability, 0).sum((1, 2))
-        sizes = jnp.square(probability).sum((1, 2)) + target.sum((1, 2))
-        dice = 1 - (2 * overlap + 1) / (sizes + 1)
-        # Summed over the image and set against a bone's usual size, the cross entropy weighs as much as the Dice term.
-        usual_size = BONE_SHARE * logits.shape[1] * logits.shape[2]
-        return [Term((dice * known).sum(), known.sum()), Term((cross_entropy * known).sum() / usual_size, known.sum())]
+def make_head(model: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
+    """The head: dense logits of each channel."""
+    return DenseHead(model, (PRIOR,) * anatomy.NUM_BONES, rngs=rngs)
 
-    def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:
-        return {"bones": jax.nn.sigmoid(outputs["logits"])}
 
-    def counts(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
-        inside = ~batch["padding"][..., None]
-        prediction = (upsampled_logits(outputs["logits"], batch["padding"]) > 0) & inside
-        target = unpack(batch["bones"]) & inside
-        return {
-            "intersection": (prediction & target).sum((1, 2)),
-            "predicted": prediction.sum((1, 2)),
-            "annotated": target.sum((1, 2)),
-            "known": batch["bones_known"] & batch["has_bones"][:, None],
-        }
+def loss(outputs: dict[str, Array], batch: Batch) -> list[Term]:
+    """Binary cross entropy and soft Dice (Milletari et al., arXiv 1606.04797) of each known channel."""
+    logits = outputs["logits"]
+    known = batch["bones_known"] & batch["has_bones"][:, None] & batch["valid"][:, None]
+    inside = inside_grid(batch["padding"], *logits.shape[1:3])[..., None]
+    target = unpack(majority(blocks(batch["bones"], *logits.shape[1:3]))) & inside
+    probability = jnp.where(inside, jax.nn.sigmoid(logits), 0)
+    cross_entropy = jnp.where(inside, optax.sigmoid_binary_cross_entropy(logits, target), 0).sum((1, 2))
+    overlap = jnp.where(target, probability, 0).sum((1, 2))
+    sizes = jnp.square(probability).sum((1, 2)) + target.sum((1, 2))
+    dice = 1 - (2 * overlap + 1) / (sizes + 1)
+    # Summed over the image and set against a bone's usual size, the cross entropy weighs as much as the Dice term.
+    usual_size = BONE_SHARE * logits.shape[1] * logits.shape[2]
+    return [Term((dice * known).sum(), known.sum()), Term((cross_entropy * known).sum() / usual_size, known.sum())]
 
-    def summarize(self, counts: dict[str, np.ndarray]) -> dict[str, float]:
-        """Mean Dice over the known, non-empty bones of each image, then over images; and the worst bone's mean.
 
-        SoftTissue, a channel but no bone, is left out of ``dsc`` and is in ``dsc_30_channels``; sesamoids count in
-        both, but not as the worst bone.
-        """
-        dice = segmentation.dice(counts["intersection"], counts["predicted"], counts["annotated"])
-        dice = np.where(counts["known"] & (counts["annotated"] > 0), dice, np.nan)
-        bones, n_bones = segmentation.mean_of_finite(dice, axis=0)
-        metrics = {}
-        for name, channels in (("dsc", np.delete(dice, anatomy.SOFT_TISSUE, axis=1)), ("dsc_30_channels", dice)):
-            value, n = segmentation.mean_of_finite(segmentation.mean_of_finite(channels, axis=1)[0])
-            metrics[name], metrics[f"{name}/n"] = float(value), int(n)
-        judged = np.isfinite(bones)
-        judged[[anatomy.SESAMOID, anatomy.SOFT_TISSUE]] = False
-        worst = np.argmin(np.where(judged, bones, np.inf))
-        metrics["dsc_worst_bone"] = float(bones[worst]) if judged.any() else float("nan")
-        metrics["dsc_worst_bone/n"] = int(n_bones[worst]) if judged.any() else 0
-        for name, value, n in zip(anatomy.BONES, bones, n_bones, strict=True):
-            metrics[f"dsc_{name}"], metrics[f"dsc_{name}/n"] = float(value), int(n)
-        return metrics
+def predict(outputs: dict[str, Array]) -> dict[str, Array]:
+    return {"bones": jax.nn.sigmoid(outputs["logits"])}
+
+
+def count(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+    inside = ~batch["padding"][..., None]
+    prediction = (upsampled_logits(outputs["logits"], batch["padding"]) > 0) & inside
+    target = unpack(batch["bones"]) & inside
+    return {
+        "intersection": (prediction & target).sum((1, 2)),
+        "predicted": prediction.sum((1, 2)),
+        "annotated": target.sum((1, 2)),
+        "known": batch["bones_known"] & batch["has_bones"][:, None],
+    }
 
 
 def unpack(words: Array) -> Array:

@@ -1,16 +1,12 @@
 """Joint sites: a heatmap a site with offset and size. A site occurs at most once, so its peak is its box."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
 from ramjax import anatomy
 from ramjax.config import JointsConfig, ModelConfig
-from ramjax.metrics import detection, segmentation
 from ramjax.models import layers
 from ramjax.models.features import Features, dense_level, dense_width
 from ramjax.tasks.base import Batch, Term
@@ -23,9 +19,6 @@ PEAK_RADIUS = 2
 
 USUAL_SIDE = 0.1
 """Box sides are learned as the logarithm of their ratio to this share of the canvas height: about a finger joint's."""
-
-FOUND = 0.5
-"""A site at least this confident counts as found where it is not."""
 
 
 class JointsHead(nnx.Module):
@@ -59,88 +52,47 @@ class JointsHead(nnx.Module):
         }
 
 
-@dataclasses.dataclass(frozen=True)
-class Joints:
-    """The joints task."""
+def loss(config: JointsConfig, outputs: dict[str, Array], batch: Batch) -> list[Term]:
+    """Cross entropy of the place (or of the absence), and the absolute error of offset and size near it."""
+    known = batch["joints_known"] & (batch["has_joints"] & batch["valid"])[:, None]
+    present = batch["present"] & known
+    heatmap = outputs["heatmap"]
+    b, h, w, n = heatmap.shape
+    stride = batch["padding"].shape[1] / h
+    boxes = batch["boxes"] / stride
+    center = (boxes[..., :2] + boxes[..., 2:]) / 2
+    rows, columns = jnp.arange(h) + 0.5, jnp.arange(w) + 0.5
+    peak = _gaussian(rows, center[..., 0], config.sigma)[..., :, None]
+    peak = peak * _gaussian(columns, center[..., 1], config.sigma)[..., None, :]
+    peak = jnp.where(present[..., None, None], peak, 0)
+    peak = peak / jnp.maximum(peak.sum((2, 3), keepdims=True), 1e-6)
+    logits = jnp.concatenate([heatmap.reshape(b, h * w, n), outputs["absence"][:, None]], 1)
+    target = jnp.concatenate([peak.reshape(b, n, h * w), (~present)[..., None]], 2).swapaxes(1, 2)
+    place = -(target * jax.nn.log_softmax(logits, axis=1)).sum(1) * known
 
-    config: JointsConfig
-    name: str = "joints"
-    selected_by: tuple[str, ...] = ("iou",)
+    peak = peak.transpose(0, 2, 3, 1)
+    offset_y = center[:, None, None, :, 0] - rows[:, None, None]
+    offset_x = center[:, None, None, :, 1] - columns[None, :, None]
+    sides = jnp.log(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 1e-3) / (USUAL_SIDE * h))[:, None, None]
+    regression = outputs["regression"]
+    error = jnp.abs(regression[..., 0] - offset_y) + jnp.abs(regression[..., 1] - offset_x)
+    error += USUAL_SIDE * h / 2 * jnp.abs(regression[..., 2:] - sides).sum(-1)  # in cells, as the offset
+    return [Term(place.sum(), known.sum()), Term((error * peak).sum(), present.sum())]
 
-    @property
-    def weight(self) -> float:
-        return self.config.weight
 
-    def head(self, model: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
-        return JointsHead(model, rngs=rngs)
+def predict(outputs: dict[str, Array]) -> dict[str, Array]:
+    return {"boxes": outputs["boxes"], "confidence": outputs["confidence"]}
 
-    def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
-        """Cross entropy of the place (or of the absence), and the absolute error of offset and size near it."""
-        known = batch["joints_known"] & (batch["has_joints"] & batch["valid"])[:, None]
-        present = batch["present"] & known
-        heatmap = outputs["heatmap"]
-        b, h, w, n = heatmap.shape
-        stride = batch["padding"].shape[1] / h
-        boxes = batch["boxes"] / stride
-        center = (boxes[..., :2] + boxes[..., 2:]) / 2
-        rows, columns = jnp.arange(h) + 0.5, jnp.arange(w) + 0.5
-        peak = _gaussian(rows, center[..., 0], self.config.sigma)[..., :, None]
-        peak = peak * _gaussian(columns, center[..., 1], self.config.sigma)[..., None, :]
-        peak = jnp.where(present[..., None, None], peak, 0)
-        peak = peak / jnp.maximum(peak.sum((2, 3), keepdims=True), 1e-6)
-        logits = jnp.concatenate([heatmap.reshape(b, h * w, n), outputs["absence"][:, None]], 1)
-        target = jnp.concatenate([peak.reshape(b, n, h * w), (~present)[..., None]], 2).swapaxes(1, 2)
-        place = -(target * jax.nn.log_softmax(logits, axis=1)).sum(1) * known
 
-        peak = peak.transpose(0, 2, 3, 1)
-        offset_y = center[:, None, None, :, 0] - rows[:, None, None]
-        offset_x = center[:, None, None, :, 1] - columns[None, :, None]
-        sides = jnp.log(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 1e-3) / (USUAL_SIDE * h))[:, None, None]
-        regression = outputs["regression"]
-        error = jnp.abs(regression[..., 0] - offset_y) + jnp.abs(regression[..., 1] - offset_x)
-        error += USUAL_SIDE * h / 2 * jnp.abs(regression[..., 2:] - sides).sum(-1)  # in cells, as the offset
-        return [Term(place.sum(), known.sum()), Term((error * peak).sum(), present.sum())]
-
-    def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:
-        return {"boxes": outputs["boxes"], "confidence": outputs["confidence"]}
-
-    def counts(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
-        return {
-            "predicted": outputs["boxes"],
-            "confidence": outputs["confidence"],
-            "annotated": batch["boxes"],
-            "present": batch["present"] & batch["has_joints"][:, None],
-            "absent": batch["joints_known"] & ~batch["present"] & batch["has_joints"][:, None],
-            "pixel_spacing_mm": batch["pixel_spacing_mm"],
-        }
-
-    def summarize(self, counts: dict[str, np.ndarray]) -> dict[str, float]:
-        """Recall at IoU 0.5, mean IoU and the distance of the centres, over the sites that are there, however
-        confident.
-
-        ``false_finds`` is the share of the sites that are not there which are found all the same, with confidence
-        `FOUND`.
-        """
-        present = counts["present"]
-        iou = detection.box_iou(counts["predicted"], counts["annotated"])
-        distance = detection.center_distance(counts["predicted"], counts["annotated"])
-        distance_mm = np.where(present, distance * counts["pixel_spacing_mm"][:, None], np.nan)
-        recall, n = segmentation.mean_of_finite(np.where(present, iou >= 0.5, np.nan))
-        error, n_error = segmentation.mean_of_finite(distance_mm)
-        false_finds, n_absent = segmentation.mean_of_finite(
-            np.where(counts["absent"], counts["confidence"] >= FOUND, np.nan)
-        )
-        mean_iou, _ = segmentation.mean_of_finite(np.where(present, iou, np.nan))
-        return {
-            "recall_50": float(recall),
-            "recall_50/n": int(n),
-            "center_error_mm": float(error),
-            "center_error_mm/n": int(n_error),
-            "iou": float(mean_iou),
-            "iou/n": int(n),
-            "false_finds": float(false_finds),
-            "false_finds/n": int(n_absent),
-        }
+def count(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+    return {
+        "predicted": outputs["boxes"],
+        "confidence": outputs["confidence"],
+        "annotated": batch["boxes"],
+        "present": batch["present"] & batch["has_joints"][:, None],
+        "absent": batch["joints_known"] & ~batch["present"] & batch["has_joints"][:, None],
+        "pixel_spacing_mm": batch["pixel_spacing_mm"],
+    }
 
 
 def decode(

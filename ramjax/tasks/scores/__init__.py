@@ -1,0 +1,60 @@
+"""Sharp/van der Heijde scores of the joint sites: bone erosion (BE) and joint space narrowing (JSN)."""
+
+import dataclasses
+from typing import ClassVar
+
+from ramjax.config import ScoresConfig
+from ramjax.data.joint_labels import JOINT_LABELS
+from ramjax.metrics.metric import Headline
+from ramjax.tasks.base import Kind, Task
+from ramjax.tasks.scores import learning, measuring
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores(Task):
+    """The scores task."""
+
+    config: ScoresConfig = dataclasses.field(default_factory=ScoresConfig)
+    name = "scores"
+    labels = (JOINT_LABELS,)
+    needs = ("boxes",)
+    predictions: ClassVar = {"be": Kind.SITE, "jsn": Kind.SITE}
+    parts = measuring.PARTS
+    selected_by = ("scores/be_qwk", "scores/jsn_qwk")
+    headlines = (
+        Headline("scores/be_qwk", "BE, QWK"),
+        Headline("scores/be_mae", "BE, MAE", better=-1, by_group=True),
+        Headline("scores/be_total_rmse", "BE, RMSE of hand totals", better=-1),
+        Headline("scores/jsn_qwk", "JSN, QWK"),
+        Headline("scores/jsn_mae", "JSN, MAE", better=-1, by_group=True),
+        Headline("scores/jsn_total_rmse", "JSN, RMSE of hand totals", better=-1),
+        Headline("scores/total_mae", "MAE of hand totals", better=-1),
+    )
+    definitions = measuring.DEFINITIONS
+    evaluators = measuring.EVALUATORS
+
+    def head(self, model, *, rngs):
+        return learning.ScoresHead(self.config, model, rngs=rngs)
+
+    def loss(self, outputs, batch):
+        return learning.loss(self.config, outputs, batch)
+
+    def vary_boxes(self, key, boxes):
+        return learning.jitter_boxes(key, boxes, self.config.jitter)
+
+    def predict(self, outputs):
+        return learning.predict(self.config, outputs)
+
+    def count(self, outputs, batch):
+        return learning.count(self.config, outputs, batch)
+
+    canvas_values = staticmethod(measuring.canvas_values)
+    measure = staticmethod(measuring.measure)
+    metrics = staticmethod(measuring.metrics)
+    part_metrics = staticmethod(measuring.part_metrics)
+    rank = staticmethod(measuring.rank)
+
+    def sections(self, several):
+        from ramjax.tasks.scores import reporting  # draws charts, which take a second to load
+
+        return reporting.sections(several)

@@ -1,7 +1,5 @@
 """Sharp/van der Heijde scores: each site's box is sampled from image and features and graded on an ordinal scale."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +9,6 @@ from jaxtyping import Array, Float, Int
 
 from ramjax import anatomy
 from ramjax.config import ModelConfig, ScoresConfig
-from ramjax.metrics import scoring, segmentation
 from ramjax.models import layers
 from ramjax.models.features import Features, dense_level, dense_width
 from ramjax.models.roi_align import roi_align
@@ -91,53 +88,25 @@ class ScoresHead(nnx.Module):
         return {name: output(x) for name, output in self.outputs.items()}
 
 
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """The scores task."""
+def loss(config: ScoresConfig, outputs: dict[str, Array], batch: Batch) -> list[Term]:
+    """Ordinal cross entropy of BE and of JSN, each over the sites whose score is known, weighted by the score."""
+    terms = []
+    for name, (top, _) in anatomy.SCALES.items():
+        known = _known(name, batch)
+        target = jnp.where(known, batch[name], 0)
+        weight = known * jnp.array(getattr(config, f"{name}_weights"))[target]
+        losses = ordinal_loss(outputs[name], target, top, config.ordinal)
+        terms.append(Term((losses * weight).sum(), weight.sum()))
+    return terms
 
-    config: ScoresConfig
-    name: str = "scores"
-    selected_by: tuple[str, ...] = ("be_qwk", "jsn_qwk")
 
-    @property
-    def weight(self) -> float:
-        return self.config.weight
+def predict(config: ScoresConfig, outputs: dict[str, Array]) -> dict[str, Array]:
+    return {name: class_probabilities(outputs[name], config.ordinal) for name in anatomy.SCALES}
 
-    def head(self, model: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
-        return ScoresHead(self.config, model, rngs=rngs)
 
-    def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
-        """Ordinal cross entropy of BE and of JSN, each over the sites whose score is known, weighted by the score."""
-        terms = []
-        for name, (top, _) in anatomy.SCALES.items():
-            known = _known(name, batch)
-            target = jnp.where(known, batch[name], 0)
-            weight = known * jnp.array(getattr(self.config, f"{name}_weights"))[target]
-            losses = ordinal_loss(outputs[name], target, top, self.config.ordinal)
-            terms.append(Term((losses * weight).sum(), weight.sum()))
-        return terms
-
-    def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:
-        return {name: class_probabilities(outputs[name], self.config.ordinal) for name in anatomy.SCALES}
-
-    def counts(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
-        counts = {f"{name}_probabilities": p for name, p in self.predict(outputs).items()}
-        return counts | {name: jnp.where(_known(name, batch), batch[name], -1) for name in anatomy.SCALES}
-
-    def summarize(self, counts: dict[str, np.ndarray]) -> dict[str, float]:
-        """Kappa and mean absolute error over all known sites pooled, and of the hand's total over its known sites."""
-        metrics, totals = {}, []
-        for name, (top, _) in anatomy.SCALES.items():
-            predicted, annotated = scoring.decode(counts[f"{name}_probabilities"]), counts[name]
-            known = annotated >= 0
-            metrics[f"{name}_qwk"] = scoring.quadratic_weighted_kappa(predicted[known], annotated[known], top + 1)
-            error, n = segmentation.mean_of_finite(np.where(known, np.abs(predicted - annotated), np.nan))
-            metrics[f"{name}_mae"] = float(error)
-            metrics[f"{name}_qwk/n"] = metrics[f"{name}_mae/n"] = int(n)
-            totals.append(np.where(known, predicted - annotated, 0).sum(1))
-        judged = (counts["be"] >= 0).any(1) | (counts["jsn"] >= 0).any(1)
-        error, n = segmentation.mean_of_finite(np.where(judged, np.abs(sum(totals)), np.nan))
-        return metrics | {"total_mae": float(error), "total_mae/n": int(n)}
+def count(config: ScoresConfig, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+    counts = {f"{name}_probabilities": p for name, p in predict(config, outputs).items()}
+    return counts | {name: jnp.where(_known(name, batch), batch[name], -1) for name in anatomy.SCALES}
 
 
 def jitter_boxes(key: Array, boxes: Float[Array, "b n 4"], amount: float) -> Float[Array, "b n 4"]:

@@ -5,11 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ramjax.evaluation.measuring import PUBLISHED_TOLERANCE
 from ramjax.figures.content import Cell, Row
-from ramjax.metrics.cases import MODES, Mode
-from ramjax.reporting.estimates import Evaluated
-from ramjax.reporting.published import Published
+from ramjax.figures.estimates import Evaluated
+from ramjax.figures.published import Published
+from ramjax.metrics.cases import MODES, PUBLISHED_TOLERANCE, Mode
 
 DATASET_TITLES = {"ram_phantom": "Synthetic hands", "ram_h1200": "RAM-H1200", "ram_w600": "RAM-W600"}
 SCALE_TITLES = {"be": "Bone erosion (BE)", "jsn": "Joint space narrowing (JSN)"}

@@ -1,0 +1,147 @@
+"""Bones measured: masks on the radiograph's grid, counts on the canvas, and the metrics of both."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ramjax import anatomy
+from ramjax.config import EvaluationConfig
+from ramjax.data import regrid
+from ramjax.data.grid import Grid
+from ramjax.metrics import segmentation, surface
+from ramjax.metrics.cases import MODES, Cases, Mode, Values
+from ramjax.metrics.metric import Metric, mean_metric, pooled_metric
+from ramjax.record import Record
+from ramjax.tasks.masks import alike, in_both_modes
+
+PAIR_NAMES: tuple[str, ...] = tuple(f"{one} & {other}" for one, other in anatomy.OVERLAP_PAIRS)
+
+PARTS = {"bones": anatomy.BONES, "pairs": PAIR_NAMES}
+"""The channels, and the pairs whose overlap is measured like a mask; metrics of `segmentation.segmentation_metrics`."""
+
+BONE_GROUPS: dict[str, tuple[str, ...]] = {
+    "30 channels": anatomy.BONES,
+    "29 bones": tuple(bone for bone in anatomy.BONES if bone != "SoftTissue"),
+    "14 wrist bones": anatomy.WRIST_BONES,
+    "phalanges": tuple(bone for bone in anatomy.BONES if bone[:2] in ("PP", "MP", "DP")),
+}
+"""Bones whose means stand apart: the published mean is over 30 channels, soft tissue and sesamoids among them."""
+
+_MEANS = ("dsc", "nsd", "voe", "msd")
+
+DEFINITIONS: dict[str, str] = {
+    "DSC": "Dice similarity 2 |P ∩ A| / (|P| + |A|) of predicted pixels P and annotated pixels A; 1 is perfect.",
+    "VOE": "Volume overlap error, 1 less the intersection over union; 0 is perfect.",
+    "NSD": "Normalised surface Dice: the share of both outlines that lies within the tolerance of the other.",
+    "MSD": "Mean distance of both outlines to each other, the symmetric average surface distance.",
+    "DSCO, NSDO": "DSC and NSD of the pixels that two bones share, mean over 14 pairs of the wrist.",
+    "REC, PREC": "Recall, the share of annotated pixels found; precision, the share of found pixels annotated.",
+}
+"""What the metrics mean, for the report."""
+
+EVALUATORS: dict[str, tuple[str, str]] = {
+    "Mean over bones": (
+        "Over 29 bones; of wrists those annotated.",
+        "Over 30 channels, soft tissue among them. A wrist of which a bone has no value is left out, but for MSD.",
+    ),
+    "Bone missed": ("DSC 0, NSD 0, MSD the image's diagonal.", "DSC 0, NSD 0; infinite MSD, which is left out."),
+    "Bone invented": ("Counted as invented; costs precision.", "DSC free of charge, NSD 0, MSD left out."),
+    "SD": ("Over cases, ddof 1.", "Over cases, ddof 1; it is not the SD over seeds."),
+}
+"""What the strict and the published evaluator do with the same matter."""
+
+
+def measure(record: Record, maps: Mapping[str, np.ndarray], grid: Grid, settings: EvaluationConfig) -> Values:
+    """Of the channels, and of the pairs' overlaps."""
+    pred = regrid.packed_masks(maps["bones"], grid.to_canvas, grid.canvas_height, grid.shape)
+    target = grid.labels(np.ascontiguousarray(record.bones).view("<u4")[..., 0])
+    known = np.asarray(record.bones_known, bool) & record.has_bones
+    pairs = segmentation.pair_indices(anatomy.OVERLAP_PAIRS, anatomy.BONES)
+    parts = [1 << k for k in range(anatomy.NUM_BONES)] + [1 << a | 1 << b for a, b in pairs]
+    all_known = np.concatenate([known, known[pairs].all(axis=1)])
+
+    def of(tolerance: float, spacing: tuple[float, float]) -> dict[Mode, dict[str, np.ndarray]]:
+        measured = surface.measure(pred, target, parts, tolerance=tolerance, spacing=spacing)
+        return {mode: segmentation.from_measured(measured, mode, all_known) for mode in MODES}
+
+    values = in_both_modes(of, grid, settings)
+    split = anatomy.NUM_BONES
+    return {
+        "bones": {name: value[:, :split] for name, value in values.items()},
+        "pairs": {name: value[:, split:] for name, value in values.items()},
+    }
+
+
+def canvas_values(counts: Mapping[str, np.ndarray]) -> Values:
+    """Dice of the known bones that an image shows, from pixels counted on the canvas."""
+    dice = segmentation.dice(counts["intersection"], counts["predicted"], counts["annotated"])
+    return {"bones": {"dsc": alike(np.where(counts["known"] & (counts["annotated"] > 0), dice, np.nan))}}
+
+
+def metrics(cases: Cases, mode: Mode) -> dict[str, Metric]:
+    """Means over bones of each image, then over images.
+
+    ``bones/dsc`` is over the annotated bones that an image shows, without SoftTissue, which is a channel but no bone;
+    in compat it is over all 30 channels. Means over other groups have the group's name behind them, as in
+    ``bones/dsc_30_channels``, single bones theirs. Sesamoids and soft tissue are not judged as the worst bone.
+    """
+    groups = {"": BONE_GROUPS["29 bones" if mode == "strict" else "30 channels"]}
+    if mode == "strict":
+        groups |= {f"_{name.replace(' ', '_')}": bones for name, bones in BONE_GROUPS.items()}
+    found = {
+        f"bones/{metric}{suffix}": mean_metric(mean_over_bones(cases, metric, mode, bones))
+        for suffix, bones in groups.items()
+        for metric in _MEANS
+        if cases.has("bones", metric)
+    }
+    for failure in ("missed", "invented"):
+        if cases.has("bones", failure):
+            found[f"bones/{failure}"] = pooled_metric(cases.get("bones", failure, mode))
+    for metric in ("dsc", "nsd"):
+        if cases.has("pairs", metric):
+            found[f"pairs/{metric}"] = mean_metric(cases.mean("pairs", metric, PAIR_NAMES, mode))
+    if mode == "strict":
+        dice = cases.get("bones", "dsc")
+        found |= {f"bones/dsc_{bone}": mean_metric(dice[:, k]) for k, bone in enumerate(anatomy.BONES)}
+        found["bones/dsc_worst_bone"] = _worst_bone(dice)
+    return found
+
+
+def part_metrics(cases: Cases) -> dict[str, Metric]:
+    """Dice of each overlap."""
+    if not cases.has("pairs", "dsc"):
+        return {}
+    dice = cases.get("pairs", "dsc")
+    return {f"pairs/dsc_{pair}": mean_metric(dice[:, k]) for k, pair in enumerate(PAIR_NAMES)}
+
+
+def rank(cases: Cases) -> tuple[str, np.ndarray]:
+    """Cases by their Dice."""
+    return "mean strict Dice of the bones", cases.mean("bones", "dsc", BONE_GROUPS["29 bones"])
+
+
+def mean_over_bones(cases: Cases, metric: str, mode: Mode, bones: tuple[str, ...]) -> np.ndarray:
+    """The mean of each case over some of its bones, float64 (N,).
+
+    RAM-W600's evaluator (compat) leaves out a wrist of which one bone has no value, as one that is not shown; but of
+    the distances it takes the finite ones.
+    """
+    wrists = all(name.partition("/")[0] == "ram_w600" for name in cases.attributes["dataset"])
+    if mode == "compat" and wrists and metric != "msd":
+        values = cases.of_parts("bones", metric, anatomy.WRIST_BONES, mode)
+        return np.where(np.isfinite(values).all(1), values.mean(1), np.nan)
+    return cases.mean("bones", metric, bones, mode)
+
+
+def _worst_bone(dice: np.ndarray) -> Metric:
+    """The lowest of the bones' means over the cases."""
+    judged = np.ones(anatomy.NUM_BONES, bool)
+    judged[[anatomy.SESAMOID, anatomy.SOFT_TISSUE]] = False
+
+    def statistic(data: Mapping[str, np.ndarray]) -> float:
+        means, _ = segmentation.mean_of_finite(data["dice"][:, judged], axis=0)
+        return float(np.nanmin(means)) if np.isfinite(means).any() else float("nan")
+
+    means, counts = segmentation.mean_of_finite(dice[:, judged], axis=0)
+    n = int(counts[np.nanargmin(means)]) if np.isfinite(means).any() else 0
+    return Metric({"dice": dice}, statistic, n)
