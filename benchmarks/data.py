@@ -53,8 +53,10 @@ from ramjax.data import parallel, pipeline, source
 from ramjax.data.augment import vary_grey
 from ramjax.io import coco, release_tree
 from ramjax.record import Record, unpack_bones
+from ramjax.tasks import labels_of, make_tasks
 
 CROP = 512
+LABELS = labels_of(make_tasks(config_lib.from_config_dict(multitask.get_config())))
 """Side in pixels of the published training patch."""
 
 WARM_UP, REPEATS = 2, 5
@@ -136,14 +138,28 @@ def _augmented(
 def ours(data_dir: str, seconds: float, crops: int, whole: bool) -> dict[str, float]:
     """Canvases a second on one core, planes unpacked: native crops, or whole hands on the quickstart's canvas."""
     data = _data(data_dir, crops, whole, workers=0)
-    batches = pipeline.make_train_batches(data, pipeline.open_sources(data, "train"), seed=0, start_step=0, steps=10**6)
+    batches = pipeline.make_train_batches(
+        data,
+        pipeline.open_sources(data, "train"),
+        seed=0,
+        start_step=0,
+        steps=10**6,
+        labels=LABELS,
+    )
     return {"per_second": _rate(batches, seconds, _unpack)}
 
 
 def memory(data_dir: str, seconds: float, crops: int, split: str) -> dict[str, float]:
     """Most resident memory in GB of this process and its data workers while they make native crops."""
     data = _data(data_dir, crops, whole=False, workers=2)
-    batches = pipeline.make_train_batches(data, pipeline.open_sources(data, split), seed=0, start_step=0, steps=10**6)
+    batches = pipeline.make_train_batches(
+        data,
+        pipeline.open_sources(data, split),
+        seed=0,
+        start_step=0,
+        steps=10**6,
+        labels=LABELS,
+    )
     most, end = 0.0, time.perf_counter() + seconds
     with contextlib.closing(batches):
         while time.perf_counter() < end:

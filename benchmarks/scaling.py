@@ -39,6 +39,7 @@ from ramjax import command_line
 from ramjax import config as config_lib
 from ramjax.config import Config
 from ramjax.data import pipeline, source
+from ramjax.tasks import labels_of, make_tasks
 
 NATIVE = (1700, 1300)
 HANDS_CANVAS = (128, 96)
@@ -101,7 +102,9 @@ def of_hands(config: Config, hands: int) -> Point:
     many = dataclasses.replace(tiny, examples=Repeated(tiny.examples, hands))
     steps = -(-hands // data.batch_size)
     began = time.perf_counter()
-    for batch in pipeline.make_train_batches(data, [many], seed=0, start_step=0, steps=steps):
+    for batch in pipeline.make_train_batches(
+        data, [many], seed=0, start_step=0, steps=steps, labels=labels_of(make_tasks(config))
+    ):
         assert len(batch["image"]) == data.batch_size
     seconds = time.perf_counter() - began
     return {"seconds": seconds, "gb": common.resident_gb(os.getpid())}

@@ -15,6 +15,7 @@ from ramjax.data.canvas import to_canvas
 from ramjax.devices import compilation, sharding
 from ramjax.steps.state import TrainState, abstract_state, init_state
 from ramjax.steps.train import make_train_step
+from ramjax.tasks import labels_of, make_tasks
 
 SCALE = 0.25
 """Of the synthetic hand: it is resampled to the canvas, whose size alone decides what a step costs."""
@@ -79,5 +80,5 @@ def make_batch(config: Config, size: int) -> dict[str, np.ndarray]:
     of_phantom = phantom.PhantomConfig(patients=1, scale=SCALE)
     record = phantom.render(of_phantom, phantom.cases(of_phantom)[0]).record
     canvas = dataclasses.replace(config.data.canvas, sizing="fit")
-    example = to_canvas(record, canvas) | {"dataset": np.int32(0)}
+    example = to_canvas(record, canvas, labels=labels_of(make_tasks(config))) | {"dataset": np.int32(0)}
     return {name: np.stack([value] * size) for name, value in example.items()}

@@ -1,0 +1,4 @@
+"""Finished runs as a page, tables and charts.
+
+Used by the command `ramjax.report`.
+"""

@@ -1,0 +1,4 @@
+"""A run on disk: its directory and its checkpoints.
+
+Used by the steps and all above them.
+"""

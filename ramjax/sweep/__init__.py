@@ -1,1 +1,4 @@
-"""Many runs that differ in a few keys of their config: planned, run, and put in one table (`launch/sweep.py`)."""
+"""Many runs: planned, run, in one table.
+
+Used by `launch/sweep.py`.
+"""

@@ -20,7 +20,10 @@ from ramjax.tasks.patient import Patient
 from ramjax.tasks.scores import Scores
 from ramjax.typed import ConfigError, build
 
-__all__ = ["TASKS", "Task", "heads_of", "labels_of", "make_tasks", "parts_of", "predictions_of"]
+__all__ = [
+    "TASKS", "Bones", "Erosions", "Joints", "Patient", "Scores", "Task",
+    "heads_of", "labels_of", "make_tasks", "parts_of", "predictions_of",
+]  # fmt: skip
 
 TASKS: tuple[type[Task], ...] = (Bones, Erosions, Joints, Scores, Patient)
 """The tasks that have a group of their own in the config, in the order in which their heads are made."""

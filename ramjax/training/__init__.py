@@ -1,0 +1,4 @@
+"""The training loop, and what watches over it.
+
+Used by the command `ramjax.main`.
+"""

@@ -8,8 +8,14 @@ import numpy as np
 from ramjax import anatomy
 from ramjax.config import AugmentConfig, CanvasConfig, DataConfig
 from ramjax.data import features
+from ramjax.data.joint_labels import JOINT_LABELS
 from ramjax.data.source import Source
 from ramjax.record import Joint, Record, pack_bones
+from ramjax.tasks.bones import learning as bones
+from ramjax.tasks.erosions import learning as erosions
+
+LABELS = (bones.LABELS, erosions.LABELS, JOINT_LABELS)
+"""What the four tasks learn from."""
 
 
 def make_record(height=120, width=90, seed=0, side="R", **changes) -> Record:

@@ -13,7 +13,9 @@ CONFIG = handmade.make_canvas(128, 96)
 
 
 def augmented(record, seed, **changes):
-    return canvas.to_canvas(record, CONFIG, handmade.make_augment(**changes), np.random.default_rng(seed))
+    return canvas.to_canvas(
+        record, CONFIG, handmade.make_augment(**changes), np.random.default_rng(seed), labels=handmade.LABELS
+    )
 
 
 def rotation_and_scale(example, fit):
@@ -23,7 +25,7 @@ def rotation_and_scale(example, fit):
 
 def test_all_zero_is_the_evaluation_canvas():
     record = handmade.make_record(side="L")
-    handmade.assert_equal(augmented(record, 0), canvas.to_canvas(record, CONFIG))
+    handmade.assert_equal(augmented(record, 0), canvas.to_canvas(record, CONFIG, labels=handmade.LABELS))
 
 
 def test_randomness_comes_from_the_generator_alone():
@@ -57,7 +59,7 @@ def test_mirroring_is_as_frequent_as_asked():
 )
 def test_grey_changes_touch_the_image_only(name, value):
     record = handmade.make_record()
-    plain = canvas.to_canvas(record, CONFIG)
+    plain = canvas.to_canvas(record, CONFIG, labels=handmade.LABELS)
     examples = [augmented(record, seed, **{name: value}) for seed in range(6)]
     assert max(np.abs(example["image"] - plain["image"]).max() for example in examples) > 0.05
     for example in examples:
@@ -95,7 +97,11 @@ def test_wrist_window_shows_the_carpus_and_pads_the_rest(side):
     sides, kept = [], []
     for seed in range(60):
         example = canvas.to_canvas(
-            wrist_record(side), config, handmade.make_augment(wrist_crop=1.0), np.random.default_rng(seed)
+            wrist_record(side),
+            config,
+            handmade.make_augment(wrist_crop=1.0),
+            np.random.default_rng(seed),
+            labels=handmade.LABELS,
         )
         assert not example["present"][~carpal].any()
         kept.append(example["present"][carpal].mean())
@@ -109,5 +115,7 @@ def test_wrist_window_shows_the_carpus_and_pads_the_rest(side):
 
 def test_wrist_window_needs_carpal_boxes():
     record = dataclasses.replace(wrist_record(), joints=())
-    example = canvas.to_canvas(record, CONFIG, handmade.make_augment(wrist_crop=1.0), np.random.default_rng(0))
-    handmade.assert_equal(example, canvas.to_canvas(record, CONFIG))
+    example = canvas.to_canvas(
+        record, CONFIG, handmade.make_augment(wrist_crop=1.0), np.random.default_rng(0), labels=handmade.LABELS
+    )
+    handmade.assert_equal(example, canvas.to_canvas(record, CONFIG, labels=handmade.LABELS))

@@ -27,7 +27,9 @@ def test_mask_and_box_move_together(seed, ymin, xmin, height, width, side):
     """A rectangle that is bone, erosion and box still is all three after scaling, stretching, shifting, mirroring."""
     record = handmade.rectangle_record((ymin, xmin, ymin + height, xmin + width), side=side)
     augment = handmade.make_augment(scale=0.3, shift=0.05, stretch=0.2, mirror=0.5)
-    example = canvas.to_canvas(record, handmade.make_canvas(160, 144), augment, np.random.default_rng(seed))
+    example = canvas.to_canvas(
+        record, handmade.make_canvas(160, 144), augment, np.random.default_rng(seed), labels=handmade.LABELS
+    )
     if not example["present"][SITE]:
         return
     for mask in ((example["bones"] >> CHANNEL) & 1, example["erosions"] == 2):
@@ -40,7 +42,9 @@ def test_mask_and_box_move_together(seed, ymin, xmin, height, width, side):
 def test_image_mask_box_and_coordinates_agree_under_rotation(seed, y, x, side):
     record = handmade.rectangle_record((y - 15, x - 15, y + 15, x + 15), side=side, round_shape=True)
     augment = handmade.make_augment(rotation=45, scale=0.3, shift=0.05, mirror=0.5)
-    example = canvas.to_canvas(record, handmade.make_canvas(160, 144), augment, np.random.default_rng(seed))
+    example = canvas.to_canvas(
+        record, handmade.make_canvas(160, 144), augment, np.random.default_rng(seed), labels=handmade.LABELS
+    )
     if not example["present"][SITE]:
         return
     rows, columns = np.mgrid[:160, :144] + 0.5
@@ -62,7 +66,9 @@ def test_padding_holds_no_label(seed):
     augment = handmade.make_augment(
         rotation=40, scale=0.5, shift=0.3, stretch=0.2, wrist_crop=0.5, mirror=0.5, noise=0.1, erase=1.0, brightness=0.3
     )
-    example = canvas.to_canvas(record, handmade.make_canvas(), augment, np.random.default_rng(seed))
+    example = canvas.to_canvas(
+        record, handmade.make_canvas(), augment, np.random.default_rng(seed), labels=handmade.LABELS
+    )
     padding = example["padding"]
     for key in ("image", "bones", "erosions"):
         assert not example[key][padding].any()
@@ -85,7 +91,10 @@ def mirror_image(record):
 def test_a_left_hand_looks_like_the_right_one_it_mirrors():
     right = handmade.make_record(128, 96)
     config = handmade.make_canvas(128, 112)
-    straight, mirrored = canvas.to_canvas(right, config), canvas.to_canvas(mirror_image(right), config)
+    straight, mirrored = (
+        canvas.to_canvas(right, config, labels=handmade.LABELS),
+        canvas.to_canvas(mirror_image(right), config, labels=handmade.LABELS),
+    )
     assert mirrored["mirrored"] and not straight["mirrored"]
     for key in ("image", "padding", "bones", "erosions", "present", "be", "jsn"):
         np.testing.assert_array_equal(mirrored[key], straight[key])
@@ -102,7 +111,7 @@ def test_mirroring_twice_changes_nothing():
 
 def test_whole_hand_at_a_quarter():
     record = handmade.make_record(1696, 1280)
-    example = canvas.to_canvas(record, handmade.make_canvas(448, 352, "scale", 0.25))
+    example = canvas.to_canvas(record, handmade.make_canvas(448, 352, "scale", 0.25), labels=handmade.LABELS)
     assert (
         example["padding"][:12].all()
         and example["padding"][-12:].all()
@@ -118,7 +127,7 @@ def test_whole_hand_at_a_quarter():
 
 def test_whole_hand_at_native_resolution():
     record = handmade.make_record(200, 150)
-    example = canvas.to_canvas(record, handmade.make_canvas(224, 160, "scale", 1.0))
+    example = canvas.to_canvas(record, handmade.make_canvas(224, 160, "scale", 1.0), labels=handmade.LABELS)
     inside = np.s_[12:212, 5:155]
     np.testing.assert_array_equal(example["bones"][inside], record.bones.view("<u4")[..., 0])
     np.testing.assert_array_equal(example["erosions"][inside], record.erosions)
@@ -132,12 +141,12 @@ def test_native_crops():
     record = handmade.make_record(800, 700)
     config = handmade.make_canvas(512, 512, "scale", 1.0)
     words = record.bones.view("<u4")[..., 0]
-    middle = canvas.to_canvas(record, config)
+    middle = canvas.to_canvas(record, config, labels=handmade.LABELS)
     np.testing.assert_array_equal(middle["bones"], words[144:656, 94:606])
     augment = handmade.make_augment()
     corners = []
     for seed in range(8):
-        example = canvas.to_canvas(record, config, augment, np.random.default_rng(seed))
+        example = canvas.to_canvas(record, config, augment, np.random.default_rng(seed), labels=handmade.LABELS)
         assert not example["padding"].any()
         x, y = np.round(-example["affine"][:, 2]).astype(int)
         corners.append((x, y))
@@ -154,10 +163,10 @@ def test_native_crops():
 
 def test_spacing_sets_the_size_where_it_is_known():
     config = handmade.make_canvas(128, 128, "spacing", mm_per_pixel=0.3)
-    example = canvas.to_canvas(handmade.make_record(pixel_spacing_mm=0.15), config)
+    example = canvas.to_canvas(handmade.make_record(pixel_spacing_mm=0.15), config, labels=handmade.LABELS)
     np.testing.assert_allclose(example["affine"][:, :2], np.eye(2) / 2)
     assert example["pixel_spacing_mm"] == np.float32(0.3)
-    unknown = canvas.to_canvas(handmade.make_record(pixel_spacing_mm=math.nan), config)
+    unknown = canvas.to_canvas(handmade.make_record(pixel_spacing_mm=math.nan), config, labels=handmade.LABELS)
     np.testing.assert_allclose(unknown["affine"][:, :2], np.eye(2) * 128 / 120, rtol=1e-6)
     assert np.isnan(unknown["pixel_spacing_mm"])
 
@@ -166,33 +175,35 @@ def test_grey_values_are_normalised_over_what_is_shown():
     bright = handmade.make_record()
     dark = dataclasses.replace(bright, image=(bright.image // 4 + 10).astype(np.uint8))
     config = handmade.make_canvas(120, 200)
-    example = canvas.to_canvas(bright, config)
+    example = canvas.to_canvas(bright, config, labels=handmade.LABELS)
     shown = example["image"][~example["padding"]]
     assert 0.005 < (shown == 0).mean() < 0.03 and 0.002 < (shown == 1).mean() < 0.02
-    np.testing.assert_allclose(canvas.to_canvas(dark, config)["image"], example["image"], atol=0.05)
+    np.testing.assert_allclose(
+        canvas.to_canvas(dark, config, labels=handmade.LABELS)["image"], example["image"], atol=0.05
+    )
 
 
 def test_what_is_not_annotated_stays_unknown():
     record = handmade.make_record(has_bones=False, has_be=False)
-    example = canvas.to_canvas(record, handmade.make_canvas())
+    example = canvas.to_canvas(record, handmade.make_canvas(), labels=handmade.LABELS)
     assert not example["bones_known"].any() and not example["has_bones"]
     assert (example["be"] == -1).all() and (example["jsn"] >= 0).any()
-    example = canvas.to_canvas(handmade.make_record(has_joints=False), handmade.make_canvas())
+    example = canvas.to_canvas(handmade.make_record(has_joints=False), handmade.make_canvas(), labels=handmade.LABELS)
     assert not example["present"].any() and (example["jsn"] == -1).all()
 
 
 def test_a_joint_cut_by_the_border_is_left_out():
     boxes = {"MCP-T": (0.0, 0.0, 0.3, 0.3), "MCP-I": (0.4, 0.4, 0.6, 0.6)}
     record = handmade.make_record(100, 100, joints=tuple(Joint(box, site, 1, 1) for site, box in boxes.items()))
-    whole = canvas.to_canvas(record, handmade.make_canvas(128, 96))
+    whole = canvas.to_canvas(record, handmade.make_canvas(128, 96), labels=handmade.LABELS)
     assert whole["present"][:2].tolist() == [True, True]
-    cropped = canvas.to_canvas(record, handmade.make_canvas(96, 98, "scale"))
+    cropped = canvas.to_canvas(record, handmade.make_canvas(96, 98, "scale"), labels=handmade.LABELS)
     assert cropped["present"][:2].tolist() == [False, True]
     np.testing.assert_allclose(cropped["boxes"][1], (38, 39, 58, 59), atol=1e-4)
 
 
 def test_shapes_and_dtypes_are_the_contract():
-    example = canvas.to_canvas(handmade.make_record(), handmade.make_canvas())
+    example = canvas.to_canvas(handmade.make_record(), handmade.make_canvas(), labels=handmade.LABELS)
     expected = {
         "image": ("float32", (64, 48, 1)), "padding": ("bool", (64, 48)), "bones": ("uint32", (64, 48)),
         "bones_known": ("bool", (30,)), "erosions": ("uint8", (64, 48)), "boxes": ("float32", (22, 4)),
@@ -203,7 +214,7 @@ def test_shapes_and_dtypes_are_the_contract():
         "mirrored": ("bool", ()), "pixel_spacing_mm": ("float32", ()),
     }  # fmt: skip
     assert {key: (str(value.dtype), value.shape) for key, value in example.items()} == expected
-    empty = canvas.empty(handmade.make_canvas())
+    empty = canvas.empty(handmade.make_canvas(), labels=handmade.LABELS)
     assert {key: (str(value.dtype), value.shape) for key, value in empty.items()} == expected
     assert empty["padding"].all() and not empty["valid"] and not empty["has_joints"]
     assert unpack_bones(np.ascontiguousarray(empty["bones"]).view(np.uint8).reshape(64, 48, 4)).sum() == 0
@@ -211,7 +222,9 @@ def test_shapes_and_dtypes_are_the_contract():
 
 def test_augmenting_needs_randomness():
     with pytest.raises(ValueError, match="pass rng"):
-        canvas.to_canvas(handmade.make_record(), handmade.make_canvas(), handmade.make_augment())
+        canvas.to_canvas(
+            handmade.make_record(), handmade.make_canvas(), handmade.make_augment(), labels=handmade.LABELS
+        )
 
 
 @pytest.mark.parametrize(
@@ -227,13 +240,15 @@ def test_a_joint_that_the_border_cuts_is_unknown_and_one_beyond_it_absent(box, p
     config = handmade.make_canvas(60, 60, "scale", 1.0)
     placement = canvas.place(record, config)
     to_top = geometry.translate(0, -geometry.apply(placement.affine, np.zeros(2))[1])
-    example = canvas.render(record, placement.then(to_top), config)
+    example = canvas.render(record, placement.then(to_top), config, labels=handmade.LABELS)
     assert (example["present"][SITE], example["joints_known"][SITE]) == (present, known)
     assert example["joints_known"][np.arange(anatomy.NUM_SITES) != SITE].all()
 
 
 def test_nothing_is_known_of_joints_that_were_not_annotated():
-    assert not canvas.to_canvas(handmade.make_record(has_joints=False), handmade.make_canvas())["joints_known"].any()
+    assert not canvas.to_canvas(handmade.make_record(has_joints=False), handmade.make_canvas(), labels=handmade.LABELS)[
+        "joints_known"
+    ].any()
 
 
 def test_an_enlarged_canvas_shows_the_whole_image_at_the_scale():

@@ -20,7 +20,11 @@ MIXTURE = dict(datasets=("ram_phantom/tiny", "ram_phantom/small"), weights=(3.0,
 
 def train(sources, data, start_step=0, steps=6, seed=0, **process):
     sources = sources if isinstance(sources, tuple) else (sources,)
-    return list(pipeline.make_train_batches(data, sources, seed=seed, start_step=start_step, steps=steps, **process))
+    return list(
+        pipeline.make_train_batches(
+            data, sources, seed=seed, start_step=start_step, steps=steps, **process, labels=handmade.LABELS
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +89,9 @@ def test_workers_make_the_same_batches(source, batches):
     for got, expected in zip(resumed, batches[1:], strict=True):
         handmade.assert_equal(got, expected)
     evaluated = zip(
-        pipeline.make_eval_batches(data, source), pipeline.make_eval_batches(handmade.make_data(), source), strict=True
+        pipeline.make_eval_batches(data, source, labels=handmade.LABELS),
+        pipeline.make_eval_batches(handmade.make_data(), source, labels=handmade.LABELS),
+        strict=True,
     )
     for got, expected in evaluated:
         handmade.assert_equal(got, expected)
@@ -107,7 +113,7 @@ def test_evaluation_shows_every_record_once(count, batch_size, processes):
     source = handmade.make_source(count)
     data = handmade.make_data(eval_batch_size=batch_size)
     parts = [
-        list(pipeline.make_eval_batches(data, source, process_index=i, process_count=processes))
+        list(pipeline.make_eval_batches(data, source, process_index=i, process_count=processes, labels=handmade.LABELS))
         for i in range(processes)
     ]
     assert len({len(part) for part in parts}) == 1
@@ -122,7 +128,7 @@ def test_evaluation_shows_every_record_once(count, batch_size, processes):
 
 
 def test_evaluation_is_not_augmented(source):
-    first = next(iter(pipeline.make_eval_batches(handmade.make_data(), source)))
+    first = next(iter(pipeline.make_eval_batches(handmade.make_data(), source, labels=handmade.LABELS)))
     scale = first["affine"][:, 0, 0]
     np.testing.assert_allclose(
         np.abs(scale), [64 / (120 + 8 * i) if 64 / (120 + 8 * i) < 48 / 90 else 48 / 90 for i in range(4)], rtol=1e-6
@@ -142,7 +148,7 @@ def test_batches_are_made_ahead_of_time(source):
 
     data = handmade.make_data(prefetch=2)
     watched = Watched(source.name, source.examples)
-    iterator = pipeline.make_train_batches(data, (watched,), seed=0, start_step=0, steps=20)
+    iterator = pipeline.make_train_batches(data, (watched,), seed=0, start_step=0, steps=20, labels=handmade.LABELS)
     next(iterator)
     deadline = time.monotonic() + 10
     while len(read) < 12 and time.monotonic() < deadline:
@@ -177,7 +183,9 @@ def test_fingerprint_tells_what_changes_the_batches(source, wrists):
 
 def test_impossible_settings_are_one_sentence(source, wrists):
     def make(*sources, **process):
-        pipeline.make_train_batches(handmade.make_data(), sources, seed=0, start_step=0, steps=1, **process)
+        pipeline.make_train_batches(
+            handmade.make_data(), sources, seed=0, start_step=0, steps=1, **process, labels=handmade.LABELS
+        )
 
     with pytest.raises(ValueError, match=r"data.batch_size is 4; it must be a multiple of the 3 processes"):
         make(source, process_count=3)
@@ -191,7 +199,13 @@ def test_a_single_data_set_is_the_epochs_permutations_and_the_positions_randomne
     order = list(grain.MapDataset.range(7).shuffle(seed=0).repeat().batch(4)[0:6])
     for step, (indices, batch) in enumerate(zip(order, batches, strict=True)):
         examples = [
-            to_canvas(source[int(index)], data.canvas, data.augment, np.random.default_rng((0, 4 * step + row)))
+            to_canvas(
+                source[int(index)],
+                data.canvas,
+                data.augment,
+                np.random.default_rng((0, 4 * step + row)),
+                labels=handmade.LABELS,
+            )
             for row, index in enumerate(indices)
         ]
         expected = {key: np.stack([example[key] for example in examples]) for key in examples[0]}
@@ -261,7 +275,7 @@ def test_crops_of_a_record_follow_each_other_and_differ(source, wrists, crops, p
 
 def test_the_batches_of_training_and_evaluation_have_the_same_keys(source, wrists, mixed):
     data = handmade.make_data(**MIXTURE)
-    evaluated = list(pipeline.make_eval_batches(data, wrists, dataset=1))
+    evaluated = list(pipeline.make_eval_batches(data, wrists, dataset=1, labels=handmade.LABELS))
     for batch in evaluated:
         assert {key: value.shape for key, value in batch.items()} == {k: v.shape for k, v in mixed[0].items()}
         assert batch["dataset"].tolist() == np.where(batch["valid"], 1, -1).tolist()
@@ -284,7 +298,7 @@ def test_the_data_code_does_not_import_jax():
 
 def test_workers_leave_a_signal_to_all_processes_to_the_main_one(source, batches):
     data = handmade.make_data(workers=1)
-    going = iter(pipeline.make_train_batches(data, [source], seed=0, start_step=0, steps=6))
+    going = iter(pipeline.make_train_batches(data, [source], seed=0, start_step=0, steps=6, labels=handmade.LABELS))
     got = [next(going)]
     workers = pathlib.Path("/proc/self/task").glob("*/children")
     workers = {int(child) for path in workers for child in path.read_text().split()} if sys.platform == "linux" else ()

@@ -97,7 +97,7 @@ data = handmade.make_data(data_dir={folder!r}, canvas=handmade.make_canvas(128, 
 def test_preparing_and_reading_needs_neither_tensorflow_nor_network(tmp_path):
     code = PREPARE.format(folder=str(tmp_path)) + (
         "source = pipeline.open_sources(data, 'train[:3]')\n"
-        "batch = next(iter(pipeline.make_train_batches(data, source, seed=0, start_step=0, steps=1)))\n"
+        "batch = next(iter(pipeline.make_train_batches(data, source, seed=0, start_step=0, steps=1, labels=())))\n"
         "print(len(source[0]), batch['image'].shape, 'tensorflow' in sys.modules, 'torch' in sys.modules)"
     )
     done = run(code)

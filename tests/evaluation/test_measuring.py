@@ -11,14 +11,16 @@ from ramjax import anatomy
 from ramjax import config as config_lib
 from ramjax.data import canvas as canvases
 from ramjax.data import geometry
+from ramjax.data.grid import grid_of
 from ramjax.evaluation import measuring
-from ramjax.evaluation.measuring import Prediction, grid_of
-from ramjax.metrics.cases import PARTS
+from ramjax.evaluation.measuring import Prediction
 from ramjax.metrics.erosion import erosion_metrics
 from ramjax.metrics.segmentation import overlap_metrics, segmentation_metrics
 from ramjax.record import Joint, Record, pack_bones, unpack_bones
+from ramjax.tasks import labels_of, make_tasks, parts_of
 
-SETTINGS = config_lib.from_config_dict(multitask.get_config()).evaluation
+CONFIG = config_lib.from_config_dict(multitask.get_config())
+SETTINGS, TASKS = CONFIG.evaluation, make_tasks(CONFIG)
 SHAPE = (120, 90)
 
 
@@ -78,7 +80,7 @@ def settings(**changes):
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("grid", ["native", "square512"])
 def test_a_perfect_prediction_is_perfect_on_any_grid(mirrored, grid):
-    case = measuring.measure(record(), perfect(record(), mirrored), settings(grid=grid))
+    case = measuring.measure(TASKS, record(), perfect(record(), mirrored), settings(grid=grid))
     dsc = case.values["bones"]["dsc"]
     there = [anatomy.BONE_INDEX[name] for name in ("MC2", "Trapezoid", "SoftTissue")]
     assert (dsc[:, there] > 0.97).all() and np.isfinite(dsc).sum() == 6
@@ -96,7 +98,7 @@ def test_on_the_native_grid_the_metrics_are_those_of_the_functions():
     truth = record()
     words = np.roll(truth.bones, (3, -2), (0, 1))
     wrong = record(bones=words, erosions=np.roll(truth.erosions, 3, 0))
-    case = measuring.measure(truth, perfect(wrong, size=1.0), settings())
+    case = measuring.measure(TASKS, truth, perfect(wrong, size=1.0), settings())
     planes = [np.ascontiguousarray(unpack_bones(x)) for x in (words, truth.bones)]
     for row, mode in enumerate(("strict", "compat")):
         for name, value in segmentation_metrics(*planes, mode=mode).items():
@@ -110,13 +112,13 @@ def test_on_the_native_grid_the_metrics_are_those_of_the_functions():
 def test_strict_may_be_in_mm_and_compat_stays_in_pixels():
     truth = record()
     wrong = record(bones=np.roll(truth.bones, 3, 0))
-    mm = measuring.measure(truth, perfect(wrong, size=1.0), settings(unit="mm", tolerance=1.0)).values["bones"]
-    px = measuring.measure(truth, perfect(wrong, size=1.0), settings()).values["bones"]
+    mm = measuring.measure(TASKS, truth, perfect(wrong, size=1.0), settings(unit="mm", tolerance=1.0)).values["bones"]
+    px = measuring.measure(TASKS, truth, perfect(wrong, size=1.0), settings()).values["bones"]
     k = anatomy.BONE_INDEX["MC2"]
     assert mm["msd"][0, k] == pytest.approx(0.2 * px["msd"][0, k]) and mm["nsd"][0, k] == 1 > px["nsd"][0, k]
     np.testing.assert_array_equal(mm["msd"][1], px["msd"][1])
     unknown = record(pixel_spacing_mm=math.nan)
-    got = measuring.measure(unknown, perfect(wrong, size=1.0), settings(unit="mm")).values["bones"]
+    got = measuring.measure(TASKS, unknown, perfect(wrong, size=1.0), settings(unit="mm")).values["bones"]
     assert np.isnan(got["msd"][0]).all() and np.isfinite(got["dsc"][0, k]) and np.isfinite(got["msd"][1, k])
 
 
@@ -141,22 +143,22 @@ def test_on_the_square_grid_annotation_and_prediction_meet_at_the_same_place():
         has_joints=False,
     )
     prediction = Prediction({"bones": planes.astype(np.float32)}, geometry.scale(1, 1), 1700)
-    bones = measuring.measure(large, prediction, settings(grid="square512")).values["bones"]
+    bones = measuring.measure(TASKS, large, prediction, settings(grid="square512")).values["bones"]
     assert bones["dsc"][0, 0] > 0.997 and bones["msd"][0, 0] < 0.15
 
 
 def test_what_is_not_annotated_is_not_defined_and_what_is_not_predicted_is_absent():
     flags = dict.fromkeys(("has_bones", "has_erosions", "has_joints", "has_be", "has_jsn"), False)
     nothing = record(**flags)
-    case = measuring.measure(nothing, perfect(record()), settings())
-    assert list(case.values) == list(PARTS)
+    case = measuring.measure(TASKS, nothing, perfect(record()), settings())
+    assert list(case.values) == list(parts_of(TASKS))
     for task, metric in [("bones", "dsc"), ("pairs", "nsd"), ("erosions", "false"), ("joints", "present")]:
         names = [metric] if metric in case.values[task] else list(case.values[task])
         assert all(np.isnan(case.values[task][name]).all() for name in names), task
     assert np.isnan(case.values["be"]["annotated"]).all() and np.isfinite(case.values["be"]["predicted"]).any()
     prediction = perfect(record())
     bones = dataclasses.replace(prediction, maps={"bones": prediction.maps["bones"]})
-    assert list(measuring.measure(record(), bones, settings()).values) == ["bones", "pairs"]
+    assert list(measuring.measure(TASKS, record(), bones, settings()).values) == ["bones", "pairs"]
 
 
 def test_an_unknown_bone_and_an_unknown_site_are_not_absent():
@@ -164,7 +166,7 @@ def test_an_unknown_bone_and_an_unknown_site_are_not_absent():
     known[anatomy.BONE_INDEX["MC2"]] = False
     sites = np.ones(anatomy.NUM_SITES, bool)
     sites[anatomy.SITE_INDEX["SC"]] = False
-    case = measuring.measure(record(bones_known=known, joints_known=sites), perfect(record()), settings())
+    case = measuring.measure(TASKS, record(bones_known=known, joints_known=sites), perfect(record()), settings())
     assert np.isnan(case.values["bones"]["dsc"][0, anatomy.BONE_INDEX["MC2"]])
     assert np.isnan(case.values["pairs"]["dsc"][0, anatomy.OVERLAP_PAIRS.index(("Trapezoid", "MC2"))])
     present = case.values["joints"]["present"][0]
@@ -174,13 +176,13 @@ def test_an_unknown_bone_and_an_unknown_site_are_not_absent():
 
 def test_where_a_box_is_it_is_told_in_pixels_of_the_grid_and_in_mm():
     moved = record(joints=(Joint((0.3, 0.2, 0.5, 0.5), "MCP-I", be=2, jsn=1),))
-    joints = measuring.measure(record(), perfect(moved), settings()).values["joints"]
+    joints = measuring.measure(TASKS, record(), perfect(moved), settings()).values["joints"]
     site = anatomy.SITE_INDEX["MCP-I"]
     assert joints["center_error"][0, site] == pytest.approx(12)
     assert joints["center_error_mm"][0, site] == pytest.approx(2.4)
     assert joints["annotated_ymin"][0, site] == pytest.approx(24)
     assert joints["predicted_ymin"][0, site] == pytest.approx(36)
-    square = measuring.measure(record(), perfect(moved), settings(grid="square512")).values["joints"]
+    square = measuring.measure(TASKS, record(), perfect(moved), settings(grid="square512")).values["joints"]
     assert square["center_error"][0, site] == pytest.approx(51.2)
     assert square["center_error_mm"][0, site] == pytest.approx(2.4)
 
@@ -206,15 +208,15 @@ def test_what_cannot_be_measured_is_one_sentence(changes, maps, words):
     prediction = perfect(record())
     prediction = dataclasses.replace(prediction, maps={**prediction.maps, **maps})
     with pytest.raises(ValueError, match=words):
-        measuring.measure(record(**changes), prediction, settings())
+        measuring.measure(TASKS, record(**changes), prediction, settings())
 
 
 def test_the_canvas_of_the_pipeline_leads_back_to_the_record():
     """The affine of an example, as the evaluation passes it on, is the map that `measure` takes."""
     config = config_lib.from_config_dict(multitask.get_config()).data.canvas
     left = record(side="L")
-    example = canvases.to_canvas(left, dataclasses.replace(config, height=256, width=192))
+    example = canvases.to_canvas(left, dataclasses.replace(config, height=256, width=192), labels=labels_of(TASKS))
     planes = unpack_bones(np.ascontiguousarray(example["bones"]).view(np.uint8).reshape(256, 192, 4))
     prediction = Prediction({"bones": planes.astype(np.float32)}, np.asarray(example["affine"], float), 256)
-    dsc = measuring.measure(left, prediction, settings()).values["bones"]["dsc"][0]
+    dsc = measuring.measure(TASKS, left, prediction, settings()).values["bones"]["dsc"][0]
     assert bool(example["mirrored"]) and dsc[anatomy.BONE_INDEX["MC2"]] > 0.95

@@ -19,6 +19,7 @@ from ramjax.evaluation.sliding_window import sliding_window
 from ramjax.steps.predict import make_predict_step
 from ramjax.steps.state import init_state
 from tests.evaluation.golden import sliding_window_cases as cases
+from tests.evaluation.kinds import KINDS
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden" / "sliding_window.json").read_text())
 
@@ -63,7 +64,14 @@ def test_equal_to_monai(name, overlap, blending):
     image = cases.image(cases.SIZES[name])
     expected = GOLDEN[cases.key(name, overlap, blending)]
     maps = sliding_window(
-        predict_case, image, tile=cases.TILE, overlap=overlap, blending=blending, sigma=cases.SIGMA, batch=3
+        predict_case,
+        image,
+        kinds=KINDS,
+        tile=cases.TILE,
+        overlap=overlap,
+        blending=blending,
+        sigma=cases.SIGMA,
+        batch=3,
     )["logits"]
     assert maps.dtype == np.float32 and list(maps.shape) == expected["shape"]
     np.testing.assert_allclose(maps[cases.KEPT].ravel(), expected["kept"], rtol=0, atol=1e-5)
@@ -80,7 +88,9 @@ def test_equal_to_monai(name, overlap, blending):
 def test_strided_maps_equal_a_plain_loop(size, overlap, batch, blending):
     tile = 16, 24
     image = np.random.default_rng(3).random((*size, 1), np.float32)
-    found = sliding_window(predict_strided, image, tile=tile, overlap=overlap, batch=batch, blending=blending)
+    found = sliding_window(
+        predict_strided, image, kinds=KINDS, tile=tile, overlap=overlap, batch=batch, blending=blending
+    )
     # The plain way: whole numbers of cells of the coarsest map, one tile after the other.
     before = [max(side - whole, 0) // 2 // 4 * 4 for whole, side in zip(size, tile, strict=True)]
     whole = [max(side, -(-length // 4) * 4) for length, side in zip(size, tile, strict=True)]
@@ -114,7 +124,7 @@ def test_cells_cover_their_pixels():
     """Cell (i, j) of a map of stride s shows pixels s i to s (i + 1), also where the image is smaller than the tile."""
     for size in ((8, 8), (13, 50), (70, 90)):
         image = np.random.default_rng(5).random(size, np.float32)
-        maps = sliding_window(predict_strided, image, tile=(16, 24))
+        maps = sliding_window(predict_strided, image, kinds=KINDS, tile=(16, 24))
         full = np.zeros([-(-side // 4) * 4 for side in size])
         full[: size[0], : size[1]] = image
         for s, found in ((2, maps["two"][..., 1]), (4, maps["four"][..., 0])):
@@ -135,7 +145,7 @@ def test_the_network_is_compiled_once():
     sizes = [(10, 12), (32, 32), (33, 40), (61, 35), (64, 64), (64, 63), (100, 90)]
     buffers = windows._add._cache_size()
     for size in sizes:
-        assert sliding_window(predict, np.ones(size), tile=(32, 32))["map"].shape[0] == -(-size[0] // 2)
+        assert sliding_window(predict, np.ones(size), kinds=KINDS, tile=(32, 32))["map"].shape[0] == -(-size[0] // 2)
     assert traced == [(4, 32, 32, 1)] and predict._cache_size() == 1
     assert windows._add._cache_size() - buffers == 3, "buffers of 1 x 1, 2 x 2 and 4 x 3 tiles"
 
@@ -151,7 +161,7 @@ def test_fill_up_counts_for_nothing():
         return {"map": jnp.where(blank[:, None, None, None], jnp.nan, tiles), "confidence": sure, "boxes": boxes}
 
     image = np.random.default_rng(0).random((40, 16), np.float32) + 0.1
-    found = sliding_window(predict, image, tile=(16, 16), overlap=0.25, batch=8)
+    found = sliding_window(predict, image, kinds=KINDS, tile=(16, 16), overlap=0.25, batch=8)
     np.testing.assert_allclose(found["map"][..., 0], image, rtol=1e-6)
     np.testing.assert_array_equal(found["boxes"], [[1, 2, 3, 4]])
     assert found["confidence"] == [0.5]
@@ -160,7 +170,9 @@ def test_fill_up_counts_for_nothing():
 @pytest.mark.parametrize("batch", [1, 2, 5, 64])
 def test_batches_do_not_matter(batch):
     image = cases.image((50, 75))
-    one, some = (sliding_window(predict_case, image, tile=cases.TILE, batch=b)["logits"] for b in (3, batch))
+    one, some = (
+        sliding_window(predict_case, image, kinds=KINDS, tile=cases.TILE, batch=b)["logits"] for b in (3, batch)
+    )
     np.testing.assert_allclose(some, one, rtol=0, atol=1e-6)
 
 
@@ -169,7 +181,7 @@ def test_sites_come_from_the_tile_that_is_sure(size):
     image = np.full(size, 0.25, np.float32)
     y, x = size[0] - 3, size[1] // 2
     image[y, x], image[2, 1] = 0.9, 0.6
-    found = sliding_window(predict_sites, image, tile=(20, 24), overlap=0.5, batch=3)
+    found = sliding_window(predict_sites, image, kinds=KINDS, tile=(20, 24), overlap=0.5, batch=3)
     np.testing.assert_array_equal(found["boxes"][0], [y, x, y + 1, x + 1])
     assert found["confidence"][0] == np.float32(0.9)
     assert found["boxes"].shape == (2, 4) and found["be"].shape == (2, 1)
@@ -184,14 +196,14 @@ def test_sites_need_confidence():
     def predict(tiles):
         return {name: value for name, value in predict_sites(tiles).items() if name != "confidence"}
 
-    assert set(sliding_window(predict, np.ones((30, 30)), tile=(20, 24))) == {"map"}
+    assert set(sliding_window(predict, np.ones((30, 30)), kinds=KINDS, tile=(20, 24))) == {"map"}
 
 
 def test_sites_alone():
     def predict(tiles):
         return {name: value for name, value in predict_sites(tiles).items() if name != "map"}
 
-    found = sliding_window(predict, np.eye(50), tile=(20, 24))
+    found = sliding_window(predict, np.eye(50), kinds=KINDS, tile=(20, 24))
     np.testing.assert_array_equal(found["boxes"][0], [0, 0, 1, 1])
 
 
@@ -203,12 +215,12 @@ def test_the_real_network(debug_config):
     image = np.random.default_rng(0).random((canvas.height, canvas.width), np.float32)
     tile = image.shape
     direct = predict(np.stack([image, 0 * image])[..., None])
-    found = sliding_window(predict, image, tile=tile, batch=2)
+    found = sliding_window(predict, image, kinds=KINDS, tile=tile, batch=2)
     assert set(found) == set(direct)
     for name, value in found.items():
         np.testing.assert_allclose(value, direct[name][0], atol=1e-4, err_msg=name)
 
-    large = sliding_window(predict, np.pad(image, 21), tile=tile, batch=2)
+    large = sliding_window(predict, np.pad(image, 21), kinds=KINDS, tile=tile, batch=2)
     assert predict.func._cache_size() == 1
     stride = tile[0] // found["bones"].shape[0]
     cells = [math.ceil((side + 42) / stride) for side in tile]
@@ -248,7 +260,7 @@ def test_starts():
     ],
 )
 def test_bad_input(changes, words):
-    arguments = {"image": np.ones((20, 20)), "tile": (8, 8)} | changes
+    arguments = {"image": np.ones((20, 20)), "tile": (8, 8), "kinds": KINDS} | changes
     with pytest.raises(ValueError, match=words):
         sliding_window(lambda tiles: {"map": tiles[:, ::2, ::2]}, **arguments)
 
@@ -257,5 +269,5 @@ def test_sites_that_are_not_finite():
     def predict(tiles):
         return {"confidence": jnp.full((4, 2), jnp.nan)}
 
-    with pytest.raises(ValueError, match="joint sites are not finite"):
-        sliding_window(predict, np.ones((20, 20)), tile=(8, 8))
+    with pytest.raises(ValueError, match="predicted 'confidence' are not finite"):
+        sliding_window(predict, np.ones((20, 20)), kinds=KINDS, tile=(8, 8))

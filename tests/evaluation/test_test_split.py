@@ -6,20 +6,24 @@ import functools
 import jax
 import numpy as np
 import pytest
+from ramjax.evaluation.flat import flat
 
 from ramjax.data import pipeline
 from ramjax.devices import sharding
 from ramjax.errors import RunError
 from ramjax.evaluation import predictions, test_split
-from ramjax.evaluation.flat import flat
 from ramjax.metrics import cases as cases_lib
 from ramjax.steps.state import init_state
+from ramjax.tasks import TASKS, parts_of
 
 
 @pytest.fixture
 def config(debug_config):
     """Three records, so that the last batch of two is filled up."""
     return dataclasses.replace(debug_config, data=dataclasses.replace(debug_config.data, test_split="train[:3]"))
+
+
+PARTS = parts_of(TASKS)
 
 
 def with_settings(config, **changes):
@@ -44,7 +48,7 @@ def evaluate(config, states=None, **options):
 
 
 def collect(evaluated):
-    return cases_lib.collect([one.case for one in evaluated], {"run": "x"})
+    return cases_lib.collect([one.case for one in evaluated], {"run": "x"}, PARTS)
 
 
 def test_every_record_is_measured_once_in_order_and_pictured(config, tmp_path):
@@ -54,7 +58,7 @@ def test_every_record_is_measured_once_in_order_and_pictured(config, tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
     (folder / "hands-00009.jpg").write_bytes(b"of an earlier evaluation")
-    cases = test_split.write(tmp_path, {"hands": evaluated}, {"run": "x"}, 2)
+    cases = test_split.write(tmp_path, {"hands": evaluated}, {"run": "x"}, PARTS, 2)
     assert sorted(path.name for path in folder.iterdir()) == [f"hands-{i:05}.jpg" for i in range(3)]
     assert all((tmp_path / picture).read_bytes()[:2] == b"\xff\xd8" for picture in cases.attributes["picture"])
     assert (tmp_path / "test_grid.png").read_bytes().startswith(b"\x89PNG")

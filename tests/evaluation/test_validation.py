@@ -59,8 +59,8 @@ def test_it_can_be_stopped_before_every_batch(mesh):
     assert len(looks) == 2
 
 
-DENSE = {"bones": ("dsc",), "erosions": ("dsc",)}
-ALL = DENSE | {"joints": ("iou",), "scores": ("be_qwk", "jsn_qwk")}
+DENSE = {"bones": ("bones/dsc",), "erosions": ("erosions/dsc",)}
+ALL = DENSE | {"joints": ("joints/iou",), "scores": ("scores/be_qwk", "scores/jsn_qwk")}
 
 
 def with_counts(*unlabelled, **changes):
@@ -87,8 +87,12 @@ def test_what_a_data_set_has_no_label_of_is_left_out_of_the_choice():
 
 
 def test_worse_than_chance_is_worse_than_nothing_known():
-    assert selection_score([with_counts(**{"scores/be_qwk": -0.6})], {"scores": ("be_qwk", "jsn_qwk")}) == 0
-    assert selection_score([with_counts(**{"scores/be_qwk": -1.0})], {"scores": ("be_qwk", "jsn_qwk")}) < 0
+    assert (
+        selection_score([with_counts(**{"scores/be_qwk": -0.6})], {"scores": ("scores/be_qwk", "scores/jsn_qwk")}) == 0
+    )
+    assert (
+        selection_score([with_counts(**{"scores/be_qwk": -1.0})], {"scores": ("scores/be_qwk", "scores/jsn_qwk")}) < 0
+    )
 
 
 def test_the_summary_sees_numpy(mesh):

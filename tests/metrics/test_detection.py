@@ -11,7 +11,8 @@ from pycocotools.cocoeval import COCOeval
 from ramjax import anatomy
 from ramjax.config import JointsConfig
 from ramjax.metrics import detection
-from ramjax.tasks.joints.learning import Joints
+from ramjax.tasks import Joints
+from tests.tasks.canvas_metrics import canvas_metrics
 
 AP_NAMES = ("ap", "ap_50", "ap_75")
 
@@ -123,7 +124,8 @@ def test_conventions_are_those_of_the_joints_task():
     data = made(np.random.default_rng(4))
     data["pred_boxes"] = np.nan_to_num(data["pred_boxes"])
     spacing = np.linspace(0.1, 0.2, len(data["present"]))
-    task = Joints(JointsConfig(weight=1.0, sigma=1.0)).summarize(
+    task = canvas_metrics(
+        Joints(JointsConfig(weight=1.0, sigma=1.0)),
         {
             "predicted": data["pred_boxes"],
             "confidence": data["confidence"],
@@ -131,7 +133,7 @@ def test_conventions_are_those_of_the_joints_task():
             "present": data["present"],
             "absent": data["known"] & ~data["present"],
             "pixel_spacing_mm": spacing,
-        }
+        },
     )
     found = detection.detection_metrics(**data, spacing=spacing)["pooled"]
     for name in ("iou", "center_error_mm", "false_finds"):

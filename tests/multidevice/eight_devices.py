@@ -19,11 +19,12 @@ from ramjax.data.canvas import empty
 from ramjax.devices import sharding
 from ramjax.devices.compilation import compile_train_step
 from ramjax.evaluation import test_split
-from ramjax.evaluation.validation import evaluate, jit_eval_step
+from ramjax.evaluation.validation import evaluate, jit_eval_step, summarize_counts
 from ramjax.metrics.cases import collect
 from ramjax.runs.checkpoints import Checkpoints
-from ramjax.steps.evaluate import make_eval_step, summarize
+from ramjax.steps.evaluate import make_eval_step
 from ramjax.steps.state import abstract_state, init_state
+from ramjax.tasks import labels_of, make_tasks, parts_of
 
 STEPS = 3
 SHAPES = [shape for shape in itertools.product((1, 2, 4, 8), repeat=3) if math.prod(shape) == 8]
@@ -59,7 +60,9 @@ def train(config, mesh, state, first: int, last: int):
     """Losses of steps `first` to `last` - 1, the state after them, and the step as compiled."""
     sources = pipeline.open_sources(config.data, config.data.train_split)
     losses, train_step = [], None
-    for batch in pipeline.make_train_batches(config.data, sources, seed=0, start_step=first, steps=last):
+    for batch in pipeline.make_train_batches(
+        config.data, sources, seed=0, start_step=first, steps=last, labels=labels_of(make_tasks(config))
+    ):
         placed = sharding.place_batch(batch, mesh)
         train_step = train_step or compile_train_step(train.make_train_step(config), config, state, placed, mesh)
         state, metrics = train_step(state, placed)
@@ -127,7 +130,9 @@ def test_nothing_is_compiled_after_the_second_step(config, made, compilations):
     mesh, state = begun(config, made)
     sources = pipeline.open_sources(config.data, config.data.train_split)
     train_step, seen = None, []
-    for batch in pipeline.make_train_batches(config.data, sources, seed=0, start_step=0, steps=5):
+    for batch in pipeline.make_train_batches(
+        config.data, sources, seed=0, start_step=0, steps=5, labels=labels_of(make_tasks(config))
+    ):
         placed = sharding.place_batch(batch, mesh)
         train_step = train_step or compile_train_step(train.make_train_step(config), config, state, placed, mesh)
         state, metrics = train_step(state, placed)
@@ -188,7 +193,10 @@ def test_a_radiograph_of_native_size_on_four_devices_equals_one(config):
 def compiled_for(config):
     """The train step, compiled from shapes alone."""
     mesh = sharding.make_mesh(config)
-    blank = {name: np.stack([value] * config.data.batch_size) for name, value in empty(config.data.canvas).items()}
+    blank = {
+        name: np.stack([value] * config.data.batch_size)
+        for name, value in empty(config.data.canvas, labels=labels_of(make_tasks(config))).items()
+    }
     return compile_train_step(
         train.make_train_step(config), config, abstract_state(config, mesh), sharding.place_batch(blank, mesh), mesh
     )
@@ -206,8 +214,9 @@ def test_the_evaluation_is_that_of_one_device(config, made):
         results.append(
             evaluate(
                 jit_eval_step(make_eval_step(config), mesh), placed,
-                pipeline.make_eval_batches(config.data, source), mesh=mesh, size=len(source),
-                summarize=functools.partial(summarize, config), label="test", quiet=True,
+                pipeline.make_eval_batches(config.data, source, labels=labels_of(make_tasks(config))),
+                mesh=mesh, size=len(source), label="test", quiet=True,
+                summarize=functools.partial(summarize_counts, make_tasks(config), "hands"),
             )
         )  # fmt: skip
     assert results[0].keys() == results[1].keys()
@@ -247,7 +256,7 @@ def test_the_cases_are_those_of_one_device_each_once(config, made):
         whole = jax.device_put(jax.device_get(state), sharding.replicated(mesh))
         evaluated = test_split.evaluate_source(config, [whole], source, mesh=mesh, dataset=0, name="hands", quiet=True)
         assert [one.index for one in evaluated] == list(range(3))
-        results.append(collect([one.case for one in evaluated], {}))
+        results.append(collect([one.case for one in evaluated], {}, parts_of(make_tasks(config))))
     for task, metrics in results[0].values.items():
         for metric, values in metrics.items():
             np.testing.assert_array_equal(values, results[1].values[task][metric], err_msg=metric)

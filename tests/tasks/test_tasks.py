@@ -14,7 +14,9 @@ from ramjax.steps.state import init_state, make_apply
 from ramjax.tasks.bones import learning as bones
 from ramjax.tasks.joints import learning as joints
 from ramjax.tasks.scores import learning as scores
+from tests.tasks import contract
 from tests.tasks.batches import random_batch
+from tests.tasks.canvas_metrics import canvas_metrics
 
 CONFIG = config_lib.from_config_dict(debug.get_config())
 CONFIG = dataclasses.replace(
@@ -51,7 +53,15 @@ def task_named(name):
     return next(task for task in tasks.make_tasks(CONFIG) if task.name == name)
 
 
-@pytest.mark.parametrize("name", config_lib.TASKS)
+FOUR = ("bones", "erosions", "joints", "scores")
+
+
+@pytest.mark.parametrize("name", FOUR)
+def test_the_contract(name):
+    contract.check(CONFIG, name)
+
+
+@pytest.mark.parametrize("name", FOUR)
 def test_examples_without_the_label_add_nothing_and_garbage_there_changes_nothing(name, outputs):
     task, batch = task_named(name), random_batch()
     for flag in FLAGS[name]:
@@ -67,14 +77,14 @@ def test_examples_without_the_label_add_nothing_and_garbage_there_changes_nothin
         assert total == pytest.approx(total_alone, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", config_lib.TASKS)
+@pytest.mark.parametrize("name", FOUR)
 def test_padding_examples_add_nothing(name, outputs):
     task, batch = task_named(name), random_batch()
     batch["valid"] = np.zeros(2, bool)
     assert all(total == 0 and count == 0 for total, count in loss(task, outputs, batch))
 
 
-@pytest.mark.parametrize("name", config_lib.TASKS)
+@pytest.mark.parametrize("name", FOUR)
 def test_no_label_at_all_gives_zero_loss_and_zero_gradient(name, outputs):
     task, batch = task_named(name), random_batch()
     batch |= {flag: np.zeros(2, bool) for flag in FLAGS[name]}
@@ -97,7 +107,7 @@ def test_labels_under_padding_are_ignored(name, outputs):
     changed = batch | {name: batch[name].copy()}
     changed[name][:, :16] = 0
     assert loss(task, outputs, changed) == loss(task, outputs, batch)
-    counts, counts_changed = (task.counts(outputs[name], b) for b in (batch, changed))
+    counts, counts_changed = (task.count(outputs[name], b) for b in (batch, changed))
     np.testing.assert_array_equal(counts["annotated"], counts_changed["annotated"])
     assert int(counts["predicted"].max()) <= 48 * 48
 
@@ -123,7 +133,7 @@ def test_perfect_logits_give_dice_one_and_near_zero_loss():
     logits = jnp.where(target, 30.0, -30.0)[:, ::2, ::2]
     dice, cross_entropy = task.loss({"logits": logits}, batch)
     assert float(dice.mean()) < 1e-3 and float(cross_entropy.mean()) < 1e-3
-    metrics = task.summarize(jax.device_get(task.counts({"logits": jnp.where(target, 30.0, -30.0)}, batch)))
+    metrics = canvas_metrics(task, jax.device_get(task.count({"logits": jnp.where(target, 30.0, -30.0)}, batch)))
     assert metrics["dsc"] == pytest.approx(1) and metrics["dsc/n"] == 2
 
 
@@ -136,7 +146,7 @@ def test_worst_bone_leaves_sesamoids_and_soft_tissue_aside():
     }
     counts["intersection"][:, [anatomy.SESAMOID, anatomy.SOFT_TISSUE]] = 1
     counts["intersection"][0, 3] = 2
-    metrics = task_named("bones").summarize(counts)
+    metrics = canvas_metrics(task_named("bones"), counts)
     assert metrics["dsc_worst_bone"] == pytest.approx((0.2 + 0.8 + 0.8) / 3)
     assert metrics["dsc_worst_bone/n"] == 3
 
@@ -168,7 +178,9 @@ def test_joint_metrics_by_hand():
         "confidence": np.ones((2, 2)),
         "absent": np.zeros((2, 2), bool),
     }
-    metrics = task_named("joints").summarize(counts)
+    for name in ("predicted", "annotated", "present", "confidence", "absent"):  # the other 20 sites are not known
+        counts[name] = np.pad(counts[name], [(0, 0), (0, 20)] + [(0, 0)] * (counts[name].ndim - 2))
+    metrics = canvas_metrics(task_named("joints"), counts)
     assert metrics["recall_50"] == pytest.approx(2 / 3) and metrics["recall_50/n"] == 3
     assert metrics["center_error_mm"] == pytest.approx((0 + 1.5 + 0.5 * 30 * np.sqrt(2)) / 3)
 
@@ -198,7 +210,7 @@ def test_ordinal_loss_is_the_likelihood_of_the_score(kind):
 def test_a_scores_weight_multiplies_its_sites_in_sum_and_count(outputs):
     """By hand: with logits of 0 a site of BE costs 5 ln 2 and one of JSN 4 ln 2, whatever its score."""
     weights = dict(be_weights=(0.5, 1.0, 2.0, 0.0, 1.0, 8.0), jsn_weights=(0.25, 1.0, 1.0, 1.0, 3.0))
-    task = scores.Scores(dataclasses.replace(CONFIG.scores, **weights))
+    task = tasks.Scores(dataclasses.replace(CONFIG.scores, **weights))
     batch = random_batch()
     batch["be"], batch["jsn"] = np.full((2, 22), -1), np.full((2, 22), -1)
     batch["be"][0, :4], batch["be"][1, 0] = (0, 3, 5, 2), 0
@@ -231,7 +243,7 @@ def test_score_metrics_by_hand():
         "be_probabilities": np.eye(6)[predicted_be],
         "jsn_probabilities": np.eye(5)[predicted_jsn],
     }
-    metrics = task_named("scores").summarize(counts)
+    metrics = canvas_metrics(task_named("scores"), counts)
     assert metrics["be_mae"] == pytest.approx(3 / 4) and metrics["be_mae/n"] == 4
     assert metrics["jsn_mae"] == pytest.approx(1)
     assert metrics["total_mae"] == pytest.approx((abs(1 - 2 - 1) + 0) / 2) and metrics["total_mae/n"] == 2
@@ -254,7 +266,7 @@ def test_soft_tissue_counts_only_among_the_30_channels():
         "known": np.ones((1, 30), bool),
     }
     counts["intersection"][0, anatomy.SOFT_TISSUE] = 9
-    metrics = task_named("bones").summarize(counts)
+    metrics = canvas_metrics(task_named("bones"), counts)
     assert metrics["dsc"] == pytest.approx(0.6)
     assert metrics["dsc_30_channels"] == pytest.approx((29 * 0.6 + 0.9) / 30)
 
@@ -268,8 +280,8 @@ def test_joints_cut_by_the_border_take_no_loss_and_count_as_nothing(outputs):
     (total, count), _ = loss(task, outputs, batch)
     (total_cut, count_cut), _ = loss(task, outputs, cut)
     assert count == 44 and count_cut == 42 and total_cut < total
-    counts, counts_cut = (jax.device_get(task.counts(outputs["joints"], b)) for b in (batch, cut))
+    counts, counts_cut = (jax.device_get(task.count(outputs["joints"], b)) for b in (batch, cut))
     assert counts["absent"].sum() == 2 and counts_cut["absent"].sum() == 0
     counts["confidence"] = np.ones((2, 22))
-    metrics = task.summarize(counts)
+    metrics = canvas_metrics(task, counts)
     assert metrics["false_finds"] == 1 and metrics["false_finds/n"] == 2 and metrics["recall_50/n"] == 42

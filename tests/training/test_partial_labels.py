@@ -11,11 +11,12 @@ from experiments import debug
 from ramjax import anatomy
 from ramjax import config as config_lib
 from ramjax.data import pipeline
+from ramjax.evaluation.validation import summarize_counts
 from ramjax.record import LABEL_FLAGS, pack_bones, unpack_bones
-from ramjax.steps.evaluate import make_eval_step, summarize
+from ramjax.steps.evaluate import make_eval_step
 from ramjax.steps.state import init_state, make_apply
 from ramjax.steps.train import make_train_step
-from ramjax.tasks import make_tasks
+from ramjax.tasks import labels_of, make_tasks
 from tests.data import handmade
 from tests.tasks.batches import random_batch
 from tests.training.heads import adam_of
@@ -95,7 +96,13 @@ def test_what_is_not_known_of_a_record_changes_no_parameter(garbage, clean):
     ends, seen = [], []
     for sources in (garbage, clean):
         state = init_state(CONFIG)
-        seen.append(list(pipeline.make_train_batches(CONFIG.data, sources, seed=3, start_step=0, steps=4)))
+        seen.append(
+            list(
+                pipeline.make_train_batches(
+                    CONFIG.data, sources, seed=3, start_step=0, steps=4, labels=labels_of(make_tasks(CONFIG))
+                )
+            )
+        )
         for batch in seen[-1]:
             state, _ = TRAIN_STEP(state, batch)
         ends.append(state)
@@ -110,26 +117,35 @@ def test_what_is_not_known_of_a_record_changes_no_parameter(garbage, clean):
 def test_what_is_not_known_of_a_record_changes_no_metric(garbage, clean, state, dataset):
     one, other = (evaluate(state, sources[dataset]) for sources in (garbage, clean))
     np.testing.assert_equal(one, other)
-    assert one["bones/dsc/n"] == (8, 4)[dataset] - (1 - dataset)  # one of the hands has no bones
+    assert one["canvas/bones/dsc/n"] == (8, 4)[dataset] - (1 - dataset)  # one of the hands has no bones
+
+
+def summarize(counts):
+    return summarize_counts(make_tasks(CONFIG), "made", counts)
 
 
 def evaluate(state, source):
     counts = []
-    for batch in pipeline.make_eval_batches(CONFIG.data, source):
+    for batch in pipeline.make_eval_batches(CONFIG.data, source, labels=labels_of(make_tasks(CONFIG))):
         counts.append(
             jax.tree.map(lambda value, valid=batch["valid"]: np.asarray(value)[valid], EVAL_STEP(state, batch))
         )
-    return summarize(CONFIG, counts)
+    return summarize(counts)
 
 
 def test_unknown_bones_take_no_metric(garbage, state):
     metrics = evaluate(state, garbage[1])
     for name in anatomy.BONES:
-        assert metrics[f"bones/dsc_{name}/n"] == (4 if name in anatomy.WRIST_BONES else 0), name
-    assert metrics["bones/dsc_worst_bone/n"] == 4
-    assert metrics["erosions/dsc/n"] == metrics["erosions/false_area_mm2/n"] == metrics["scores/jsn_qwk/n"] == 0
-    assert 0 < metrics["scores/be_qwk/n"] <= 2 * 6
-    assert metrics["joints/iou/n"] == 4 * 6 and metrics["joints/false_finds/n"] == 0
+        assert metrics[f"canvas/bones/dsc_{name}/n"] == (4 if name in anatomy.WRIST_BONES else 0), name
+    assert metrics["canvas/bones/dsc_worst_bone/n"] == 4
+    assert (
+        metrics["canvas/erosions/dsc/n"]
+        == metrics["canvas/erosions/false_area_mm2/n"]
+        == metrics["canvas/scores/jsn_qwk/n"]
+        == 0
+    )
+    assert 0 < metrics["canvas/scores/be_qwk/n"] <= 2 * 6
+    assert metrics["canvas/joints/iou/n"] == 4 * 6 and metrics["canvas/joints/false_finds/n"] == 0
 
 
 def unknown_bones(batch, rng):
@@ -173,7 +189,7 @@ def test_what_is_not_known_in_a_batch_changes_no_parameter_and_no_metric(state, 
     changed = batch | changes
     assert all(np.any(changed[key] != batch[key]) for key in changes)
     assert_same(TRAIN_STEP(state, changed), TRAIN_STEP(state, batch))
-    one, other = (summarize(CONFIG, [jax.device_get(EVAL_STEP(state, b))]) for b in (changed, batch))
+    one, other = (summarize([jax.device_get(EVAL_STEP(state, b))]) for b in (changed, batch))
     np.testing.assert_equal(one, other)
 
 
@@ -183,7 +199,7 @@ def test_a_batch_without_any_label_of_a_task_leaves_its_head_alone(state, task):
     for seed in (4, 5):
         batch = random_batch(6, seed=seed) | {flag: np.zeros(6, bool) for flag in FLAGS[task]}
         after, metrics = TRAIN_STEP(after, batch)
-        assert float(metrics[f"loss/{task}"]) == 0
+        assert float(metrics[f"canvas/loss/{task}"]) == 0
     for name in config_lib.TASKS:
         for one, other in zip(head(after, name), head(state, name), strict=True):
             assert np.array_equal(one, other) == (name == task), name
@@ -198,7 +214,13 @@ def head(state, task):
 
 
 def test_a_mixed_batchs_loss_is_the_sum_over_its_records_by_the_sum_of_their_counts(state, garbage):
-    batch = next(iter(pipeline.make_train_batches(CONFIG.data, garbage, seed=0, start_step=0, steps=1)))
+    batch = next(
+        iter(
+            pipeline.make_train_batches(
+                CONFIG.data, garbage, seed=0, start_step=0, steps=1, labels=labels_of(make_tasks(CONFIG))
+            )
+        )
+    )
     assert set(batch["dataset"]) == {0, 1}
     _, metrics = TRAIN_STEP(state, batch)
     outputs = jax.jit(make_apply(CONFIG))
@@ -210,7 +232,7 @@ def test_a_mixed_batchs_loss_is_the_sum_over_its_records_by_the_sum_of_their_cou
         sums = [sum(float(term.total) for term in of_records) for of_records in zip(*terms, strict=True)]
         counts = [sum(float(term.count) for term in of_records) for of_records in zip(*terms, strict=True)]
         expected = sum(value / count for value, count in zip(sums, counts, strict=True))
-        assert float(metrics[f"loss/{task.name}"]) == pytest.approx(expected, rel=1e-4)
+        assert float(metrics[f"canvas/loss/{task.name}"]) == pytest.approx(expected, rel=1e-4)
         assert counts[0] == pytest.approx(counted(task.name, batch))
         total += task.weight * expected
     assert float(metrics["loss"]) == pytest.approx(total, rel=1e-4)

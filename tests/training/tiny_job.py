@@ -11,7 +11,7 @@ import numpy as np
 
 from ramjax.data import pipeline
 from ramjax.devices.preemption import Preempted, Preemption
-from ramjax.evaluation import test_split
+from ramjax.evaluation import test_split, validation
 from ramjax.logs import logging_to
 from ramjax.runs import run_dir
 from ramjax.steps import evaluate as eval_steps
@@ -79,9 +79,9 @@ def make_eval_step(config):
     return eval_step
 
 
-def summarize(config, counts):
+def summarize_counts(tasks, dataset, counts):
     error = np.concatenate([batch["error"] for batch in counts])
-    return {"bones/dsc": float(np.exp(-error.mean())), "bones/dsc/n": len(error)}
+    return {"canvas/bones/dsc": float(np.exp(-error.mean())), "canvas/bones/dsc/n": len(error)}
 
 
 def _rows(indices, valid, dataset=0):
@@ -127,7 +127,7 @@ def evaluate_source(config, states, source, *, mesh, dataset, name, check, quiet
     return evaluated
 
 
-def write(workdir, evaluated, about, shown):
+def write(workdir, evaluated, about, parts, shown):
     (workdir / "cases.parquet").write_text(f"{about['run']} {about['step']} {[len(of) for of in evaluated.values()]}")
 
 
@@ -136,7 +136,7 @@ def install(monkeypatch) -> None:
     monkeypatch.setattr(states, "init_state", init_state)
     monkeypatch.setattr(train_steps, "make_train_step", make_train_step)
     monkeypatch.setattr(eval_steps, "make_eval_step", make_eval_step)
-    monkeypatch.setattr(eval_steps, "summarize", summarize)
+    monkeypatch.setattr(validation, "summarize_counts", summarize_counts)
     monkeypatch.setattr(pipeline, "open_sources", open_sources)
     monkeypatch.setattr(pipeline, "make_train_batches", make_train_batches)
     monkeypatch.setattr(pipeline, "make_eval_batches", make_eval_batches)
@@ -144,9 +144,11 @@ def install(monkeypatch) -> None:
     monkeypatch.setattr(test_split, "evaluate_source", evaluate_source)
     monkeypatch.setattr(test_split, "write", write)
     monkeypatch.setattr(
-        loop, "flat", lambda error: {"bones/dsc": float(np.exp(-np.mean(error))), "bones/dsc/n": len(error)}
+        loop,
+        "summarize",
+        lambda tasks, error: {"bones/dsc": float(np.exp(-np.mean(error))), "bones/dsc/n": len(error)},
     )
-    monkeypatch.setattr(loop, "collect", lambda cases, about: cases)
+    monkeypatch.setattr(loop, "collect", lambda cases, about, parts: cases)
 
 
 def tiny(config, **train):
