@@ -51,7 +51,7 @@ def task_named(name):
     return next(task for task in tasks.make_tasks(CONFIG) if task.name == name)
 
 
-@pytest.mark.parametrize("name", config_lib.TASKS)
+@pytest.mark.parametrize("name", CONFIG.tasks)
 def test_examples_without_the_label_add_nothing_and_garbage_there_changes_nothing(name, outputs):
     task, batch = task_named(name), random_batch()
     for flag in FLAGS[name]:
@@ -67,14 +67,14 @@ def test_examples_without_the_label_add_nothing_and_garbage_there_changes_nothin
         assert total == pytest.approx(total_alone, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", config_lib.TASKS)
+@pytest.mark.parametrize("name", CONFIG.tasks)
 def test_padding_examples_add_nothing(name, outputs):
     task, batch = task_named(name), random_batch()
     batch["valid"] = np.zeros(2, bool)
     assert all(total == 0 and count == 0 for total, count in loss(task, outputs, batch))
 
 
-@pytest.mark.parametrize("name", config_lib.TASKS)
+@pytest.mark.parametrize("name", CONFIG.tasks)
 def test_no_label_at_all_gives_zero_loss_and_zero_gradient(name, outputs):
     task, batch = task_named(name), random_batch()
     batch |= {flag: np.zeros(2, bool) for flag in FLAGS[name]}
