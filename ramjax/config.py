@@ -1,10 +1,16 @@
 """Typed configuration: a ConfigDict in, frozen dataclasses out; nothing below `main` sees a ConfigDict.
 
-No field has a default: an experiment file states every key, so that a typo or an omission is an error that names its
-path.
+Every key has a default, so an experiment states only what differs. An unknown or mistyped key is an error that names
+its path.
+
+To add a key, give it the default that means "as before this key existed": the runs that are on disk lack it, and are
+read, continued and used with its default. The other keys have the values of the main job (experiments/multitask.py on
+a CPU). A default never changes afterwards, for the meaning of the runs that lack the key would change with it. When you
+rename a key, write its old path into `ramjax.runs.stored_config.RENAMED`.
 """
 
 import dataclasses
+import keyword
 import math
 import re
 from typing import Any, Literal
@@ -14,13 +20,29 @@ import ml_collections
 from ramjax import anatomy
 from ramjax.typed import ConfigError, build, check
 
-TASKS: tuple[str, ...] = ("bones", "erosions", "joints", "scores")
-
 OPERATIONAL: tuple[str, ...] = (
     "data.data_dir", "data.workers", "data.prefetch", "mesh.", "model.remat", "train.accumulation_steps",
     "train.log_every", "train.keep_checkpoints", "profile.", "evaluation.",
 )  # fmt: skip
 """Beginnings of the keys that say where and how fast a run goes and how it is evaluated, not what is trained."""
+
+
+def _is_dotted_path(text: str) -> bool:
+    """Whether `text` can be ``package.module.Class``."""
+    parts = text.split(".")
+    return len(parts) > 1 and all(part.isidentifier() and not keyword.iskeyword(part) for part in parts)
+
+
+def _check_width(name: str, width: int, below: int) -> None:
+    """Raises ConfigError for a number of channels that group normalisation cannot divide into groups of 8."""
+    if width < 1 or (width >= below and width % 8):
+        raise ConfigError(f"{name} is {width}; it must be a multiple of 8, or 1 to {below - 1}.")
+
+
+def _check_score_weights(name: str, weights: tuple[float, ...], top: int) -> None:
+    """Raises ConfigError unless each score 0..top has a finite weight, 0 or above, and one is above 0."""
+    if len(weights) != top + 1 or not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+        raise ConfigError(f"{name} is {weights}; give each score 0 to {top} one of 0 or above, not all of them 0.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +59,12 @@ class CanvasConfig:
       mirror_left: mirror left hands so that every hand looks like a right one.
     """
 
-    height: int
-    width: int
-    sizing: Literal["fit", "scale", "spacing"]
-    scale: float
-    mm_per_pixel: float
-    mirror_left: bool
+    height: int = 448
+    width: int = 320
+    sizing: Literal["fit", "scale", "spacing"] = "fit"
+    scale: float = 1.0
+    mm_per_pixel: float = 0.6
+    mirror_left: bool = True
 
     def __post_init__(self):
         check(self, "height", "width", "scale", "mm_per_pixel", above=0)
@@ -68,18 +90,18 @@ class AugmentConfig:
       erase: probability of drawing a few bars, discs or letters of one grey value (markers, rulers, bandages).
     """
 
-    rotation: float
-    scale: float
-    shift: float
-    stretch: float
-    wrist_crop: float
-    mirror: float
-    contrast: float
-    brightness: float
-    gamma: float
-    noise: float
-    blur: float
-    erase: float
+    rotation: float = 15.0
+    scale: float = 0.25
+    shift: float = 0.06
+    stretch: float = 0.08
+    wrist_crop: float = 0.15
+    mirror: float = 0.0
+    contrast: float = 0.4
+    brightness: float = 0.1
+    gamma: float = 0.5
+    noise: float = 0.03
+    blur: float = 0.8
+    erase: float = 0.2
 
     def __post_init__(self):
         check(self, "wrist_crop", "mirror", "erase", "shift", "brightness", least=0, most=1)
@@ -106,19 +128,19 @@ class DataConfig:
       prefetch: batches kept ready.
     """
 
-    datasets: tuple[str, ...]
-    weights: tuple[float, ...]
-    crops: int
-    data_dir: str
-    train_split: str
-    validation_split: str
-    test_split: str
-    batch_size: int
-    eval_batch_size: int
-    workers: int
-    prefetch: int
-    canvas: CanvasConfig
-    augment: AugmentConfig
+    datasets: tuple[str, ...] = ("ram_phantom/small",)
+    weights: tuple[float, ...] = (1.0,)
+    crops: int = 1
+    data_dir: str = "data"
+    train_split: str = "train"
+    validation_split: str = "validation"
+    test_split: str = "test"
+    batch_size: int = 4
+    eval_batch_size: int = 8
+    workers: int = 0
+    prefetch: int = 4
+    canvas: CanvasConfig = CanvasConfig()
+    augment: AugmentConfig = AugmentConfig()
 
     def __post_init__(self):
         check(self, "batch_size", "eval_batch_size", "prefetch", "crops", above=0)
@@ -155,12 +177,12 @@ class ModelConfig:
         but the results of its convolutions; ``blocks``: all within a block, which needs the least memory.
     """
 
-    stem_stride: int
-    widths: tuple[int, ...]
-    blocks: tuple[int, ...]
-    decoder_width: int
-    dtype: Literal["float32", "bfloat16"]
-    remat: Literal["none", "activations", "blocks"]
+    stem_stride: int = 4
+    widths: tuple[int, ...] = (32, 64, 96, 128, 160)
+    blocks: tuple[int, ...] = (0, 1, 2, 2, 2)
+    decoder_width: int = 32
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: Literal["none", "activations", "blocks"] = "none"
 
     def __post_init__(self):
         if self.stem_stride not in (1, 2, 4):
@@ -182,56 +204,65 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class BonesConfig:
-    """Bone instances: 30 sigmoids. `weight` multiplies the loss."""
+class TaskConfig:
+    """What the settings of every task have.
 
-    weight: float
+    Attributes:
+      weight: multiplies the loss of the task; 0 or above.
+    """
+
+    weight: float = 1.0
 
     def __post_init__(self):
         check(self, "weight", least=0)
 
 
 @dataclasses.dataclass(frozen=True)
-class ErosionsConfig:
+class BonesConfig(TaskConfig):
+    """Bone instances: 30 sigmoids."""
+
+    weight: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ErosionsConfig(TaskConfig):
     """Erosion labels.
 
     Attributes:
-      weight: multiplies the loss.
       variant: ``labels`` is a softmax over the 4 labels, ``svdh90`` tells SvdH-BE-90 from the rest.
       positive_weight: weight of an erosion pixel relative to a background pixel in the cross entropy.
     """
 
-    weight: float
-    variant: Literal["labels", "svdh90"]
-    positive_weight: float
+    weight: float = 6.0
+    variant: Literal["labels", "svdh90"] = "labels"
+    positive_weight: float = 10.0
 
     def __post_init__(self):
-        check(self, "weight", "positive_weight", least=0)
+        super().__post_init__()
+        check(self, "positive_weight", least=0)
 
 
 @dataclasses.dataclass(frozen=True)
-class JointsConfig:
+class JointsConfig(TaskConfig):
     """Joint sites: a heatmap a site with offset and size.
 
     Attributes:
-      weight: multiplies the loss.
       sigma: standard deviation of a target peak, in pixels of the heatmap.
     """
 
-    weight: float
-    sigma: float
+    weight: float = 0.3
+    sigma: float = 1.0
 
     def __post_init__(self):
-        check(self, "weight", least=0)
+        super().__post_init__()
         check(self, "sigma", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
-class ScoresConfig:
+class ScoresConfig(TaskConfig):
     """Scores of the sites.
 
     Attributes:
-      weight: multiplies the loss.
       ordinal: ``thresholds`` (independent), ``coral`` (shared weights, ordered biases) or ``softmax``.
       roi_size: side of the square sampled from the canvas, in samples; a multiple of 4.
       roi_margin: the box is enlarged by this factor before it is sampled.
@@ -241,17 +272,17 @@ class ScoresConfig:
         more; 0 leaves a score out. The loss is the weighted mean.
     """
 
-    weight: float
-    ordinal: Literal["thresholds", "coral", "softmax"]
-    roi_size: int
-    roi_margin: float
-    jitter: float
-    width: int
-    be_weights: tuple[float, ...]
-    jsn_weights: tuple[float, ...]
+    weight: float = 1.5
+    ordinal: Literal["thresholds", "coral", "softmax"] = "thresholds"
+    roi_size: int = 32
+    roi_margin: float = 1.0
+    jitter: float = 0.1
+    width: int = 32
+    be_weights: tuple[float, ...] = (1.0,) * (anatomy.BE_MAX + 1)
+    jsn_weights: tuple[float, ...] = (1.0,) * (anatomy.JSN_MAX + 1)
 
     def __post_init__(self):
-        check(self, "weight", least=0)
+        super().__post_init__()
         _check_score_weights("be_weights", self.be_weights, anatomy.BE_MAX)
         _check_score_weights("jsn_weights", self.jsn_weights, anatomy.JSN_MAX)
         check(self, "roi_size", "roi_margin", above=0)
@@ -262,10 +293,19 @@ class ScoresConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class PatientConfig:
-    """Sex and age of the patient."""
+class PatientConfig(TaskConfig):
+    """Sex and age of the patient, from the image.
 
-    weight: float = 1.0
+    Attributes:
+      sex_weight, age_weight: factors of the two terms of the loss; 0 leaves one out.
+    """
+
+    sex_weight: float = 1.0
+    age_weight: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, "sex_weight", "age_weight", least=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,12 +321,12 @@ class OptimizerConfig:
       ema_decay: of the averaged parameters used in evaluation; 0 switches averaging off.
     """
 
-    learning_rate: float
-    warmup_steps: int
-    final_fraction: float
-    weight_decay: float
-    clip_norm: float
-    ema_decay: float
+    learning_rate: float = 3e-3
+    warmup_steps: int = 50
+    final_fraction: float = 0.01
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    ema_decay: float = 0.99
 
     def __post_init__(self):
         check(self, "learning_rate", "clip_norm", above=0)
@@ -310,11 +350,11 @@ class MeshConfig:
         expression PATTERN occurs in along AXIS (0, 1, ...), ``PATTERN=none`` leaves them whole, whatever their size.
     """
 
-    data: int
-    fsdp: int
-    space: int
-    split_from: int
-    rules: tuple[str, ...]
+    data: int = -1
+    fsdp: int = 1
+    space: int = 1
+    split_from: int = 2**16
+    rules: tuple[str, ...] = ()
 
     def __post_init__(self):
         sizes = {name: getattr(self, name) for name in ("data", "fsdp", "space")}
@@ -347,12 +387,12 @@ class TrainConfig:
       keep_checkpoints: how many of the latest stay, beside the best on the validation split.
     """
 
-    steps: int
-    accumulation_steps: int
-    log_every: int
-    eval_every: int
-    checkpoint_every: int
-    keep_checkpoints: int
+    steps: int = 1000
+    accumulation_steps: int = 1
+    log_every: int = 20
+    eval_every: int = 250
+    checkpoint_every: int = 250
+    keep_checkpoints: int = 2
 
     def __post_init__(self):
         check(self, "steps", "accumulation_steps", "log_every", above=0)
@@ -367,7 +407,7 @@ class ProfileConfig:
       steps: ``FIRST:LAST``, the steps to trace, both included; nothing for no profile.
     """
 
-    steps: str
+    steps: str = ""
 
     def __post_init__(self):
         if self.steps and (not re.fullmatch(r"\d+:\d+", self.steps) or not 1 <= self.first <= self.last):
@@ -399,13 +439,13 @@ class EvaluationConfig:
       ensemble: run directories whose best checkpoints are averaged with this run's; of the same network and tasks.
     """
 
-    grid: Literal["native", "square512"]
-    tolerance: float
-    unit: Literal["px", "mm"]
-    overlap: float
-    mirror: bool
-    scales: tuple[float, ...]
-    ensemble: tuple[str, ...]
+    grid: Literal["native", "square512"] = "native"
+    tolerance: float = 2.0
+    unit: Literal["px", "mm"] = "px"
+    overlap: float = 0.5
+    mirror: bool = False
+    scales: tuple[float, ...] = (1.0,)
+    ensemble: tuple[str, ...] = ()
 
     def __post_init__(self):
         check(self, "tolerance", least=0)
@@ -416,27 +456,44 @@ class EvaluationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One experiment. `tasks` names the heads that are trained, a subset of `TASKS`."""
+    """One experiment.
 
-    seed: int
-    tasks: tuple[str, ...]
-    data: DataConfig
-    model: ModelConfig
-    bones: BonesConfig
-    erosions: ErosionsConfig
-    joints: JointsConfig
-    scores: ScoresConfig
-    optimizer: OptimizerConfig
-    mesh: MeshConfig
-    train: TrainConfig
-    profile: ProfileConfig
-    evaluation: EvaluationConfig
+    Attributes:
+      seed: decides the initial parameters, the order of the data and all that is random; 0 or above.
+      tasks: the tasks that are trained, one or more, each once: names of `TASKS`, or ``package.module.Class`` for a
+        task of your own.
+      data, model: what the network sees, and the part of it that the tasks share.
+      bones, erosions, joints, scores, patient: the settings of the tasks; only those in `tasks` matter.
+      own: the settings of tasks of your own, by the task's short name: ``own.handedness.weight``. They are kept as they
+        are, lists as tuples; whoever makes the task checks them.
+      optimizer, mesh, train, profile: how it is trained, and on which devices.
+      evaluation: how the test split is evaluated.
+    """
+
+    seed: int = 0
+    tasks: tuple[str, ...] = ("bones", "erosions", "joints", "scores")
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    bones: BonesConfig = BonesConfig()
+    erosions: ErosionsConfig = ErosionsConfig()
+    joints: JointsConfig = JointsConfig()
+    scores: ScoresConfig = ScoresConfig()
+    patient: PatientConfig = PatientConfig()
+    own: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mesh: MeshConfig = MeshConfig()
+    train: TrainConfig = TrainConfig()
+    profile: ProfileConfig = ProfileConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self):
         check(self, "seed", least=0)
-        unknown = [task for task in self.tasks if task not in TASKS]
+        unknown = [task for task in self.tasks if task not in TASKS and not _is_dotted_path(task)]
         if unknown or not self.tasks or len(set(self.tasks)) != len(self.tasks):
-            raise ConfigError(f"tasks is {self.tasks}; name one or more of {', '.join(TASKS)}, each once.")
+            raise ConfigError(
+                f"tasks is {self.tasks}; name one or more of {', '.join(TASKS)}, or of your own as "
+                "package.module.Class, each once."
+            )
         canvas, stride = self.data.canvas, self.model.max_stride
         for side in ("height", "width"):
             size = getattr(canvas, side)
@@ -447,13 +504,26 @@ class Config:
                 )
 
 
+TASKS: tuple[str, ...] = tuple(of.name for of in dataclasses.fields(Config) if isinstance(of.default, TaskConfig))
+"""Names of the built-in tasks, which are those of their groups in `Config`, in this order."""
+
+
+def defaults() -> ml_collections.ConfigDict:
+    """Every key with its default: where an experiment starts, so that all keys can be set on the command line."""
+    return ml_collections.ConfigDict(to_dict(Config()))
+
+
 def from_config_dict(config: ml_collections.ConfigDict) -> Config:
-    """Converts an experiment's ConfigDict; raises ConfigError naming the key that is unknown, missing or wrong."""
+    """Converts an experiment's ConfigDict; what it does not state has its default.
+
+    Raises:
+      ConfigError: a key is unknown, mistyped or out of range; the message names it.
+    """
     return from_dict(config.to_dict())
 
 
 def from_dict(values: dict[str, Any]) -> Config:
-    """The inverse of `to_dict`; lists are taken for tuples, so that JSON round-trips."""
+    """The inverse of `to_dict`, as `from_config_dict`; lists are taken for tuples, so that JSON round-trips."""
     return build(Config, values)
 
 
@@ -472,15 +542,3 @@ def trained(values: dict[str, Any]) -> dict[str, Any]:
         return result
 
     return {key: value for key, value in flat(values, "").items() if not key.startswith(OPERATIONAL)}
-
-
-def _check_width(name: str, width: int, below: int) -> None:
-    """Raises ConfigError for a number of channels that group normalisation cannot divide into groups of 8."""
-    if width < 1 or (width >= below and width % 8):
-        raise ConfigError(f"{name} is {width}; it must be a multiple of 8, or 1 to {below - 1}.")
-
-
-def _check_score_weights(name: str, weights: tuple[float, ...], top: int) -> None:
-    """Raises ConfigError unless each score 0..top has a finite weight, 0 or above, and one is above 0."""
-    if len(weights) != top + 1 or not all(0 <= weight < math.inf for weight in weights) or not any(weights):
-        raise ConfigError(f"{name} is {weights}; give each score 0 to {top} one of 0 or above, not all of them 0.")

@@ -141,13 +141,15 @@ def _run(values: flags.FlagValues, preemption: "Preemption") -> None:
 
     command_line.keep_compiled_programs()
     workdir = pathlib.Path(values.workdir).expanduser()
-    config = run_dir.load_config(workdir) if values.config is None else config_lib.from_config_dict(values.config)
-    hosts.agree(config, values.mode, workdir)
-    if values.config is not None:
-        if values.mode == "eval":
-            run_dir.load_config(workdir)
-        run_dir.prepare(workdir, config)
-    with logging_to(workdir / "log.txt", first=jax.process_index() == 0):
+    first, begun = jax.process_index() == 0, (workdir / "config.json").exists()
+    with logging_to(workdir / "log.txt" if begun else None, first=first):  # it notes what an old config.json lacks
+        config = run_dir.load_config(workdir) if values.config is None else config_lib.from_config_dict(values.config)
+        hosts.agree(config, values.mode, workdir)
+        if values.config is not None:
+            if values.mode == "eval":
+                run_dir.load_config(workdir)
+            run_dir.prepare(workdir, config)
+    with logging_to(workdir / "log.txt", first=first):
         try:
             hosts.log_devices()
             loop.run(config, workdir, values.mode, preemption)

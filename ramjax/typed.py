@@ -1,32 +1,51 @@
-"""Plain values to frozen dataclasses: every key stated, known and of its type, or an error that names its path."""
+"""Plain values to frozen dataclasses: every key known and of its type, or an error that names its path."""
 
 import dataclasses
 import math
 import typing
 from typing import Any, Literal
 
+_MISSING = dataclasses.MISSING
+
 
 class ConfigError(ValueError):
     """A key that is unknown, missing, of the wrong type or out of range, or values that contradict each other."""
 
 
+class UnknownKeyError(ConfigError):
+    """A key that the dataclass does not have; `key` is its whole path."""
+
+    def __init__(self, key: str, known: list[str]):
+        super().__init__(f"Unknown config key {key}; known here: {', '.join(known)}.")
+        self.key = key
+
+
 def build(cls: type, values: Any, path: str = "") -> Any:
-    """Returns the dataclass `cls` of a nested dict `values`, lists taken for tuples; `path` is where that stands.
+    """Returns the dataclass `cls` of a nested dict `values`; what it does not state has its default.
+
+    Lists are taken for tuples, integers for floats where a float is needed. Fields may be of type bool, int, float,
+    str, ``Literal[...]``, ``tuple[T, ...]``, ``dict[str, T]``, another dataclass, or ``Any`` for plain values.
+
+    Args:
+      cls: the dataclass.
+      values: a value a key; a dict for a field that is a dataclass or a dict.
+      path: where `values` stand, such as ``own.handedness``, for the messages.
 
     Raises:
-      ConfigError: a key is unknown, missing or mistyped, or the dataclass refuses its value.
+      UnknownKeyError: `cls` has no such key.
+      ConfigError: a key without default is missing, a key is mistyped, or the dataclass refuses its value.
     """
     if not isinstance(values, dict):
         raise ConfigError(f"{path or 'config'} is {values!r}; a group of keys is needed: {', '.join(_names(cls))}.")
     prefix = f"{path}." if path else ""
     for key in values:
         if key not in _names(cls):
-            raise ConfigError(f"Unknown config key {prefix}{key}; known here: {', '.join(_names(cls))}.")
+            raise UnknownKeyError(f"{prefix}{key}", _names(cls))
+    for field in dataclasses.fields(cls):
+        if field.name not in values and field.default is _MISSING and field.default_factory is _MISSING:
+            raise ConfigError(f"Missing config key {prefix}{field.name}; it has no default, so state it.")
     hints = typing.get_type_hints(cls)
-    missing = [name for name in _names(cls) if name not in values]
-    if missing:
-        raise ConfigError(f"Missing config key {prefix}{missing[0]}; an experiment states every key.")
-    converted = {name: _convert(hints[name], values[name], prefix + name) for name in _names(cls)}
+    converted = {name: _convert(hints[name], value, prefix + name) for name, value in values.items()}
     try:
         return cls(**converted)
     except ConfigError as error:  # of a range: a group knows the names of its keys, not where it stands
@@ -36,6 +55,8 @@ def build(cls: type, values: Any, path: str = "") -> Any:
 def _convert(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return build(hint, value, path)
+    if hint is Any:
+        return _plain(value, path)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value in args:
@@ -43,12 +64,36 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         raise ConfigError(f"{path} is {value!r}; use one of {', '.join(map(repr, args))}.")
     if origin is tuple and isinstance(value, (tuple, list)):
         return tuple(_convert(args[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path} is {value!r}; a group of keys is needed.")
+        return {_key(key, path): _convert(args[1], item, f"{path}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     expected = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
     raise ConfigError(f"{path} is {value!r} ({type(value).__name__}); it must be {expected}.")
+
+
+def _plain(value: Any, path: str) -> Any:
+    """A value that JSON has too, as it is; its lists as tuples."""
+    if isinstance(value, (tuple, list)):
+        return tuple(_plain(item, f"{path}[{i}]") for i, item in enumerate(value))
+    if isinstance(value, dict):
+        return {_key(key, path): _plain(item, f"{path}.{key}") for key, item in value.items()}
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ConfigError(
+        f"{path} is {value!r} ({type(value).__name__}); it must be a finite number, text, True, False, None, or a "
+        "tuple or dict of these."
+    )
+
+
+def _key(key: Any, path: str) -> str:
+    if isinstance(key, str) and key and "." not in key:  # which parts the keys of a path
+        return key
+    raise ConfigError(f"{path} has the key {key!r}; a key is text without a dot.")
 
 
 def _names(cls: type) -> list[str]:

@@ -1,20 +1,113 @@
+import dataclasses
 import importlib
 import json
 import re
 
 import jax
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
 
-from experiments import debug, multitask
+from experiments import debug
+from ramjax import command_line, main
 from ramjax import config as config_lib
 from ramjax.config import ConfigError
 from ramjax.steps.predict import make_predict_step
 from ramjax.steps.state import init_state
+from ramjax.typed import build
+
+NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda values: st.lists(values, max_size=3).map(tuple) | st.dictionaries(NAMES, values, max_size=3),
+    max_leaves=6,
+)
+FACTORS = st.floats(0, 1e6)
+CONFIGS = st.builds(
+    config_lib.Config,
+    seed=st.integers(0, 2**40),
+    tasks=st.lists(st.sampled_from(config_lib.TASKS) | st.just("mine.tasks.Handedness"), min_size=1, unique=True).map(
+        tuple
+    ),
+    own=st.dictionaries(NAMES, st.dictionaries(NAMES, PLAIN, max_size=3), max_size=3),
+    patient=st.builds(config_lib.PatientConfig, FACTORS, FACTORS, FACTORS),
+    evaluation=st.builds(
+        config_lib.EvaluationConfig, mirror=st.booleans(), scales=st.lists(st.floats(0.5, 1), min_size=1).map(tuple)
+    ),
+)
 
 
-def test_json_round_trip():
-    config = config_lib.from_config_dict(multitask.get_config())
-    assert config_lib.from_dict(json.loads(json.dumps(config_lib.to_dict(config)))) == config
+@settings(max_examples=50, deadline=None)
+@given(CONFIGS)
+def test_a_config_comes_back_from_its_dict_from_json_and_from_a_config_dict(config):
+    values = config_lib.to_dict(config)
+    assert config_lib.from_dict(values) == config
+    assert config_lib.from_dict(json.loads(json.dumps(values))) == config
+    assert config_lib.from_config_dict(ConfigDict(values)) == config
+    assert hash(config_lib.from_dict(values)) == hash(config)
+
+
+def groups(cls: type) -> list[type]:
+    """A dataclass and all that are groups in it."""
+    below = [field.default for field in dataclasses.fields(cls) if dataclasses.is_dataclass(field.default)]
+    return [cls, *(each for group in below for each in groups(type(group)))]
+
+
+@pytest.mark.parametrize("group", groups(config_lib.Config))
+def test_every_key_of_a_group_has_a_default_and_only_one(group):
+    """A group that is not stated is the same as one that states nothing, and a default has its key's very type."""
+    for field in dataclasses.fields(group):
+        if dataclasses.is_dataclass(field.default):
+            assert field.default == build(type(field.default), {})
+    values = dataclasses.asdict(group())
+    assert json.dumps(values) == json.dumps(dataclasses.asdict(build(group, values)))  # which tells 1 from 1.0
+
+
+def test_the_tasks_are_the_groups_of_settings_of_tasks():
+    assert config_lib.TASKS == ("bones", "erosions", "joints", "scores", "patient")
+    config = config_lib.Config()
+    assert config.tasks == config_lib.TASKS[:4]
+    weights = {task: getattr(config, task).weight for task in config_lib.TASKS}
+    assert weights == {"bones": 2.0, "erosions": 6.0, "joints": 0.3, "scores": 1.5, "patient": 1.0}
+    assert config_lib.TaskConfig().weight == 1.0
+
+
+def test_an_experiment_states_only_what_differs():
+    stated = ConfigDict({"tasks": ("joints",), "data": {"canvas": {"height": 128}}})
+    config = config_lib.from_config_dict(stated)
+    canvas = dataclasses.replace(config_lib.CanvasConfig(), height=128)
+    data = dataclasses.replace(config_lib.DataConfig(), canvas=canvas)
+    assert config == dataclasses.replace(config_lib.Config(), tasks=("joints",), data=data)
+
+
+OWN = """
+from ramjax.config import defaults
+
+def get_config():
+    config = defaults()
+    config.tasks = ("bones", "mine.tasks.Handedness")
+    config.own.handedness = {"weight": 2.0, "sides": ["L", "R"]}
+    return config
+"""
+
+
+def test_every_key_can_be_set_on_the_command_line_those_of_own_tasks_too(tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    flags = ["--config.own.handedness.weight=3.5", "--config.patient.sex_weight=0.5", "--config.mesh.space=2"]
+    argv = ["main", f"--config={tmp_path / 'own.py'}", "--workdir=unused"]
+    config = config_lib.from_config_dict(main.parse([*argv, *flags]).config)
+    assert config.tasks == ("bones", "mine.tasks.Handedness")
+    assert config.own == {"handedness": {"weight": 3.5, "sides": ("L", "R")}}
+    assert (config.patient.sex_weight, config.mesh.space) == (0.5, 2)
+    for flag, words in {
+        "--config.own.handedness.wieght=1": "unknown config key 'wieght', did you mean 'weight'?",
+        "--config.train.zzz=1": "unknown config key 'zzz'.",
+        "--config.own.teeth.weight=1": "unknown config key 'teeth'.",
+    }.items():
+        with pytest.raises((AttributeError, KeyError)) as caught:
+            main.parse([*argv, flag])
+        assert command_line.sentence(caught.value) == words
 
 
 @pytest.mark.parametrize("name", ["multitask", "bones", "erosions", "joints", "scores"])
@@ -22,7 +115,7 @@ def test_json_round_trip():
 def test_every_experiment_is_a_valid_config_in_its_presets(name, preset):
     config = config_lib.from_config_dict(importlib.import_module(f"experiments.{name}").get_config(preset))
     wrists = config.data.datasets == ("ram_w600/joint",)  # which have no erosion masks
-    every = tuple(task for task in config_lib.TASKS if not (wrists and task == "erosions"))
+    every = ("bones", "joints", "scores") if wrists else ("bones", "erosions", "joints", "scores")
     assert config.tasks == (every if name == "multitask" else (name,))
 
 
@@ -30,13 +123,19 @@ def test_every_experiment_is_a_valid_config_in_its_presets(name, preset):
     ("change", "message"),
     [
         (lambda c: c["optimizer"].update(learning_rat=1.0), r"optimizer\.learning_rat;"),
-        (lambda c: c["data"]["canvas"].pop("height"), r"data\.canvas\.height"),
+        (lambda c: c["patient"].update(sex=1.0), r"^Unknown config key patient\.sex; known here: weight, sex_weight"),
+        (lambda c: c.update(teeth={}), r"^Unknown config key teeth;"),
         (lambda c: c["train"].update(steps="many"), r"train\.steps is 'many' \(str\); it must be int"),
         (lambda c: c["train"].update(steps=True), r"train\.steps is True \(bool\)"),
         (lambda c: c["model"].update(dtype="float16"), r"model\.dtype is 'float16'; use one of"),
         (lambda c: c["model"].update(widths=(8, "wide", 24)), r"model\.widths\[1\]"),
         (lambda c: c.update(tasks=("bones", "joint")), "joint"),
         (lambda c: c.update(tasks=()), "tasks"),
+        (lambda c: c.update(tasks=("mine.tasks.Handedness",) * 2), "tasks .* each once"),
+        *(
+            (lambda c, name=name: c.update(tasks=("bones", name)), "tasks .* of your own as package.module.Class")
+            for name in ("mine.", ".Mine", "mine..Task", "mine/task.Task", "mine.3d.Task", "mine.class.Task", "a b.C")
+        ),
         (
             lambda c: c["data"]["canvas"].update(height=100),
             r"data\.canvas\.height is 100; .* multiple of 16, such as 96",
@@ -75,6 +174,7 @@ INF, NAN = float("inf"), float("nan")
         ("model.stem_stride", 3), ("model.widths", (8,)), ("model.widths[1]", 0), ("model.widths[2]", 20),
         ("model.blocks[0]", -1), ("model.decoder_width", 0), ("model.decoder_width", 17),
         ("bones.weight", -0.5), ("erosions.weight", NAN), ("erosions.positive_weight", INF),
+        ("patient.weight", -1.0), ("patient.sex_weight", -0.5), ("patient.age_weight", NAN),
         ("joints.weight", -1.0), ("joints.sigma", 0.0),
         ("scores.weight", INF), ("scores.roi_size", 0), ("scores.roi_size", 18), ("scores.roi_size", -16),
         ("scores.roi_margin", 0.0), ("scores.jitter", -0.1), ("scores.width", 0), ("scores.width", 13),

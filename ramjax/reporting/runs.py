@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from ramjax import config, files
+from ramjax.config import ConfigError
 from ramjax.errors import RunError
 from ramjax.metrics import cases as cases_lib
 from ramjax.metrics.cases import Cases
+from ramjax.runs import stored_config
 
 COMMON = ("split", "grid", "tolerance", "unit")
 """What the evaluations of runs must share to stand in one table."""
@@ -30,7 +32,7 @@ class Run:
       name: of its folder, with as much of the path before it as tells it from the other runs.
       folder: the run directory.
       cases: what was measured.
-      config: the content of config.json.
+      config: the content of config.json, with the defaults of what an older version left out.
       git: revision of the code, ``unknown`` where it was not noted.
       curves: the rows of metrics.jsonl; [] without the file.
       parameters: how many the network has; None where parameters.txt does not say.
@@ -133,9 +135,11 @@ def _read(folder: pathlib.Path, name: str) -> Run:
         cases = cases_lib.read(folder / "cases.parquet")
     except ValueError as error:
         raise RunError(str(error)) from error
-    values = _read_json(folder / "config.json")
-    if not isinstance(values, dict):
-        raise RunError(f"{folder / 'config.json'} is damaged; restore it from a copy.")
+    path = folder / "config.json"
+    try:
+        values = config.to_dict(stored_config.read(_read_json(path), str(path)))
+    except ConfigError as error:
+        raise RunError(f"{path} cannot be read ({error}); restore it from a copy.") from error
     versions = _read_json(folder / "versions.json") if (folder / "versions.json").exists() else {}
     git = versions.get("git", "unknown") if isinstance(versions, dict) else "unknown"
     rows = files.read_json_lines(folder / "metrics.jsonl")

@@ -23,6 +23,7 @@ import jax
 from ramjax import config as config_lib
 from ramjax import files
 from ramjax.errors import RunError
+from ramjax.runs import stored_config
 
 PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless",
@@ -51,12 +52,16 @@ def claim(workdir: pathlib.Path, config: config_lib.Config) -> None:
 
 
 def load_config(workdir: str | pathlib.Path) -> config_lib.Config:
-    """The config of a run; raises RunError where `workdir` is no run or its config.json is damaged."""
+    """The config of a run, of this or an older version (see `ramjax.runs.stored_config`).
+
+    Raises:
+      RunError: `workdir` is no run, or its config.json is damaged or of a newer version.
+    """
     path = pathlib.Path(workdir) / "config.json"
     if not path.exists():
         raise RunError(f"{workdir} is no run of ramjax: it has no config.json; name the --workdir of a training run.")
     try:
-        return config_lib.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return stored_config.read(json.loads(path.read_text(encoding="utf-8")), str(path))
     except ValueError as error:
         raise RunError(f"{path} cannot be read ({error}); restore it from a copy.") from error
 
@@ -154,10 +159,11 @@ def _load_about(path: pathlib.Path) -> dict[str, Any]:
 
 def _check_same(workdir: pathlib.Path, config: config_lib.Config) -> None:
     there, here = (config_lib.trained(config_lib.to_dict(of)) for of in (load_config(workdir), config))
-    for key, value in here.items():
-        if there[key] != value:
+    for key in here | there:  # which differ in their keys where a task of the user's own has settings
+        if key not in here or key not in there or here[key] != there[key]:
+            in_there, in_here = (repr(of[key]) if key in of else "not stated" for of in (there, here))
             raise RunError(
-                f"{workdir} belongs to another config: {key} is {there[key]!r} there and {value!r} here; name another "
+                f"{workdir} belongs to another config: {key} is {in_there} there and {in_here} here; name another "
                 f"--workdir to start a new run, or go on with that config."
             )
 

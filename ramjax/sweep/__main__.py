@@ -31,6 +31,7 @@ from absl import flags
 
 from ramjax import command_line
 from ramjax.devices.preemption import REQUEUE_EXIT_CODE
+from ramjax.errors import RunError
 from ramjax.logs import logging_to
 from ramjax.sweep import local, plan, slurm, table
 from ramjax.sweep.plan import Run
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("Interrupted; nothing was started.", file=sys.stderr)
         return 130
-    except OSError as error:
+    except (OSError, RunError) as error:
         print(f"Error: {command_line.explain(error)}", file=sys.stderr)
         return 1
 

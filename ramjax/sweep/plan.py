@@ -5,6 +5,7 @@ import functools
 import hashlib
 import itertools
 import json
+import operator
 import pathlib
 import re
 import shlex
@@ -15,7 +16,7 @@ from ramjax import command_line, files, main
 from ramjax import config as config_lib
 from ramjax.config import Config
 from ramjax.errors import RunError
-from ramjax.runs import run_dir
+from ramjax.runs import run_dir, stored_config
 from ramjax.sweep.folds import fold_splits
 
 FOLD = "fold"
@@ -107,12 +108,23 @@ def save(runs: Sequence[Run], output: pathlib.Path) -> None:
 
 
 def load(output: pathlib.Path) -> list[Run]:
-    """The runs of the sweep in a folder; raises ValueError where there is none."""
+    """The runs of the sweep in a folder.
+
+    Raises:
+      ValueError: there is none, or its sweep.json is damaged.
+      RunError: a newer version planned it.
+    """
     path = output / "sweep.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return [
-            Run(of["name"], output / of["name"], of["settings"], tuple(of["flags"]), config_lib.from_dict(of["config"]))
+            Run(
+                of["name"],
+                output / of["name"],
+                of["settings"],
+                tuple(of["flags"]),
+                stored_config.read(of["config"], str(path)),
+            )
             for of in content
         ]
     except FileNotFoundError:
@@ -136,7 +148,8 @@ def _runs_of(config: str, output: pathlib.Path, keys: list[str], flags: list[str
 def _run(
     config: str, output: pathlib.Path, keys: list[str], flags: list[str], typed: Config, fold: dict[str, int]
 ) -> Run:
-    settings = {key: functools.reduce(getattr, key.split("."), typed) for key in keys}
+    values = config_lib.to_dict(typed)
+    settings = {key: functools.reduce(operator.getitem, key.split("."), values) for key in keys}
     settings |= fold
     name = ",".join(f"{key}={_readable(value)}" for key, value in settings.items())
     if len(name) > 120:  # folder names end at 255 bytes

@@ -72,12 +72,6 @@ def make_augment(**changes) -> AugmentConfig:
 def make_data(**changes) -> DataConfig:
     values = dict(
         datasets=("ram_phantom/tiny",),
-        weights=(1.0,),
-        crops=1,
-        data_dir="data",
-        train_split="train",
-        validation_split="validation",
-        test_split="test",
         batch_size=4,
         eval_batch_size=4,
         workers=0,

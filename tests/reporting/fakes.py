@@ -66,7 +66,7 @@ def write_run(
             (folder / path).write_bytes(_picture(index))
     about = of.about | {"run": folder.name, "seed": seed}
     cases_lib.write(folder / "cases.parquet", dataclasses.replace(of, about=about))
-    (folder / "config.json").write_text(json.dumps({"seed": seed, "name": name, "train": {"steps": 1000}}))
+    (folder / "config.json").write_text(json.dumps({"seed": seed, "data": {"train_split": name}}))
     (folder / "versions.json").write_text(json.dumps({"git": "0123456789abcdef0123456789abcdef01234567"}))
     (folder / "parameters.txt").write_text("Parameters\na   (3,)  float32  3\n\ntotal            3,199,445\n")
     if curves:

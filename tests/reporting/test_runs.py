@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ramjax.errors import RunError
+from ramjax.files import write_json
 from ramjax.reporting import runs
 from tests.reporting import fakes
 
@@ -47,6 +48,12 @@ def test_runs_that_differ_in_the_seed_are_one_system(tmp_path):
     systems = runs.as_systems(runs.read_runs(folders))
     assert [[run.name for run in system.runs] for system in systems] == [["a", "c", "d"], ["b"]]
     assert [system.name for system in systems] == ["a and 2 more seeds", "b"]
+
+
+def test_a_run_of_an_older_version_is_of_the_same_system(tmp_path):
+    folders = [bare_run(tmp_path / "a", seed=0), bare_run(tmp_path / "b", seed=1)]
+    write_json(folders[1] / "config.json", runs.read_runs(folders)[1].config)
+    assert [len(system.runs) for system in runs.as_systems(runs.read_runs(folders))] == [2]
 
 
 def test_other_ways_to_evaluate_and_the_same_seed_again_are_systems_of_their_own(tmp_path):

@@ -2,11 +2,15 @@
 
 import json
 import shlex
+import subprocess
+import sys
 
 import pytest
 
 from ramjax import config as config_lib
+from ramjax.errors import RunError
 from ramjax.sweep import plan
+from tests.commands import assert_one_sentence
 
 CONFIG = "experiments/debug.py"
 
@@ -130,6 +134,35 @@ def test_the_plan_is_known_again_from_its_folder(tmp_path):
     (tmp_path / "sweep.json").write_text('[{"name": "a"}]')
     with pytest.raises(ValueError, match=r"sweep\.json is damaged"):
         plan.load(tmp_path)
+
+
+def test_a_plan_and_a_run_of_an_older_version_are_read_and_of_a_newer_one_refused(tmp_path):
+    (run,) = runs = make(tmp_path, grid=["seed=1"])
+    plan.save(runs, tmp_path)
+    (content,) = json.loads((tmp_path / "sweep.json").read_text())
+    del content["config"]["patient"], content["config"]["model"]["remat"]
+    (tmp_path / "sweep.json").write_text(json.dumps([content]))
+    finish(run)
+    (run.workdir / "config.json").write_text(json.dumps(content["config"]))
+    (loaded,) = plan.load(tmp_path)
+    assert loaded.config == run.config and loaded.state == run.state == "done"
+    content["config"]["grokking"] = True
+    (tmp_path / "sweep.json").write_text(json.dumps([content]))
+    with pytest.raises(RunError, match=r"sweep\.json has the key grokking, which .*a newer version wrote it"):
+        plan.load(tmp_path)
+    command = [sys.executable, "-m", "ramjax.sweep", f"--output={tmp_path}", "--collect"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert_one_sentence(done, 1, "grokking", "a newer version wrote it")
+
+
+def test_settings_of_own_tasks_can_be_swept_over(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from experiments import debug\n\ndef get_config():\n    config = debug.get_config()\n"
+        "    config.own.handedness = {'weight': 1.0}\n    return config\n"
+    )
+    runs = plan.make_runs(str(tmp_path / "own.py"), tmp_path, grid=["own.handedness.weight=0.5,2.0"])
+    assert [run.settings for run in runs] == [{"own.handedness.weight": 0.5}, {"own.handedness.weight": 2.0}]
+    assert [run.config.own["handedness"]["weight"] for run in runs] == [0.5, 2.0]
 
 
 def test_flags_survive_a_shell(tmp_path):

@@ -53,7 +53,7 @@ def task_named(name):
     return next(task for task in tasks.make_tasks(CONFIG) if task.name == name)
 
 
-FOUR = ("bones", "erosions", "joints", "scores")
+FOUR = CONFIG.tasks
 
 
 @pytest.mark.parametrize("name", FOUR)

@@ -193,14 +193,14 @@ def test_what_is_not_known_in_a_batch_changes_no_parameter_and_no_metric(state, 
     np.testing.assert_equal(one, other)
 
 
-@pytest.mark.parametrize("task", config_lib.TASKS)
+@pytest.mark.parametrize("task", CONFIG.tasks)
 def test_a_batch_without_any_label_of_a_task_leaves_its_head_alone(state, task):
     after = state
     for seed in (4, 5):
         batch = random_batch(6, seed=seed) | {flag: np.zeros(6, bool) for flag in FLAGS[task]}
         after, metrics = TRAIN_STEP(after, batch)
-        assert float(metrics[f"canvas/loss/{task}"]) == 0
-    for name in config_lib.TASKS:
+        assert float(metrics[f"loss/{task}"]) == 0
+    for name in CONFIG.tasks:
         for one, other in zip(head(after, name), head(state, name), strict=True):
             assert np.array_equal(one, other) == (name == task), name
     encoders = [jax.tree.leaves((s.params["encoder"], s.ema_params["encoder"])) for s in (state, after)]
@@ -232,7 +232,7 @@ def test_a_mixed_batchs_loss_is_the_sum_over_its_records_by_the_sum_of_their_cou
         sums = [sum(float(term.total) for term in of_records) for of_records in zip(*terms, strict=True)]
         counts = [sum(float(term.count) for term in of_records) for of_records in zip(*terms, strict=True)]
         expected = sum(value / count for value, count in zip(sums, counts, strict=True))
-        assert float(metrics[f"canvas/loss/{task.name}"]) == pytest.approx(expected, rel=1e-4)
+        assert float(metrics[f"loss/{task.name}"]) == pytest.approx(expected, rel=1e-4)
         assert counts[0] == pytest.approx(counted(task.name, batch))
         total += task.weight * expected
     assert float(metrics["loss"]) == pytest.approx(total, rel=1e-4)
