@@ -2,12 +2,11 @@
 
 import os
 import pathlib
-import re
 
 from absl import flags
 
 from ramjax.config import ConfigError
-from ramjax.errors import RunError, is_disk_full
+from ramjax.errors import RunError, is_disk_full, sentence
 from ramjax.io.errors import ReleaseError
 from ramjax.io.radiograph import ImageError
 
@@ -46,16 +45,3 @@ def explain(error: BaseException) -> str:
         reason = (error.strerror or type(error).__name__).lower()
         return f"{where} cannot be written or read: {reason}; mend that, or name another folder."
     return f"{type(error).__name__}: {sentence(error)} --debug shows where."
-
-
-def sentence(error: BaseException) -> str:
-    """The error's message on one line, with a full stop."""
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    if "Traceback (most recent call last)" in text:  # ml_collections quotes the traceback of a config file
-        text = text.strip().splitlines()[-1]
-    if known := re.search(r'Did you mean "(.*?)" instead of "(.*?)"', text):
-        text = f"unknown config key {known[2]!r}, did you mean {known[1]!r}?"
-    elif unknown := re.fullmatch(r"['\"]+(\w+)['\"]+", text):  # ml_collections found no name like it
-        text = f"unknown config key {unknown[1]!r}."
-    text = " ".join(text.split()) or type(error).__name__
-    return text if text.endswith((".", "?", "!")) else f"{text}."

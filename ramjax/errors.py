@@ -1,6 +1,7 @@
 """Errors a user can do something about: each is one sentence that names what is wrong and the remedy."""
 
 import errno
+import re
 
 
 class RunError(RuntimeError):
@@ -16,3 +17,16 @@ def is_disk_full(error: BaseException) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def sentence(error: BaseException) -> str:
+    """The error's message on one line, with a full stop."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if "Traceback (most recent call last)" in text:  # ml_collections quotes the traceback of a config file
+        text = text.strip().splitlines()[-1]
+    if known := re.search(r'Did you mean "(.*?)" instead of "(.*?)"', text):
+        text = f"unknown config key {known[2]!r}, did you mean {known[1]!r}?"
+    elif unknown := re.fullmatch(r"['\"]+(\w+)['\"]+", text):  # ml_collections found no name like it
+        text = f"unknown config key {unknown[1]!r}."
+    text = " ".join(text.split()) or type(error).__name__
+    return text if text.endswith((".", "?", "!")) else f"{text}."

@@ -25,10 +25,10 @@ import traceback
 from typing import TYPE_CHECKING
 
 from absl import flags
-from ml_collections import config_flags
 
 from ramjax import command_line
 from ramjax import config as config_lib
+from ramjax.experiment import define_experiment
 from ramjax.logs import logging_to
 
 if TYPE_CHECKING:
@@ -82,10 +82,7 @@ def main(argv: list[str]) -> int:
 def parse(argv: list[str]) -> flags.FlagValues | None:
     """Parses the command line into flags of its own, no global ones; None when it asked for help, which is printed."""
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file(
-        "config", None, "Experiment file, such as experiments/multitask.py, or one with a preset: FILE:accelerator.",
-        flag_values=values, lock_config=True, sys_argv=argv,
-    )  # fmt: skip
+    define_experiment(values, argv)
     flags.DEFINE_string("workdir", None, "Run directory: made, or gone on with.", flag_values=values)
     modes = ["train", "eval", "train_and_eval"]
     flags.DEFINE_enum("mode", "train_and_eval", modes, "What to do.", flag_values=values)

@@ -107,7 +107,7 @@ def test_every_key_can_be_set_on_the_command_line_those_of_own_tasks_too(tmp_pat
     }.items():
         with pytest.raises((AttributeError, KeyError)) as caught:
             main.parse([*argv, flag])
-        assert command_line.sentence(caught.value) == words
+        assert sentence(caught.value) == words
 
 
 @pytest.mark.parametrize("name", ["multitask", "bones", "erosions", "joints", "scores"])

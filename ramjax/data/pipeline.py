@@ -49,6 +49,11 @@ _READING_THREADS = 2
 """Threads that make batches where there are no worker processes; OpenCV releases the lock while it works."""
 
 
+ADDED_KEYS: tuple[str, ...] = ()
+"""Keys of `DataConfig` that came later than the first release, and change what batches hold. At its default such a key
+leaves the fingerprint as it was, so that runs that are older than the key go on."""
+
+
 def open_sources(data: DataConfig, split: str) -> tuple[Source, ...]:
     """Opens the split of that name of every data set, in the order of `data.datasets`; raises as `open_source`."""
     return tuple(open_source(dataset, data.data_dir, split) for dataset in data.datasets)
@@ -115,9 +120,12 @@ def make_eval_batches(
 
 def fingerprint(data: DataConfig, sources: Sequence[Source]) -> str:
     """Returns a hash of all that decides what the batches hold; two runs whose hashes differ saw different data."""
-    settings = dataclasses.asdict(data)
+    settings, defaults = dataclasses.asdict(data), dataclasses.asdict(DataConfig())
     for name in ("data_dir", "workers", "prefetch"):  # These change where and how fast, not what.
         del settings[name]
+    for name in ADDED_KEYS:
+        if settings[name] == defaults[name]:
+            del settings[name]
     identity = {"sources": [(source.name, len(source), source.report) for source in sources], "data": settings}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 

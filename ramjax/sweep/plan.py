@@ -12,10 +12,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ramjax import command_line, files, main
+from ramjax import files
 from ramjax import config as config_lib
 from ramjax.config import Config
-from ramjax.errors import RunError
+from ramjax.errors import RunError, sentence
+from ramjax.experiment import parse_experiment
 from ramjax.runs import run_dir, stored_config
 from ramjax.sweep.folds import fold_splits
 
@@ -159,14 +160,12 @@ def _run(
 
 
 def _check(config: str, flags: Sequence[str]) -> Config:
-    """The config that flags come to, by the parser of the runs themselves."""
+    """The config that flags come to, as the runs themselves will read it."""
     try:
-        values = main.parse(["ramjax.main", f"--config={config}", "--workdir=unused", *flags])
-        assert values is not None  # no flag asks for help
-        return config_lib.from_config_dict(values.config)
+        return parse_experiment(config, flags)
     except Exception as error:  # a config file is Python and may fail in any way
         given = " ".join(flags) or config
-        raise ValueError(f"{given}: {command_line.sentence(error)}") from error
+        raise ValueError(f"{given}: {sentence(error)}") from error
 
 
 def _parse_axis(axis: str) -> list[tuple[str, str]]:

@@ -1,0 +1,46 @@
+"""An experiment file, with a preset and changed keys, as the config that it comes to."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from ramjax import config as config_lib
+from ramjax.config import Config
+
+
+def load_experiment(path: str, changes: Mapping[str, Any] | None = None) -> Config:
+    """The config of an experiment file.
+
+    Args:
+      path: of the file, with a preset or not: ``experiments/multitask.py:h1200``.
+      changes: values by key: ``{"train.steps": 100, "tasks": ("bones",)}``.
+
+    Raises:
+      ConfigError: a key is unknown or mistyped, or a value is out of its range.
+      Exception: whatever the file raises, for it is Python.
+    """
+    return parse_experiment(path, [f"--config.{key}={_text(value)}" for key, value in (changes or {}).items()])
+
+
+def parse_experiment(path: str, changes: Sequence[str]) -> Config:
+    """As `load_experiment`, of changes as they stand on a command line: ``--config.train.steps=100``."""
+    values, argv = flags.FlagValues(), ["ramjax", f"--config={path}", *changes]
+    define_experiment(values, argv)
+    extra = values(argv)[1:]
+    if extra:
+        raise flags.Error(f"{extra[0]!r} is no --config.KEY=VALUE.")
+    return config_lib.from_config_dict(values.config)
+
+
+def define_experiment(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Defines the flag ``--config`` and those of its keys among `values`, for the command line `argv`."""
+    config_flags.DEFINE_config_file(
+        "config", None, "Experiment file, such as experiments/multitask.py, or one with a preset: FILE:accelerator.",
+        flag_values=values, lock_config=True, sys_argv=list(argv),
+    )  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
