@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from experiments import debug
-from ramjax import command_line, main
 from ramjax import config as config_lib
+from ramjax import main
 from ramjax.config import ConfigError
+from ramjax.errors import sentence
 from ramjax.steps.predict import make_predict_step
 from ramjax.steps.state import init_state
 from ramjax.typed import build

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from ramjax.figures.content import Cell, Row, Section, Table
-from ramjax.metrics.erosion import LESION_DISTANCE_MM, LESION_IOU
 from ramjax.reporting.estimates import SEED, Evaluated
 
 

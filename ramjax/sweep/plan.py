@@ -12,8 +12,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ramjax import files
 from ramjax import config as config_lib
+from ramjax import files
 from ramjax.config import Config
 from ramjax.errors import RunError, sentence
 from ramjax.experiment import parse_experiment

@@ -241,7 +241,7 @@ class ImageTask(Task):
 
 
 def _auroc(data: Mapping[str, np.ndarray]) -> float:
-    """Of two classes, that of the second; of more, the mean over the classes that some images have and some have not."""
+    """Of two classes, that of the second; of more, the mean over the classes that some images have and others lack."""
     known = np.isfinite(data["annotated"])
     annotated, chances = data["annotated"][known], data["chances"][known]
     classes = [1] if chances.shape[-1] == 2 else range(chances.shape[-1])

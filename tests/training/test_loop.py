@@ -65,7 +65,7 @@ def test_a_run_learns_and_leaves_everything(config, tmp_path, capsys):
     }  # fmt: skip
     rows = read_json_lines(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows if "train/loss" in row] == [2, 4, 6, 8, 9]
-    assert [row["step"] for row in rows if "validation/bones/dsc" in row] == [4, 8, 9]
+    assert [row["step"] for row in rows if "validation/canvas/bones/dsc" in row] == [4, 8, 9]
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
     assert losses[-1] < losses[0]
     assert {path.name for path in (tmp_path / "checkpoints" / "latest").iterdir() if path.is_dir()} == {"6", "9"}
@@ -99,9 +99,12 @@ def test_each_data_set_of_a_mixture_is_evaluated_apart(config, tmp_path, capsys,
     assert test[f"{names[0]}/bones/dsc"] != test[f"{names[1]}/bones/dsc"]
     for row in read_json_lines(tmp_path / "metrics.jsonl"):
         if "validation/selection" in row:
-            of_each = [row[f"validation/{name}/bones/dsc"] for name in names]
+            of_each = [row[f"validation/{name}/canvas/bones/dsc"] for name in names]
             assert row["validation/selection"] == pytest.approx(np.mean(of_each))
-            assert f"validation {names[0]}/bones/dsc {of_each[0]:.4f}, {names[1]}/bones/dsc {of_each[1]:.4f}," in shown
+            assert (
+                f"validation {names[0]}/canvas/bones/dsc {of_each[0]:.4f}, {names[1]}/canvas/bones/dsc {of_each[1]:.4f},"
+                in shown
+            )
 
 
 def test_a_mixture_interrupted_in_validation_or_test_ends_the_same(config, tmp_path):

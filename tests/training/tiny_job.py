@@ -91,14 +91,14 @@ def _rows(indices, valid, dataset=0):
     return {"x": x, "y": y, "valid": np.array(valid), "index": np.int32(indices), "image": x, "boxes": x}
 
 
-def make_train_batches(data, sources, *, seed, start_step, steps, process_index, process_count):
+def make_train_batches(data, sources, *, seed, start_step, steps, labels, process_index, process_count):
     for number in range(start_step, steps):
         rng = np.random.default_rng((seed, number))
         rows = _rows(rng.choice(len(sources[0]), data.batch_size), [True] * data.batch_size)
         yield _share(rows, process_index, process_count)
 
 
-def make_eval_batches(data, source, *, dataset, process_index, process_count):
+def make_eval_batches(data, source, *, labels, dataset, process_index, process_count):
     size = data.eval_batch_size
     for first in range(0, len(source), size):
         indices = np.arange(first, first + size)
@@ -118,7 +118,7 @@ class Evaluated:
 def evaluate_source(config, states, source, *, mesh, dataset, name, check, quiet):
     """The error of each record, that of the mean of the states' parameters."""
     w, b = (np.mean([np.asarray(state.ema_params[key]) for state in states], axis=0) for key in ("w", "b"))
-    batches = make_eval_batches(config.data, source, dataset=dataset, process_index=0, process_count=1)
+    batches = make_eval_batches(config.data, source, labels=(), dataset=dataset, process_index=0, process_count=1)
     evaluated = []
     for batch in batches:
         check()

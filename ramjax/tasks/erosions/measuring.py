@@ -14,7 +14,7 @@ from ramjax.record import Record
 from ramjax.tasks.masks import MASK_METRICS, in_both_modes
 
 PARTS = {"erosions": erosion.PARTS}
-"""The lesion labels and ``any`` of them; metrics of `segmentation.segmentation_metrics` and `erosion.measure_erosions`."""
+"""The lesion labels and ``any`` of them; the metrics are those of `erosion.measure_erosions`."""
 
 BURDENS: dict[str, tuple[float, float]] = {
     "up to 5 mm²": (0, 5), "5 to 15 mm²": (5, 15), "15 to 50 mm²": (15, 50), "above 50 mm²": (50, np.inf),

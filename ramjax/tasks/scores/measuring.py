@@ -14,7 +14,8 @@ from ramjax.record import Record
 from ramjax.tasks.masks import alike
 
 PARTS = dict.fromkeys(anatomy.SCALES, anatomy.SITE_NAMES)
-"""Of each scale the sites: ``predicted``, ``annotated`` (NaN unknown or not graded), ``p0``, ``p1``, ... of the scores."""
+"""Of each scale the sites: ``predicted``, ``annotated`` (NaN unknown or not graded), and the scores'
+probabilities, ``p0``, ``p1`` and so on."""
 
 COUNTED: tuple[str, ...] = (
     "qwk", "mae", "acc", "bacc", "within_1", "pn_acc", "sensitivity", "specificity", "pn_bacc", "pn_f1", "dor",
