@@ -6,9 +6,9 @@ import pathlib
 
 import numpy as np
 import pytest
+from ramjax.evaluation.flat import flat, flat_name
 
 from ramjax import anatomy
-from ramjax.evaluation.flat import flat, flat_name
 from ramjax.metrics import cases as cases_lib
 from ramjax.metrics.segmentation import segmentation_metrics
 from tests.metrics.golden import masks_cases
