@@ -67,7 +67,7 @@ def directions(headlines: Sequence[Headline]) -> str:
         return "Higher is better."
     if len(lower) == len(headlines):
         return "Lower is better."
-    return f"Higher is better, but lower for {listed([f'“{title}”' for title in lower])}."
+    return f"Higher is better, except for: {'; '.join(lower)}."  # titles have commas
 
 
 def summed_over_seeds(of: Evaluated) -> str:
