@@ -15,7 +15,6 @@ from ramjax.metrics import detection
 from ramjax.metrics.cases import Case, Cases
 from ramjax.tasks import make_tasks, parts_of
 
-
 PARTS = parts_of(make_tasks(Config()))
 ABOUT = {
     "run": "a", "seed": 0, "step": 1000, "checkpoint": "best on validation", "split": "test", "grid": "native",
