@@ -37,12 +37,15 @@ def test_without_output_it_is_in_the_run(run):
     assert values.output == str(run / "report" / "report.html") and values.replicates == report.REPLICATES
 
 
-def test_it_does_without_jax(run, tmp_path):
+def test_it_takes_no_device(run, tmp_path):
+    """The tasks import JAX; but a backend would take most of an accelerator's memory from the training beside."""
     code = f"""
 import sys
 from ramjax import report
 assert report.main(["report", "--workdir={run}", "--output={tmp_path}/r.html", "--replicates=100"]) == 0
-assert not [name for name in sys.modules if name.partition(".")[0] in ("jax", "flax", "tensorflow", "torch")]
+assert not [name for name in sys.modules if name.partition(".")[0] in ("tensorflow", "torch")]
+from jax._src import xla_bridge
+assert not xla_bridge.backends_are_initialized()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stderr

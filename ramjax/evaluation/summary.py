@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ramjax.metrics.cases import Cases, Mode
-from ramjax.tasks import Task
+from ramjax.tasks import Task, measured_by
 
 CANVAS = "canvas/"
 """Stands before the names of what validation measures on the canvas: ``canvas/bones/dsc`` is not ``bones/dsc``."""
@@ -27,9 +27,7 @@ def summarize_canvas(tasks: Sequence[Task], cases: Cases) -> dict[str, float]:
 
 def _of_mode(tasks: Sequence[Task], cases: Cases, mode: Mode, prefix: str) -> dict[str, float]:
     metrics: dict[str, float] = {}
-    for task in tasks:
-        if not any(cases.has(group) for group in task.parts):
-            continue
+    for task in measured_by(tasks, cases):
         for name, metric in task.metrics(cases, mode).items():
             metrics[prefix + name], metrics[f"{prefix}{name}/n"] = metric.value, metric.n
     return metrics

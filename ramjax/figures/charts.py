@@ -63,8 +63,13 @@ def dots(labels: Sequence[str], series: Mapping[str, np.ndarray], xlabel: str, c
     return _svg(draw, 0.9 + len(labels) * max(0.22, 0.12 + 0.1 * len(series)))
 
 
-def heat_map(counts: np.ndarray) -> str:
-    """A confusion matrix (C, C): counts as text, shaded by their share of the row (annotated)."""
+def heat_map(counts: np.ndarray, labels: Sequence[str] | None = None) -> str:
+    """A confusion matrix (C, C): counts as text, shaded by their share of the row (annotated).
+
+    Args:
+      counts: annotated by predicted.
+      labels: of the classes; None numbers them from 0.
+    """
 
     def draw(ax: Axes) -> None:
         size = len(counts)
@@ -75,8 +80,8 @@ def heat_map(counts: np.ndarray) -> str:
                 ax.add_patch(mpl.patches.Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, linewidth=0, **face))
                 ax.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", fontsize=11)
         ax.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xlabel="predicted", ylabel="annotated")
-        ax.set_xticks(range(size))
-        ax.set_yticks(range(size))
+        ax.set_xticks(range(size), labels)
+        ax.set_yticks(range(size), labels)
         ax.set_aspect("equal")
         ax.tick_params(length=0, pad=5)
         ax.spines[:].set_visible(False)
@@ -167,7 +172,14 @@ def by_score(series: Mapping[str, np.ndarray], xlabel: str, ylabel: str, *, diag
 def scatter(
     x: np.ndarray, y: np.ndarray, xlabel: str, ylabel: str, *, log: bool = False, diagonal: bool = False
 ) -> str:
-    """Dots; `log` for both scales from 0 on (linear up to 1), `diagonal` draws the line of agreement."""
+    """Dots.
+
+    Args:
+      x, y: of the dots.
+      xlabel, ylabel: what they are.
+      log: both scales from 0 on, linear up to 1.
+      diagonal: draws the line of agreement, from the lowest value to the highest; from 0 if `log`.
+    """
 
     def draw(ax: Axes) -> None:
         ax.plot(x, y, "o", ms=4, color=SERIES[0], alpha=0.5, mew=0)
@@ -175,8 +187,8 @@ def scatter(
             ax.set_xscale("symlog", linthresh=1)
             ax.xaxis.set_major_formatter(_plain)
         if diagonal:
-            top = float(np.nanmax([x, y], initial=1.0))
-            ax.plot([0, top], [0, top], color=_LINE, linestyle="--", linewidth=1)
+            ends = [0.0, float(np.nanmax([x, y], initial=1.0))] if log else [np.nanmin([x, y]), np.nanmax([x, y])]
+            ax.plot(ends, ends, color=_LINE, linestyle="--", linewidth=1)
             if log:
                 ax.set_yscale("symlog", linthresh=1)
                 ax.yaxis.set_major_formatter(_plain)

@@ -69,11 +69,3 @@ class Evaluated:
     def estimate(self, name: str, mode: Mode = "strict") -> Estimate:
         """The estimate of a measure; one of nothing where it was not measured."""
         return self.estimates[mode].get(name, Estimate(*[math.nan] * 5, 0))
-
-    def values(self, name: str, which: np.ndarray | None = None) -> list[float]:
-        """A strict measure of each run, of all cases or of those that `which` picks; [] where it was not measured."""
-        found = []
-        for metric in self.metrics["strict"].get(name, ()):
-            data = metric.data if which is None else {key: array[which] for key, array in metric.data.items()}
-            found.append(float(metric.statistic(data)))
-        return found

@@ -9,6 +9,7 @@ from ramjax.figures.content import Cell, Row
 from ramjax.figures.estimates import Evaluated
 from ramjax.figures.published import Published
 from ramjax.metrics.cases import MODES, PUBLISHED_TOLERANCE, Mode
+from ramjax.metrics.metric import Headline
 
 DATASET_TITLES = {"ram_phantom": "Synthetic hands", "ram_h1200": "RAM-H1200", "ram_w600": "RAM-W600"}
 SCALE_TITLES = {"be": "Bone erosion (BE)", "jsn": "Joint space narrowing (JSN)"}
@@ -57,6 +58,31 @@ def distances(about: Mapping[str, Any]) -> str:
 def distance_column(about: Mapping[str, Any]) -> str:
     """Heading of a column of distances with rows of both modes."""
     return "MSD (px)" if about["unit"] == "px" else f"MSD ({about['unit']}, compat px)"
+
+
+def directions(headlines: Sequence[Headline]) -> str:
+    """Of which metrics higher values are better, in a sentence."""
+    lower = [headline.title for headline in headlines if headline.better < 0]
+    if not lower:
+        return "Higher is better."
+    if len(lower) == len(headlines):
+        return "Lower is better."
+    return f"Higher is better, except for: {'; '.join(lower)}."  # titles have commas
+
+
+def summed_over_seeds(of: Evaluated) -> str:
+    """Says so of a figure of several runs; '' of one."""
+    return f" Summed over {len(of.cases)} seeds." if len(of.cases) > 1 else ""
+
+
+def of_first_seed(of: Evaluated) -> str:
+    """Says so of a figure of the first of several runs; '' of one."""
+    return " Of the first seed." if len(of.cases) > 1 else ""
+
+
+def title(name: str) -> str:
+    """The name of a task as a heading."""
+    return name[:1].upper() + name[1:].replace("_", " ")
 
 
 def slug(*words: str) -> str:

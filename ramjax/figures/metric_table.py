@@ -1,35 +1,62 @@
-"""The section of a task that draws none of its own: its metrics, with their intervals, a row a system and mode."""
+"""The section of a task that draws none of its own: its metrics in tables, with their intervals."""
 
 from collections.abc import Sequence
 
 from ramjax.figures import layout
-from ramjax.figures.content import Section, Table
+from ramjax.figures.content import Folded, Row, Section, Table
 from ramjax.figures.estimates import Evaluated
 from ramjax.metrics.cases import MODES
 from ramjax.metrics.metric import Headline
 
 
 def metric_section(several: Sequence[Evaluated], task: str, headlines: Sequence[Headline]) -> Section | None:
-    """The headlines of a task, or all its metrics where it names none; None where nothing of it was measured.
+    """A table of the headlines, a row a system and mode, and one of all metrics; None where nothing was measured.
 
     Args:
       several: systems evaluated on one data set.
       task: its name, with which the names of its metrics begin.
       headlines: in the order of the columns.
     """
-    titles = {headline.metric: headline.title for headline in headlines} or {
-        name: name.partition("/")[2] for of in several for name in of.metrics["strict"] if name.startswith(f"{task}/")
-    }
-    titles = {name: title for name, title in titles.items() if any(of.estimate(name).n for of in several)}
-    if not titles:
+    first, every = headline_table(several, task, headlines), _all_table(several, task)
+    if every is None:
         return None
-    modes = [mode for mode in MODES if any(name in of.estimates[mode] for of in several for name in titles)]
-    table = Table(
-        layout.slug(several[0].dataset, task),
-        task.capitalize(),
-        "Each value with its 95 % interval, and the cases n behind it.",
+    blocks = (first, Folded("All metrics in numbers", (every,))) if first else (every,)
+    return Section(layout.slug(several[0].dataset, "task", task), layout.title(task), (), blocks)
+
+
+def headline_table(several: Sequence[Evaluated], task: str, headlines: Sequence[Headline]) -> Table | None:
+    """The headlines, a row a system and mode; None where none of them was measured."""
+    there = [headline for headline in headlines if any(of.estimate(headline.metric).n for of in several)]
+    if not there:
+        return None
+    names = [headline.metric for headline in there]
+    modes = [mode for mode in MODES if any(name in of.estimates[mode] for of in several for name in names)]
+    return Table(
+        layout.slug(several[0].dataset, "task", task),
+        layout.title(task),
+        f"Each value with its 95 % interval, and the n behind it. {layout.directions(there)}",
         "Run",
-        tuple(titles.values()),
-        tuple(layout.system_rows(several, tuple(titles), modes=modes)),
+        tuple(headline.title for headline in there),
+        tuple(layout.system_rows(several, names, modes=modes)),
     )
-    return Section(layout.slug(several[0].dataset, "task", task), task.capitalize(), (), (table,))
+
+
+def _all_table(several: Sequence[Evaluated], task: str) -> Table | None:
+    """Every metric, a row a metric and mode, a column a system."""
+    rows = []
+    for mode in MODES:
+        names = dict.fromkeys(name for of in several for name in of.estimates[mode] if name.startswith(f"{task}/"))
+        for name in names:
+            cells = tuple(of.estimate(name, mode).cell() for of in several)
+            if any(cell.n for cell in cells):
+                rows.append(Row(name.removeprefix(f"{task}/"), cells, mode))
+    if not rows:
+        return None
+    return Table(
+        layout.slug(several[0].dataset, "task", task, "all"),
+        f"{layout.title(task)}: all metrics",
+        "By their names in eval_test.json, each value with its 95 % interval, and the n behind it.",
+        "Metric",
+        tuple(of.name for of in several),
+        tuple(rows),
+    )

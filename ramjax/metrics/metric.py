@@ -41,14 +41,31 @@ class Headline:
     Attributes:
       metric: its name, such as ``bones/dsc``.
       title: a few words for people.
-      better: 1 where higher is better, -1 where lower is.
+      better: 1 where higher is better, -1 where lower is, 0 where neither is, as of a bias.
       by_group: whether it is also shown of each centre and diagnosis.
+      in_summary: whether summaries and comparisons of runs show it; False for what tells something of groups alone.
     """
 
     metric: str
     title: str
     better: int = 1
     by_group: bool = False
+    in_summary: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+    """What cases are ranked by.
+
+    Attributes:
+      by: the value, in words.
+      values: float64 (N,), of each case; NaN where it has no place.
+      better: 1 where higher is better, -1 where lower is.
+    """
+
+    by: str
+    values: np.ndarray
+    better: int = 1
 
 
 def mean_metric(values: np.ndarray) -> Metric:

@@ -5,23 +5,14 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
+from ramjax.figures import layout
 from ramjax.figures.content import Section, tables_of
+from ramjax.figures.estimates import Evaluated
 from ramjax.metrics import cases as cases_lib
 from ramjax.notice import NOTE
-from ramjax.reporting import (
-    bones,
-    erosions,
-    estimates,
-    export,
-    galleries,
-    joints,
-    layout,
-    overview,
-    page,
-    reading,
-    scores,
-)
-from ramjax.reporting.runs import Run, System, as_systems, datasets_of
+from ramjax.reporting import curves, estimates, export, galleries, overview, page, reading
+from ramjax.reporting.runs import Run, System, as_systems, datasets_of, tasks_of
+from ramjax.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,19 +33,20 @@ def report(runs: Sequence[Run], replicates: int, progress: Callable[[int], Calla
       replicates: of every bootstrap.
       progress: takes how many bootstraps there will be and returns what to call after each.
     """
-    systems, datasets = as_systems(runs), datasets_of(runs)
-    measured = [of for name in datasets for system in systems if (of := estimates.measure(system, name))]
-    pairs = len(systems) * (len(systems) - 1) // 2 * len(datasets) * len(overview.HEADLINES)
+    systems, datasets, tasks = as_systems(runs), datasets_of(runs), tasks_of(runs)
+    names = [headline.metric for headline in overview.headlines_of(tasks)]
+    measured = [of for name in datasets for system in systems if (of := estimates.measure(system, name, tasks))]
+    pairs = len(systems) * (len(systems) - 1) // 2 * len(datasets) * len(names)
     advance = progress(sum(len(of.metrics["strict"]) for of in measured) + pairs)
     evaluated = [estimates.with_intervals(of, replicates, advance) for of in measured]
     differences = [
         (name, difference)
         for name in datasets
         for difference in estimates.compare(
-            [of for of in evaluated if of.dataset == name], list(overview.HEADLINES), replicates, advance
+            [of for of in evaluated if of.dataset == name], tasks, names, replicates, advance
         )
     ]
-    sections = _sections(systems, datasets, evaluated, differences, replicates)
+    sections = _sections(systems, tasks, datasets, evaluated, differences, replicates)
     tables = tables_of(sections)
     return Files(
         page.render(_title(systems), sections).encode(),
@@ -66,34 +58,30 @@ def report(runs: Sequence[Run], replicates: int, progress: Callable[[int], Calla
 
 def _sections(
     systems: Sequence[System],
+    tasks: Sequence[Task],
     datasets: Sequence[str],
-    evaluated: Sequence[estimates.Evaluated],
+    evaluated: Sequence[Evaluated],
     differences: Sequence[tuple[str, estimates.Difference]],
     replicates: int,
 ) -> tuple[Section, ...]:
+    headlines = overview.headlines_of(tasks)
     of_datasets = {name: [of for of in evaluated if of.dataset == name] for name in datasets}
-    summaries = tuple(overview.summary(several) for several in of_datasets.values())
+    summaries = tuple(overview.summary(several, headlines) for several in of_datasets.values())
     sections = [Section("summary", "Summary", (), (overview.heading(systems, datasets), *summaries))]
     for name, several in of_datasets.items():
-        parts = [
-            bones.section(several),
-            erosions.section(several),
-            scores.section(several, "be"),
-            scores.section(several, "jsn"),
-            joints.section(several),
-            overview.groups_section(several),
-        ]
-        there = tuple(part for part in parts if part)
+        parts = [section for task in tasks for section in task.sections(several)]
+        groups = overview.groups_section(several, tasks)
+        there = (*parts, groups) if groups else tuple(parts)
         if len(datasets) == 1:
             sections += there
         else:
             sections.append(Section(layout.slug(name), layout.DATASET_TITLES.get(name, name), sections=there))
     sections += [
-        overview.comparison_section(differences),
-        overview.seeds_section(evaluated),
-        galleries.section(evaluated),
-        overview.curves_section(systems),
-        reading.section(evaluated, replicates),
+        overview.comparison_section(differences, headlines),
+        overview.seeds_section(evaluated, headlines),
+        galleries.section(evaluated, tasks, [run for system in systems for run in system.runs]),
+        curves.section(systems, tasks),
+        reading.section(evaluated, tasks, replicates),
     ]
     return tuple(section for section in sections if section)
 

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from ramjax.evaluation import summary
+from ramjax.figures import layout
 from ramjax.figures.content import Gallery, Picture, Section
-from ramjax.metrics.cases import PARTS
-from ramjax.metrics.segmentation import mean_of_finite
-from ramjax.reporting import layout
-from ramjax.reporting.estimates import Evaluated
+from ramjax.figures.estimates import Evaluated
+from ramjax.metrics.metric import Ranking
 from ramjax.reporting.runs import Run
+from ramjax.tasks import Task, measured_by
 
 EACH = 3
 """Pictures of a kind."""
@@ -26,10 +25,11 @@ _HEIGHTS = (640, 480, 360, 270, 200)
 _QUALITY = 82
 
 
-def section(evaluated: Sequence[Evaluated]) -> Section | None:
+def section(evaluated: Sequence[Evaluated], tasks: Sequence[Task], runs: Sequence[Run]) -> Section | None:
     """Galleries of every system's first run on every data set; None without any picture."""
-    chosen = [(of, *kind) for of in evaluated for kind in _kinds(of)]
-    paths = [[_path(of.system.runs[0], of, index) for index in indices] for of, _, _, indices, _ in chosen]
+    chosen = [(of, *kind) for of in evaluated for kind in _kinds(of, tasks)]
+    folders = {run.name: run.folder for run in runs}
+    paths = [[_path(folders[of.runs[0]], of, index) for index in indices] for of, _, _, indices, _ in chosen]
     if not any(path for row in paths for path in row):
         return None
     fitting = next(
@@ -57,54 +57,46 @@ def section(evaluated: Sequence[Evaluated]) -> Section | None:
     return Section("cases", "Cases", text, tuple(galleries))
 
 
-def _kinds(of: Evaluated) -> list[tuple[str, str, list[int], np.ndarray]]:
-    """Of each kind its name, what it is, the cases and the values they were chosen by."""
-    by, values, better = _ranking(of)
-    order = _ordered(of, values, better)
-    if not order:
-        return []
-    middle = max(0, min((len(order) - EACH) // 2 + (len(order) - EACH) % 2, len(order) - EACH))
-    kinds = [
-        ("Best", f"By the {by}.", order[:EACH], values),
-        ("Median", f"The middle ones by the {by}.", order[middle : middle + EACH], values),
-        ("Worst", f"By the {by}, the worst first.", order[::-1][:EACH], values),
-    ]
-    if len(order) < 3 * EACH:
-        kinds = [("All", f"By the {by}, the best first.", order, values)]
-    if of.has("erosions"):
-        dice = of.cases[0].get("erosions", "dsc")[:, PARTS["erosions"].index("any")]
-        worst = _ordered(of, dice, 1)[::-1][:EACH]
-        if worst:
-            kinds.append(("Worst erosions", "By the strict Dice of any erosion on hands that have one.", worst, dice))
+def _kinds(of: Evaluated, tasks: Sequence[Task]) -> list[tuple[str, str, list[int], np.ndarray]]:
+    """Of each kind its name, what it is, the cases and the values they were chosen by.
+
+    The first task that ranks cases chooses the best, the median and the worst; each further one its worst.
+    """
+    cases = of.cases[0]
+    kinds: list[tuple[str, str, list[int], np.ndarray]] = []
+    for task in measured_by(tasks, cases):
+        ranking = task.rank(cases)
+        order = _ordered(of, ranking) if ranking else []
+        if not order:
+            continue
+        by, values = ranking.by, ranking.values
+        worst = (f"By the {by}, the worst first.", order[::-1][:EACH], values)
+        if kinds:
+            kinds.append((f"Worst {layout.title(task.name).lower()}", *worst))
+        elif len(order) < 3 * EACH:
+            kinds.append(("All", f"By the {by}, the best first.", order, values))
+        else:
+            middle = (len(order) - EACH + 1) // 2
+            kinds += [
+                ("Best", f"By the {by}.", order[:EACH], values),
+                ("Median", f"The middle ones by the {by}.", order[middle : middle + EACH], values),
+                ("Worst", *worst),
+            ]
     return kinds
 
 
-def _ranking(of: Evaluated) -> tuple[str, np.ndarray, int]:
-    """What cases are ranked by, the value of each, and 1 where more is better, else -1."""
-    cases = of.cases[0]
-    if of.has("bones"):
-        bones = summary.BONE_GROUPS["29 bones"]
-        return "mean strict Dice of the bones", summary.mean_over_parts(cases, "bones", "dsc", "strict", bones), 1
-    errors = [summary.error(cases, scale) for scale in ("be", "jsn") if of.has(scale)]
-    if errors:
-        return "mean absolute error of the scores", mean_of_finite(np.concatenate(errors, 1), axis=1)[0], -1
-    if of.has("erosions"):
-        return "strict Dice of any erosion", cases.get("erosions", "dsc")[:, PARTS["erosions"].index("any")], 1
-    return "mean IoU of the joint sites", mean_of_finite(cases.get("joints", "iou"), axis=1)[0], 1
-
-
-def _ordered(of: Evaluated, values: np.ndarray, better: int) -> list[int]:
+def _ordered(of: Evaluated, ranking: Ranking) -> list[int]:
     """The cases with a value, the best first; equal ones by their names."""
-    names = of.cases[0].attributes["id"]
+    names, values = of.cases[0].attributes["id"], ranking.values
     known = np.flatnonzero(np.isfinite(values))
-    return sorted(known.tolist(), key=lambda index: (-better * values[index], names[index]))
+    return sorted(known.tolist(), key=lambda index: (-ranking.better * values[index], names[index]))
 
 
-def _path(run: Run, of: Evaluated, index: int) -> pathlib.Path | None:
-    """The picture of a case; None where there is none, or its path leads out of the run."""
+def _path(folder: pathlib.Path, of: Evaluated, index: int) -> pathlib.Path | None:
+    """The picture of a case; None where there is none, or its path leads out of the run's folder."""
     name = of.cases[0].attributes["picture"][index]
-    path = (run.folder / name).resolve() if name else None
-    return path if path and path.is_file() and path.is_relative_to(run.folder.resolve()) else None
+    path = (folder / name).resolve() if name else None
+    return path if path and path.is_file() and path.is_relative_to(folder.resolve()) else None
 
 
 def _size(path: pathlib.Path, height: int) -> int:

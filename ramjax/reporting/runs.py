@@ -1,4 +1,4 @@
-"""Finished runs, read from their folders; none of it needs JAX."""
+"""Finished runs, read from their folders."""
 
 import dataclasses
 import json
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ramjax import config, files
-from ramjax.config import ConfigError
+from ramjax.config import Config, ConfigError
 from ramjax.errors import RunError
 from ramjax.metrics import cases as cases_lib
 from ramjax.metrics.cases import Cases
 from ramjax.runs import stored_config
+from ramjax.tasks import Task, make_tasks, parts_of, union_of
 
 COMMON = ("split", "grid", "tolerance", "unit")
 """What the evaluations of runs must share to stand in one table."""
@@ -33,6 +34,7 @@ class Run:
       folder: the run directory.
       cases: what was measured.
       config: the content of config.json, with the defaults of what an older version left out.
+      tasks: of its network.
       git: revision of the code, ``unknown`` where it was not noted.
       curves: the rows of metrics.jsonl; [] without the file.
       parameters: how many the network has; None where parameters.txt does not say.
@@ -42,6 +44,7 @@ class Run:
     folder: pathlib.Path
     cases: Cases
     config: dict[str, Any]
+    tasks: tuple[Task, ...]
     git: str
     curves: list[dict[str, Any]]
     parameters: int | None
@@ -113,6 +116,18 @@ def of_dataset(cases: Cases, dataset: str) -> Cases:
     return cases.take(cases.attributes["dataset"] == dataset)
 
 
+def tasks_of(runs: Sequence[Run]) -> tuple[Task, ...]:
+    """The tasks of all runs, each once.
+
+    Raises:
+      RunError: two runs have different tasks of the same name.
+    """
+    try:
+        return union_of([run.tasks for run in runs])
+    except ConfigError as error:
+        raise RunError(f"These runs cannot stand in one report: {error}") from error
+
+
 def datasets_of(runs: Sequence[Run]) -> list[str]:
     """The data sets that the runs were evaluated on, in the order in which they occur."""
     return list(dict.fromkeys(name for run in runs for name in run.cases.attributes["dataset"]))
@@ -137,14 +152,30 @@ def _read(folder: pathlib.Path, name: str) -> Run:
         raise RunError(str(error)) from error
     path = folder / "config.json"
     try:
-        values = config.to_dict(stored_config.read(_read_json(path), str(path)))
+        stored = stored_config.read(_read_json(path), str(path))
     except ConfigError as error:
         raise RunError(f"{path} cannot be read ({error}); restore it from a copy.") from error
+    values, tasks = config.to_dict(stored), _tasks(folder, stored, cases)
     versions = _read_json(folder / "versions.json") if (folder / "versions.json").exists() else {}
     git = versions.get("git", "unknown") if isinstance(versions, dict) else "unknown"
     rows = files.read_json_lines(folder / "metrics.jsonl")
     curves = [row for row in rows if isinstance(row, dict) and "step" in row]
-    return Run(name, folder, cases, values, str(git), curves, _parameters(folder))
+    return Run(name, folder, cases, values, tasks, str(git), curves, _parameters(folder))
+
+
+def _tasks(folder: pathlib.Path, stored: Config, cases: Cases) -> tuple[Task, ...]:
+    """The tasks of the config, which must have measured all cases."""
+    try:
+        tasks = make_tasks(stored)
+    except ConfigError as error:
+        raise RunError(f"{folder / 'config.json'} cannot be used: {error}") from error
+    strange = [group for group in cases.values if group not in parts_of(tasks)]
+    if strange:
+        raise RunError(
+            f"{folder / 'cases.parquet'} has values of {', '.join(strange)}, which no task of its config.json measures "
+            f"({', '.join(task.name for task in tasks)}); evaluate the run again."
+        )
+    return tasks
 
 
 def _unfinished(folder: pathlib.Path) -> str:

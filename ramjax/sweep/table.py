@@ -12,12 +12,7 @@ from typing import Any
 from ramjax import files
 from ramjax.notice import NOTE
 from ramjax.sweep.plan import FOLD, Run
-
-HEADLINES: tuple[str, ...] = (
-    "bones/dsc", "bones/nsd", "pairs/dsc", "erosions/dsc", "erosions/lesion_f1_distance", "joints/recall_50",
-    "joints/center_error_mm", "scores/be_qwk", "scores/be_mae", "scores/jsn_qwk", "scores/jsn_mae", "scores/total_mae",
-)  # fmt: skip
-"""Metrics of eval_test.json that stand in the table, where there are several data sets by the name of each."""
+from ramjax.tasks import make_tasks, union_of
 
 REPLICATES: tuple[str, ...] = ("seed", FOLD)
 """Settings that repeat an experiment instead of changing it; means are over these."""
@@ -25,17 +20,19 @@ REPLICATES: tuple[str, ...] = ("seed", FOLD)
 
 def write(runs: Sequence[Run], output: pathlib.Path) -> str:
     """Writes results.csv (a row a run) and results.md (means too) into the sweep's folder; returns the latter."""
-    results = [_metrics(run) for run in runs]
-    markdown = to_markdown(runs, results)
+    headlines = _headlines(runs)
+    results = [_metrics(run, headlines) for run in runs]
+    metrics = [name for name in headlines if any(name in of for of in results)]
+    markdown = to_markdown(runs, results, metrics)
     files.write_whole(
-        {output / "results.csv": to_csv(runs, results).encode(), output / "results.md": markdown.encode()}
+        {output / "results.csv": to_csv(runs, results, metrics).encode(), output / "results.md": markdown.encode()}
     )
     return markdown
 
 
-def to_csv(runs: Sequence[Run], results: Sequence[Mapping[str, float]]) -> str:
-    """A row a run: its settings, its state and its metrics in full; empty where there is none."""
-    settings, metrics = _columns(run.settings for run in runs), _columns(results)
+def to_csv(runs: Sequence[Run], results: Sequence[Mapping[str, float]], metrics: Sequence[str]) -> str:
+    """A row a run: its settings, its state and the metrics in full; empty where there is none."""
+    settings = _columns(run.settings for run in runs)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["run", *settings, "state", *metrics])
@@ -45,9 +42,9 @@ def to_csv(runs: Sequence[Run], results: Sequence[Mapping[str, float]]) -> str:
     return out.getvalue()
 
 
-def to_markdown(runs: Sequence[Run], results: Sequence[Mapping[str, float]]) -> str:
+def to_markdown(runs: Sequence[Run], results: Sequence[Mapping[str, float]], metrics: Sequence[str]) -> str:
     """The means over `REPLICATES` with their standard deviations, all runs, and the command that compares them."""
-    settings, metrics = _columns(run.settings for run in runs), _columns(results)
+    settings = _columns(run.settings for run in runs)
     changed = [key for key in settings if key not in REPLICATES]
     text = ["# Sweep", ""]
     if len(changed) < len(settings):
@@ -67,8 +64,8 @@ def to_markdown(runs: Sequence[Run], results: Sequence[Mapping[str, float]]) -> 
     return "\n".join([*text, NOTE, ""])
 
 
-def _metrics(run: Run) -> dict[str, float]:
-    """The headline metrics of a run that is done, in their order; none of another."""
+def _metrics(run: Run, headlines: Sequence[str]) -> dict[str, float]:
+    """The headlines of a run that is done; none of another."""
     if run.state != "done":
         return {}
     path = run.workdir / "eval_test.json"
@@ -76,11 +73,18 @@ def _metrics(run: Run) -> dict[str, float]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and start the sweep again.") from error
-    prefixes = [""]
-    if len(run.config.data.datasets) > 1:
-        prefixes = [f"{name}/" for name in run.config.data.names]
-    names = [f"{prefix}{metric}" for prefix in prefixes for metric in HEADLINES]
-    return {name: values[name] for name in names if values.get(name) is not None}
+    return {name: values[name] for name in headlines if values.get(name) is not None}
+
+
+def _headlines(runs: Sequence[Run]) -> list[str]:
+    """The headlines of the runs' tasks, where a run has several data sets by the name of each."""
+    tasks = union_of([make_tasks(run.config) for run in runs])
+    headlines = [headline.metric for task in tasks for headline in task.headlines if headline.in_summary]
+    prefixes: dict[str, None] = {}
+    for run in runs:
+        data = run.config.data
+        prefixes |= dict.fromkeys(f"{name}/" for name in data.names) if len(data.datasets) > 1 else {"": None}
+    return [f"{prefix}{metric}" for prefix in prefixes for metric in headlines]
 
 
 def _mean_rows(

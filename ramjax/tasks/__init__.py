@@ -7,12 +7,12 @@ path, such as ``my_package.handedness.Handedness``.
 import dataclasses
 import importlib
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from flax import nnx
 
 from ramjax.config import Config
-from ramjax.tasks.base import Task, labels_of, parts_of, predictions_of
+from ramjax.tasks.base import Task, labels_of, measured_by, parts_of, predictions_of
 from ramjax.tasks.bones import Bones
 from ramjax.tasks.erosions import Erosions
 from ramjax.tasks.joints import Joints
@@ -21,8 +21,8 @@ from ramjax.tasks.scores import Scores
 from ramjax.typed import ConfigError, build
 
 __all__ = [
-    "TASKS", "Bones", "Erosions", "Joints", "Patient", "Scores", "Task",
-    "heads_of", "labels_of", "make_tasks", "parts_of", "predictions_of",
+    "TASKS", "Bones", "Erosions", "Joints", "Patient", "Scores", "Task", "heads_of", "labels_of", "make_tasks",
+    "measured_by", "parts_of", "predictions_of", "union_of",
 ]  # fmt: skip
 
 TASKS: tuple[type[Task], ...] = (Bones, Erosions, Joints, Scores, Patient)
@@ -60,6 +60,25 @@ def make_tasks(config: Config) -> tuple[Task, ...]:
 def heads_of(tasks: Sequence[Task]) -> dict[str, Callable[..., nnx.Module]]:
     """What `ramjax.models.network.MultiTaskNetwork` makes its heads by."""
     return {task.name: task.head for task in tasks}
+
+
+def union_of(several: Iterable[Sequence[Task]]) -> tuple[Task, ...]:
+    """Returns the tasks of several networks, each once: in the order of `TASKS`, then those from outside.
+
+    Raises:
+      ConfigError: two different tasks share a name.
+    """
+    found: dict[str, Task] = {}
+    for task in (task for tasks in several for task in tasks):
+        other = found.setdefault(task.name, task)
+        if type(other) is not type(task):
+            raise ConfigError(f"{_path(other)} and {_path(task)} are both called {task.name}; rename one of them.")
+    known = [task.name for task in TASKS]
+    return tuple(sorted(found.values(), key=lambda it: known.index(it.name) if it.name in known else len(known)))
+
+
+def _path(task: Task) -> str:
+    return f"{type(task).__module__}.{type(task).__name__}"
 
 
 def _waits(task: Task, left: Sequence[Task]) -> bool:

@@ -22,7 +22,7 @@ from ramjax.figures.content import Section
 from ramjax.figures.estimates import Evaluated
 from ramjax.figures.metric_table import metric_section
 from ramjax.metrics.cases import Cases, Mode, Values
-from ramjax.metrics.metric import Headline, Metric
+from ramjax.metrics.metric import Headline, Metric, Ranking
 from ramjax.record import Record
 
 Batch = dict[str, Any]
@@ -190,15 +190,18 @@ class Task:
         del cases
         return {}
 
-    def rank(self, cases: Cases) -> tuple[str, np.ndarray] | None:
-        """Returns what cases are ranked by, in words, and the value of each (n,), higher for better."""
+    def rank(self, cases: Cases) -> Ranking | None:
+        """Returns what tells good cases from bad ones, None for no such value."""
         del cases
         return None
 
     # A report.
 
     def sections(self, several: Sequence[Evaluated]) -> list[Section]:
-        """Returns what a report shows of one data set, of the systems that were evaluated on it."""
+        """Returns what a report shows of one data set, of the systems that were evaluated on it.
+
+        What draws charts is imported within, since Matplotlib takes a second to load.
+        """
         section = metric_section(several, self.name, self.headlines)
         return [section] if section else []
 
@@ -214,6 +217,11 @@ def labels_of(tasks: Sequence[Task]) -> tuple[Labels, ...]:
     for task in tasks:
         found += [labels for labels in task.labels if labels not in found]
     return tuple(found)
+
+
+def measured_by(tasks: Sequence[Task], cases: Cases) -> list[Task]:
+    """Those of the tasks that measured something of the cases."""
+    return [task for task in tasks if any(cases.has(group) for group in task.parts)]
 
 
 def parts_of(tasks: Sequence[Task]) -> dict[str, tuple[str, ...]]:

@@ -12,6 +12,15 @@ from ramjax.metrics.cases import PUBLISHED_TOLERANCE, Mode
 MASK_METRICS: tuple[str, ...] = ("dsc", "nsd", "voe", "msd", "rec", "prec")
 """The metrics of masks that tables show."""
 
+DEFINITIONS: dict[str, str] = {
+    "DSC": "Dice similarity 2 |P ∩ A| / (|P| + |A|) of predicted pixels P and annotated pixels A; 1 is perfect.",
+    "VOE": "Volume overlap error, 1 less the intersection over union; 0 is perfect.",
+    "NSD": "Normalised surface Dice: the share of both outlines that lies within the tolerance of the other.",
+    "MSD": "Mean distance of both outlines to each other, the symmetric average surface distance.",
+    "REC, PREC": "Recall, the share of annotated pixels found; precision, the share of found pixels annotated.",
+}
+"""What they mean, for the report."""
+
 
 def in_both_modes(
     measure: Callable[[float, tuple[float, float]], dict[Mode, dict[str, np.ndarray]]],

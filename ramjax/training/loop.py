@@ -400,7 +400,7 @@ def _headlines(selected_by: Mapping[str, Sequence[str]], metrics: dict[str, floa
 
 def _table(tasks: Sequence[Task], metrics: dict[str, float]) -> str:
     """The headlines of the test metrics, in both modes where they differ."""
-    headlines = tuple(headline.metric for task in tasks for headline in task.headlines)
+    headlines = tuple(headline.metric for task in tasks for headline in task.headlines if headline.in_summary)
     names = [name for name in metrics if name.endswith(headlines) and COMPAT not in name]
     if not names:
         return "No task has a metric to show."

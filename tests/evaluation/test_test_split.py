@@ -6,15 +6,16 @@ import functools
 import jax
 import numpy as np
 import pytest
-from ramjax.evaluation.flat import flat
 
+from ramjax.config import Config
 from ramjax.data import pipeline
 from ramjax.devices import sharding
 from ramjax.errors import RunError
 from ramjax.evaluation import predictions, test_split
+from ramjax.evaluation.summary import summarize
 from ramjax.metrics import cases as cases_lib
 from ramjax.steps.state import init_state
-from ramjax.tasks import TASKS, parts_of
+from ramjax.tasks import make_tasks, parts_of
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def config(debug_config):
     return dataclasses.replace(debug_config, data=dataclasses.replace(debug_config.data, test_split="train[:3]"))
 
 
-PARTS = parts_of(TASKS)
+PARTS = parts_of(make_tasks(Config()))
 
 
 def with_settings(config, **changes):
@@ -64,7 +65,7 @@ def test_every_record_is_measured_once_in_order_and_pictured(config, tmp_path):
     assert (tmp_path / "test_grid.png").read_bytes().startswith(b"\x89PNG")
     again = cases_lib.read(tmp_path / "cases.parquet")
     np.testing.assert_array_equal(again.get("bones", "dsc"), cases.get("bones", "dsc"))
-    metrics = flat(cases)
+    metrics = summarize(make_tasks(config), cases)
     assert metrics["bones/dsc/n"] == 3 and metrics["scores/be_qwk/n"] == np.isfinite(cases.get("be", "annotated")).sum()
     assert metrics["joints/recall_50/n"] == (cases.get("joints", "present") == 1).sum()
     for name in list(metrics):

@@ -6,6 +6,8 @@ import pytest
 from ramjax import anatomy
 from ramjax.metrics import cases as cases_lib
 
+PARTS = {"bones": anatomy.BONES, "be": anatomy.SITE_NAMES}
+
 
 def attributes(index: int) -> dict:
     return {
@@ -23,11 +25,11 @@ def some_cases(count: int = 3, about: dict | None = None) -> cases_lib.Cases:
         bones["msd"][1, 3] = np.inf
         scores = {"predicted": rng.integers(0, 5, (2, anatomy.NUM_SITES)).astype(float)}
         cases.append(cases_lib.Case(attributes(index), {"bones": bones, "be": scores}))
-    return cases_lib.collect(cases, about or {"run": "x", "tolerance": 2.0})
+    return cases_lib.collect(cases, about or {"run": "x", "tolerance": 2.0}, PARTS)
 
 
 def assert_same(a: cases_lib.Cases, b: cases_lib.Cases) -> None:
-    assert a.about == b.about
+    assert a.about == b.about and a.parts == b.parts
     for name in cases_lib.ATTRIBUTES:
         np.testing.assert_array_equal(a.attributes[name], b.attributes[name])
         assert a.attributes[name].dtype == b.attributes[name].dtype
@@ -43,6 +45,18 @@ def test_cases_come_back_from_the_file_bit_for_bit(tmp_path):
     assert_same(cases_lib.read(tmp_path / "cases.parquet"), cases)
 
 
+def test_the_file_tells_its_parts(tmp_path):
+    """Of a group that no task of ramjax measures, and of a single case."""
+    values = {"hand": {"predicted": np.array([[1.0, np.nan]] * 2)}, "be": {"p0": np.zeros((2, 22))}}
+    parts = {"be": anatomy.SITE_NAMES, "unused": ("one",), "hand": ("side", "age in years")}
+    cases = cases_lib.collect([cases_lib.Case(attributes(0), values)], {}, parts)
+    cases_lib.write(tmp_path / "cases.parquet", cases)
+    again = cases_lib.read(tmp_path / "cases.parquet")
+    assert_same(again, cases)
+    assert again.parts == {"be": anatomy.SITE_NAMES, "hand": ("side", "age in years")}
+    np.testing.assert_array_equal(again.of_parts("hand", "predicted", ["age in years", "side"]), [[np.nan, 1.0]])
+
+
 def test_the_file_has_one_value_a_row_for_other_tools(tmp_path):
     cases_lib.write(tmp_path / "cases.parquet", some_cases(), {"run": "a"})
     rows = pq.read_table(tmp_path / "cases.parquet").to_pylist()
@@ -55,7 +69,7 @@ def test_the_file_has_one_value_a_row_for_other_tools(tmp_path):
 def test_a_metric_some_cases_lack_is_nan_there():
     one = cases_lib.Case(attributes(0), {"bones": {"dsc": np.ones((2, 30))}})
     other = cases_lib.Case(attributes(1), {"be": {"predicted": np.zeros((2, 22))}})
-    cases = cases_lib.collect([one, other], {})
+    cases = cases_lib.collect([one, other], {}, PARTS)
     assert np.isnan(cases.get("bones", "dsc")[1]).all() and (cases.get("bones", "dsc")[0] == 1).all()
     assert np.isnan(cases.get("be", "predicted")[0]).all() and (cases.get("be", "predicted")[1] == 0).all()
 

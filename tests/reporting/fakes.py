@@ -9,10 +9,13 @@ import numpy as np
 from PIL import Image
 
 from ramjax import anatomy
+from ramjax.config import Config
 from ramjax.metrics import cases as cases_lib
 from ramjax.metrics import detection
-from ramjax.metrics.cases import PARTS, Case, Cases
+from ramjax.metrics.cases import Case, Cases
+from ramjax.tasks import make_tasks, parts_of
 
+PARTS = parts_of(make_tasks(Config()))
 ABOUT = {
     "run": "a", "seed": 0, "step": 1000, "checkpoint": "best on validation", "split": "test", "grid": "native",
     "tolerance": 2.0, "unit": "px", "tasks": ["bones", "erosions", "joints", "scores"],
@@ -44,7 +47,7 @@ def cases(
             "view": "wrist" if wrist else "hand", "is_ra": int(severity > 0), "pixel_spacing_mm": 0.15, "picture": "",
         }  # fmt: skip
         made.append(Case(attributes, {task: of for task, of in values.items() if task in tasks}))
-    return cases_lib.collect(made, ABOUT | about)
+    return cases_lib.collect(made, ABOUT | about, PARTS)
 
 
 def write_run(
@@ -54,9 +57,10 @@ def write_run(
     seed: int = 0,
     pictures: bool = True,
     curves: bool = True,
-    name: str = "multitask",
+    name: str = "train",
+    **changes,
 ) -> pathlib.Path:
-    """A run directory with all that a report reads."""
+    """A run directory with all that a report reads; `name` tells its method, `changes` are keys of its config."""
     folder.mkdir(parents=True)
     if pictures:
         (folder / "pictures").mkdir()
@@ -66,7 +70,8 @@ def write_run(
             (folder / path).write_bytes(_picture(index))
     about = of.about | {"run": folder.name, "seed": seed}
     cases_lib.write(folder / "cases.parquet", dataclasses.replace(of, about=about))
-    (folder / "config.json").write_text(json.dumps({"seed": seed, "data": {"train_split": name}}))
+    values = {"seed": seed, "data": {"train_split": name}, **changes}
+    (folder / "config.json").write_text(json.dumps(values))
     (folder / "versions.json").write_text(json.dumps({"git": "0123456789abcdef0123456789abcdef01234567"}))
     (folder / "parameters.txt").write_text("Parameters\na   (3,)  float32  3\n\ntotal            3,199,445\n")
     if curves:
@@ -183,7 +188,10 @@ def _curves(seed: int, steps: int) -> list[dict]:
         row = {"step": step, "train/loss": sum(losses.values())}
         rows.append(row | {f"train/loss/{task}": loss for task, loss in losses.items()})
         if step % 200 == 0:
-            names = ("bones/dsc", "erosions/dsc", "joints/recall_50", "scores/be_qwk", "scores/jsn_qwk", "selection")
+            names = (
+                "canvas/bones/dsc", "canvas/erosions/dsc", "canvas/joints/recall_50", "canvas/joints/iou",
+                "canvas/scores/be_qwk", "canvas/scores/jsn_qwk", "selection",
+            )  # fmt: skip
             values = {name: float(1 - np.exp(-step / 400) - rng.uniform(0, 0.1)) for name in names}
             rows.append({"step": step, **{f"validation/{name}": value for name, value in values.items()}})
     return rows

@@ -108,7 +108,7 @@ def test_a_browser_finds_nothing_amiss(request, tmp_path, name, width, dark):
     found = browse(request.getfixturevalue(name) / "report.html", tmp_path, width, dark)
     assert found["width"] == width and found["overflow"] <= 0 and found["wide"] == []
     assert found["console"] == found["errors"] == found["violations"] == found["requests"] == []
-    assert found["images"] == {"single": 12, "several": 24, "wrists": 0}[name] and found["broken"] == 0
+    assert found["images"] == {"single": 18, "several": 36, "wrists": 0}[name] and found["broken"] == 0
     assert found["folded"] == found["closed"] == found["opened"] > 1
     assert found["links"] > 4 and found["dangling"] == 0 and found["twice"] == []
     assert found["unnamed"] == found["headless"] == found["captions"] == found["small"] == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ramjax.reporting import published
+from ramjax.figures import published
 
 SQUARE = {"split": "test", "grid": "square512"}
 

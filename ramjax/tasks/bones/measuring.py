@@ -1,5 +1,6 @@
 """Bones measured: masks on the radiograph's grid, counts on the canvas, and the metrics of both."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,8 +11,9 @@ from ramjax.data import regrid
 from ramjax.data.grid import Grid
 from ramjax.metrics import segmentation, surface
 from ramjax.metrics.cases import MODES, Cases, Mode, Values
-from ramjax.metrics.metric import Metric, mean_metric, pooled_metric
+from ramjax.metrics.metric import Data, Metric, Ranking, mean_metric, pooled_metric
 from ramjax.record import Record
+from ramjax.tasks import masks
 from ramjax.tasks.masks import alike, in_both_modes
 
 PAIR_NAMES: tuple[str, ...] = tuple(f"{one} & {other}" for one, other in anatomy.OVERLAP_PAIRS)
@@ -27,15 +29,12 @@ BONE_GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Bones whose means stand apart: the published mean is over 30 channels, soft tissue and sesamoids among them."""
 
-_MEANS = ("dsc", "nsd", "voe", "msd")
+MEANS = ("dsc", "nsd", "voe", "msd")
+"""The metrics whose means over bones are taken."""
 
 DEFINITIONS: dict[str, str] = {
-    "DSC": "Dice similarity 2 |P ∩ A| / (|P| + |A|) of predicted pixels P and annotated pixels A; 1 is perfect.",
-    "VOE": "Volume overlap error, 1 less the intersection over union; 0 is perfect.",
-    "NSD": "Normalised surface Dice: the share of both outlines that lies within the tolerance of the other.",
-    "MSD": "Mean distance of both outlines to each other, the symmetric average surface distance.",
+    **masks.DEFINITIONS,
     "DSCO, NSDO": "DSC and NSD of the pixels that two bones share, mean over 14 pairs of the wrist.",
-    "REC, PREC": "Recall, the share of annotated pixels found; precision, the share of found pixels annotated.",
 }
 """What the metrics mean, for the report."""
 
@@ -87,11 +86,11 @@ def metrics(cases: Cases, mode: Mode) -> dict[str, Metric]:
     """
     groups = {"": BONE_GROUPS["29 bones" if mode == "strict" else "30 channels"]}
     if mode == "strict":
-        groups |= {f"_{name.replace(' ', '_')}": bones for name, bones in BONE_GROUPS.items()}
+        groups |= BONE_GROUPS
     found = {
-        f"bones/{metric}{suffix}": mean_metric(mean_over_bones(cases, metric, mode, bones))
-        for suffix, bones in groups.items()
-        for metric in _MEANS
+        group_name(metric, group): mean_metric(mean_over_bones(cases, metric, mode, bones))
+        for group, bones in groups.items()
+        for metric in MEANS
         if cases.has("bones", metric)
     }
     for failure in ("missed", "invented"):
@@ -102,9 +101,14 @@ def metrics(cases: Cases, mode: Mode) -> dict[str, Metric]:
             found[f"pairs/{metric}"] = mean_metric(cases.mean("pairs", metric, PAIR_NAMES, mode))
     if mode == "strict":
         dice = cases.get("bones", "dsc")
-        found |= {f"bones/dsc_{bone}": mean_metric(dice[:, k]) for k, bone in enumerate(anatomy.BONES)}
+        found |= {f"bones/dsc_{bone}": _mean_of_bone(dice[:, k]) for k, bone in enumerate(anatomy.BONES)}
         found["bones/dsc_worst_bone"] = _worst_bone(dice)
     return found
+
+
+def group_name(metric: str, group: str) -> str:
+    """The name of a metric of one of `BONE_GROUPS`; of the bones that are judged by default where it is ''."""
+    return f"bones/{metric}_{group.replace(' ', '_')}" if group else f"bones/{metric}"
 
 
 def part_metrics(cases: Cases) -> dict[str, Metric]:
@@ -115,9 +119,9 @@ def part_metrics(cases: Cases) -> dict[str, Metric]:
     return {f"pairs/dsc_{pair}": mean_metric(dice[:, k]) for k, pair in enumerate(PAIR_NAMES)}
 
 
-def rank(cases: Cases) -> tuple[str, np.ndarray]:
+def rank(cases: Cases) -> Ranking:
     """Cases by their Dice."""
-    return "mean strict Dice of the bones", cases.mean("bones", "dsc", BONE_GROUPS["29 bones"])
+    return Ranking("mean strict Dice of the bones", cases.mean("bones", "dsc", BONE_GROUPS["29 bones"]))
 
 
 def mean_over_bones(cases: Cases, metric: str, mode: Mode, bones: tuple[str, ...]) -> np.ndarray:
@@ -133,12 +137,24 @@ def mean_over_bones(cases: Cases, metric: str, mode: Mode, bones: tuple[str, ...
     return cases.mean("bones", metric, bones, mode)
 
 
+def _mean_of_bone(dice: np.ndarray) -> Metric:
+    """The mean over the cases (N,) that show a bone."""
+
+    def statistic(data: Data) -> float:
+        count = data["count"].sum()
+        # Added up case by case, as `segmentation.mean_of_finite` does of all bones at once: the worst bone's Dice then
+        # equals that bone's to the last digit.
+        return float(np.add.accumulate(data["sum"])[-1] / count) if count else float("nan")
+
+    return dataclasses.replace(mean_metric(dice), statistic=statistic)
+
+
 def _worst_bone(dice: np.ndarray) -> Metric:
     """The lowest of the bones' means over the cases."""
     judged = np.ones(anatomy.NUM_BONES, bool)
     judged[[anatomy.SESAMOID, anatomy.SOFT_TISSUE]] = False
 
-    def statistic(data: Mapping[str, np.ndarray]) -> float:
+    def statistic(data: Data) -> float:
         means, _ = segmentation.mean_of_finite(data["dice"][:, judged], axis=0)
         return float(np.nanmin(means)) if np.isfinite(means).any() else float("nan")
 

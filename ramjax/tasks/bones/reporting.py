@@ -1,26 +1,24 @@
-"""The section on bones: the papers' tables, means over groups of bones, failures, and error by bone."""
+"""What a report shows of bones: the papers' tables, means over groups of bones, failures, and error by bone."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.evaluation.summary import BONE_GROUPS
-from ramjax.figures import charts
+from ramjax.figures import charts, layout, published
 from ramjax.figures.content import Cell, Chart, Folded, Row, Section, Table
-from ramjax.metrics.cases import PARTS
+from ramjax.figures.estimates import Evaluated
 from ramjax.metrics.segmentation import mean_of_finite
-from ramjax.reporting import layout, published
-from ramjax.reporting.estimates import Evaluated
+from ramjax.tasks.bones.measuring import BONE_GROUPS, MEANS, PAIR_NAMES, group_name
 
 _COLUMNS = ("bones/dsc", "bones/nsd", "pairs/dsc", "pairs/nsd", "bones/voe", "bones/msd")
 
 
-def section(several: Sequence[Evaluated]) -> Section | None:
-    """Of one data set, or None where nothing of it was segmented."""
+def sections(several: Sequence[Evaluated]) -> list[Section]:
+    """Of one data set; none where nothing of it was segmented."""
     several = [of for of in several if of.has("bones") and of.estimate("bones/dsc").n]
     if not several:
-        return None
+        return []
     dataset, about = several[0].dataset, several[0].cases[0].about
     beside = published.segmentation(dataset, about)
     charted = by_part(several, "bones", "dsc", anatomy.BONES)
@@ -29,7 +27,7 @@ def section(several: Sequence[Evaluated]) -> Section | None:
         _groups_table(several),
         _failures_table(several),
         charted,
-        by_part(several, "pairs", "dsc", PARTS["pairs"]),
+        by_part(several, "pairs", "dsc", PAIR_NAMES),
         Folded("Each bone in numbers", tuple(_bones_table(of) for of in several)),
     ]
     text = (
@@ -37,12 +35,12 @@ def section(several: Sequence[Evaluated]) -> Section | None:
         "over 30 channels (14 bones of a wrist).",
         beside.sentence,
     )
-    return Section(layout.slug(dataset, "bones"), "Bones", text, tuple(block for block in blocks if block))
+    return [Section(layout.slug(dataset, "bones"), "Bones", text, tuple(block for block in blocks if block))]
 
 
-def by_part(several: Sequence[Evaluated], task: str, metric: str, parts: Sequence[str]) -> Chart | None:
+def by_part(several: Sequence[Evaluated], group: str, metric: str, parts: Sequence[str]) -> Chart | None:
     """Each part's mean with its interval, worst of the first system first."""
-    names = [f"{task}@{part}/{metric}" for part in parts]
+    names = [f"{group}/{metric}_{part}" for part in parts]
     order = [
         index
         for index in np.argsort([several[0].estimate(name).value for name in names], kind="stable")
@@ -54,13 +52,13 @@ def by_part(several: Sequence[Evaluated], task: str, metric: str, parts: Sequenc
         of.name: np.array([[(e := of.estimate(names[index])).value, e.low, e.high] for index in order])
         for of in several
     }
-    one = several[0].cases[0].get(task, metric)[:, order] if len(several) == 1 else None
+    one = several[0].cases[0].get(group, metric)[:, order] if len(several) == 1 else None
     labels = [parts[index].replace("PisiformTriquetrum", "Pisiform+Triq.") for index in order]
-    what = {"bones": "bone", "pairs": "overlap of two bones"}[task]
+    what = {"bones": "bone", "pairs": "overlap of two bones"}[group]
     spread = " Bars behind: the middle half and the middle 90 % of the cases." if one is not None else ""
     worst = ", ".join(labels[:3])
     return Chart(
-        layout.slug(several[0].dataset, task, "by-part"),
+        layout.slug(several[0].dataset, group, "by-part"),
         f"{metric.upper()} by {what}",
         f"Strict; mean over the cases that show it, with its 95 % interval, the worst first.{spread}",
         charts.dots(labels, series, f"{metric.upper()} (strict)", one),
@@ -90,17 +88,16 @@ def _main_table(several: Sequence[Evaluated], beside: published.Published) -> Ta
 
 
 def _groups_table(several: Sequence[Evaluated]) -> Table:
-    metrics = ("dsc", "nsd", "voe", "msd")
     groups = {tuple(sorted(_shown(several[0], bones))): name for name, bones in BONE_GROUPS.items()}
     rows = [
         Row(
             f"{of.name}: {group}",
-            tuple(of.estimate(f"bones@{group}/{metric}").cell(sd=True) for metric in metrics),
+            tuple(of.estimate(group_name(metric, group)).cell(sd=True) for metric in MEANS),
             "strict",
         )
         for of in several
         for group in groups.values()
-        if of.estimate(f"bones@{group}/dsc").n
+        if of.estimate(group_name("dsc", group)).n
     ]
     return Table(
         layout.slug(several[0].dataset, "bone-groups"),
@@ -127,11 +124,10 @@ def _failures_table(several: Sequence[Evaluated]) -> Table:
 
 
 def _bones_table(of: Evaluated) -> Table:
-    metrics = ("dsc", "nsd", "voe", "msd")
     rows = []
     for index, bone in enumerate(anatomy.BONES):
         values = {
-            metric: [mean_of_finite(cases.get("bones", metric)[:, index]) for cases in of.cases] for metric in metrics
+            metric: [mean_of_finite(cases.get("bones", metric)[:, index]) for cases in of.cases] for metric in MEANS
         }
         if not values["dsc"][0][1]:
             continue
@@ -139,7 +135,7 @@ def _bones_table(of: Evaluated) -> Table:
             Cell(float(np.mean([v for v, _ in runs])), n=round(np.mean([n for _, n in runs])))
             for runs in values.values()
         ]
-        rows.append(Row(bone, (of.estimate(f"bones@{bone}/dsc").cell(), *cells[1:]), "strict"))
+        rows.append(Row(bone, (of.estimate(f"bones/dsc_{bone}").cell(), *cells[1:]), "strict"))
     return Table(
         layout.slug(of.dataset, "each-bone", of.key),
         f"Each bone: {of.name}",
@@ -158,5 +154,4 @@ def _shown(of: Evaluated, bones: Sequence[str]) -> list[str]:
 
 def parameters(of: Evaluated) -> float:
     """Millions of parameters of the network; NaN where it is not known."""
-    count = of.system.runs[0].parameters
-    return float("nan") if count is None else count / 1e6
+    return float("nan") if of.parameters is None else of.parameters / 1e6

@@ -9,12 +9,14 @@ from ramjax.data import regrid
 from ramjax.data.grid import Grid
 from ramjax.metrics import erosion, segmentation
 from ramjax.metrics.cases import MODES, Cases, Mode, Values
-from ramjax.metrics.metric import Data, Metric, mean_metric
+from ramjax.metrics.metric import Data, Metric, Ranking, mean_metric
 from ramjax.record import Record
+from ramjax.tasks import masks
 from ramjax.tasks.masks import MASK_METRICS, in_both_modes
 
 PARTS = {"erosions": erosion.PARTS}
-"""The lesion labels and ``any`` of them; the metrics are those of `erosion.measure_erosions`."""
+"""The lesion labels and ``any`` of them; with the metrics of `segmentation.segmentation_metrics` and
+`erosion.measure_erosions`."""
 
 BURDENS: dict[str, tuple[float, float]] = {
     "up to 5 mm²": (0, 5), "5 to 15 mm²": (5, 15), "15 to 50 mm²": (15, 50), "above 50 mm²": (50, np.inf),
@@ -24,6 +26,7 @@ BURDENS: dict[str, tuple[float, float]] = {
 _ANY = erosion.PARTS.index("any")
 
 DEFINITIONS: dict[str, str] = {
+    **masks.DEFINITIONS,
     "Lesion F1": f"2 matched / (predicted + annotated) lesions, matched at an IoU of {erosion.LESION_IOU:g} or with "
     f"centres of mass at most {erosion.LESION_DISTANCE_MM:g} mm apart.",
 }
@@ -115,9 +118,9 @@ def part_metrics(cases: Cases) -> dict[str, Metric]:
     return found
 
 
-def rank(cases: Cases) -> tuple[str, np.ndarray]:
+def rank(cases: Cases) -> Ranking:
     """Hands that have erosions, by the Dice of any."""
-    return "strict Dice of any erosion on hands that have one", cases.get("erosions", "dsc")[:, _ANY]
+    return Ranking("strict Dice of any erosion on hands that have one", cases.get("erosions", "dsc")[:, _ANY])
 
 
 def _needed(name: str) -> set[str]:

@@ -1,24 +1,25 @@
-"""The section on erosions: the published table in both variants, lesions, areas, and error by burden."""
+"""What a report shows of erosions: the published table in both variants, lesions, areas, and error by burden."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from ramjax.evaluation.summary import BURDENS, MASK_METRICS
-from ramjax.figures import charts
+from ramjax.figures import charts, layout, published
 from ramjax.figures.content import Chart, Row, Section, Table
-from ramjax.metrics.cases import MODES, PARTS
-from ramjax.reporting import layout, published
-from ramjax.reporting.estimates import Evaluated
+from ramjax.figures.estimates import Evaluated
+from ramjax.metrics import erosion
+from ramjax.metrics.cases import MODES
+from ramjax.tasks.erosions.measuring import BURDENS, pooled_name
+from ramjax.tasks.masks import MASK_METRICS
 
 _VARIANTS = {"labels": "3 labels", "svdh90": "SvdH-BE-90 only"}
 
 
-def section(several: Sequence[Evaluated]) -> Section | None:
-    """Of one data set, or None where nothing of it is known."""
-    several = [of for of in several if of.has("erosions") and of.estimate("erosions@labels/dsc_or_1").n]
+def sections(several: Sequence[Evaluated]) -> list[Section]:
+    """Of one data set; none where nothing of it is known."""
+    several = [of for of in several if of.has("erosions") and of.estimate("erosions/dsc_or_1").n]
     if not several:
-        return None
+        return []
     dataset = several[0].dataset
     beside = published.other(dataset, several[0].cases[0].about)
     blocks = [_main_table(several, beside), _lesions_table(several), _areas_table(several), _burden_table(several)]
@@ -28,7 +29,7 @@ def section(several: Sequence[Evaluated]) -> Section | None:
         "labels that an image has, and SvdH-BE-90 alone.",
         beside.sentence,
     )
-    return Section(layout.slug(dataset, "erosions"), "Erosions", text, tuple(block for block in blocks if block))
+    return [Section(layout.slug(dataset, "erosions"), "Erosions", text, tuple(block for block in blocks if block))]
 
 
 def _main_table(several: Sequence[Evaluated], beside: published.Published) -> Table:
@@ -36,7 +37,7 @@ def _main_table(several: Sequence[Evaluated], beside: published.Published) -> Ta
     rows = [
         Row(
             f"{of.name}: {title}",
-            tuple(of.estimate(f"erosions@{v}/{m}", mode).cell(sd=True) for m in MASK_METRICS),
+            tuple(of.estimate(f"erosions/{m}_{v}", mode).cell(sd=True) for m in MASK_METRICS),
             mode,
         )
         for of in several
@@ -57,7 +58,7 @@ def _main_table(several: Sequence[Evaluated], beside: published.Published) -> Ta
 def _rows(several: Sequence[Evaluated], names: Sequence[str]) -> tuple[Row, ...]:
     titles = {"labels": "any lesion", "svdh90": "SvdH-BE-90"}
     return tuple(
-        Row(f"{of.name}: {title}", tuple(of.estimate(f"erosions@{variant}/{name}").cell() for name in names), "strict")
+        Row(f"{of.name}: {title}", tuple(of.estimate(pooled_name(name, variant)).cell() for name in names), "strict")
         for of in several
         for variant, title in titles.items()
     )
@@ -104,12 +105,12 @@ def _burden_table(several: Sequence[Evaluated]) -> Table | None:
     rows = tuple(
         Row(
             f"{of.name}: {burden}",
-            tuple(of.estimate(f"erosions@{burden}/{metric}").cell() for metric in metrics),
+            tuple(of.estimate(f"erosions/{metric}_{burden}").cell() for metric in metrics),
             "strict",
         )
         for of in several
         for burden in BURDENS
-        if of.estimate(f"erosions@{burden}/dsc").n
+        if of.estimate(f"erosions/dsc_{burden}").n
     )
     if not rows:
         return None
@@ -124,7 +125,7 @@ def _burden_table(several: Sequence[Evaluated]) -> Table | None:
 
 
 def _area_charts(of: Evaluated) -> list[Chart]:
-    any_lesion = PARTS["erosions"].index("any")
+    any_lesion = erosion.PARTS.index("any")
     cases = of.cases[0]
     annotated, predicted = (cases.get("erosions", f"{who}_mm2")[:, any_lesion] for who in ("annotated", "predicted"))
     known = np.isfinite(annotated) & np.isfinite(predicted)

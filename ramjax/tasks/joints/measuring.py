@@ -7,9 +7,9 @@ import numpy as np
 from ramjax import anatomy
 from ramjax.config import EvaluationConfig
 from ramjax.data.grid import Grid
-from ramjax.metrics import detection, segmentation
+from ramjax.metrics import detection
 from ramjax.metrics.cases import Cases, Mode, Values
-from ramjax.metrics.metric import Metric, constant_metric, pooled_metric
+from ramjax.metrics.metric import Data, Metric, Ranking, constant_metric
 from ramjax.record import Record
 from ramjax.tasks.masks import alike
 
@@ -62,7 +62,7 @@ def metrics(cases: Cases, mode: Mode) -> dict[str, Metric]:
     iou = np.where(there, np.nan_to_num(cases.get("joints", "iou")), np.nan)
     reached = {f"recall_{percent}": np.where(there, iou >= percent / 100, np.nan) for percent in (50, 75)}
     error = np.where(there, cases.get("joints", "center_error_mm"), np.nan)
-    found = {name: pooled_metric(of) for name, of in {**reached, "iou": iou, "center_error_mm": error}.items()}
+    found = {name: _mean_of_sites(of) for name, of in {**reached, "iou": iou, "center_error_mm": error}.items()}
     every, sure = detections(cases, min_confidence=0)["pooled"], detections(cases)["pooled"]
     for name in ("ap", "ap_50", "ap_75", "center_error_px"):
         found[name] = constant_metric(every[name], every["n"])
@@ -73,9 +73,9 @@ def metrics(cases: Cases, mode: Mode) -> dict[str, Metric]:
     return {f"joints/{name}": metric for name, metric in found.items()}
 
 
-def rank(cases: Cases) -> tuple[str, np.ndarray]:
+def rank(cases: Cases) -> Ranking:
     """Cases by the IoU of their boxes."""
-    return "mean IoU of the joint sites", segmentation.mean_of_finite(cases.get("joints", "iou"), axis=1)[0]
+    return Ranking("mean IoU of the joint sites", cases.mean("joints", "iou", anatomy.SITE_NAMES))
 
 
 def detections(cases: Cases, min_confidence: float = 0.5) -> dict[str, dict[str, float]]:
@@ -98,6 +98,16 @@ def detections(cases: Cases, min_confidence: float = 0.5) -> dict[str, dict[str,
         metrics["center_error_mm_median"] = float(np.median(finite)) if finite.size else float("nan")
         metrics["n_mm"] = float(finite.size)
     return found
+
+
+def _mean_of_sites(values: np.ndarray) -> Metric:
+    """The mean over the finite values (N, 22) of all sites, added up in the order of `detection.detection_metrics`."""
+
+    def statistic(data: Data) -> float:
+        finite = data["values"][np.isfinite(data["values"])]
+        return float(finite.mean()) if finite.size else float("nan")
+
+    return Metric({"values": values}, statistic, int(np.isfinite(values).sum()))
 
 
 def _values(

@@ -1,32 +1,30 @@
-"""The section on joint sites: how well their boxes are found."""
+"""What a report shows of joint sites: how well their boxes are found."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.evaluation import summary
+from ramjax.figures import layout
 from ramjax.figures.content import Cell, Folded, Row, Section, Table
-from ramjax.reporting import layout
-from ramjax.reporting.estimates import Evaluated
-
-_SIDES = ("ymin", "xmin", "ymax", "xmax")
+from ramjax.figures.estimates import Evaluated
+from ramjax.tasks.joints.measuring import detections
 
 
-def section(several: Sequence[Evaluated]) -> Section | None:
-    """Of one data set, or None where no box of it is annotated."""
+def sections(several: Sequence[Evaluated]) -> list[Section]:
+    """Of one data set; none where no box of it is annotated."""
     several = [of for of in several if of.has("joints") and of.estimate("joints/iou").n]
     if not several:
-        return None
+        return []
     blocks = (_main_table(several), Folded("Each site in numbers", tuple(_sites_table(of) for of in several)))
-    return Section(layout.slug(several[0].dataset, "joints"), "Joint sites", (), blocks)
+    return [Section(layout.slug(several[0].dataset, "joints"), "Joint sites", (), blocks)]
 
 
 def _main_table(several: Sequence[Evaluated]) -> Table:
     names = [f"joints/{name}" for name in ("recall_50", "recall_75", "iou", "center_error_mm")]
     rows = []
     for of in several:
-        found = [summary.detections(cases)["pooled"] for cases in of.cases]
+        found = [detections(cases)["pooled"] for cases in of.cases]
         direct = ("center_error_mm_median", "recall_50", "precision_50", "ap", "ap_50", "false_finds")
         counts = ("n_mm", "n", "n", "n", "n", "n_absent")
         cells = [
@@ -53,7 +51,7 @@ def _main_table(several: Sequence[Evaluated]) -> Table:
 
 
 def _sites_table(of: Evaluated) -> Table:
-    found = [summary.detections(cases) for cases in of.cases]
+    found = [detections(cases) for cases in of.cases]
     rows = []
     for site in anatomy.SITE_NAMES:
         if not found[0][site]["n"]:

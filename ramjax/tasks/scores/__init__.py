@@ -25,9 +25,11 @@ class Scores(Task):
         Headline("scores/be_qwk", "BE, QWK"),
         Headline("scores/be_mae", "BE, MAE", better=-1, by_group=True),
         Headline("scores/be_total_rmse", "BE, RMSE of hand totals", better=-1),
+        Headline("scores/be_total_bias", "BE, bias of totals", better=0, by_group=True, in_summary=False),
         Headline("scores/jsn_qwk", "JSN, QWK"),
         Headline("scores/jsn_mae", "JSN, MAE", better=-1, by_group=True),
         Headline("scores/jsn_total_rmse", "JSN, RMSE of hand totals", better=-1),
+        Headline("scores/jsn_total_bias", "JSN, bias of totals", better=0, by_group=True, in_summary=False),
         Headline("scores/total_mae", "MAE of hand totals", better=-1),
     )
     definitions = measuring.DEFINITIONS

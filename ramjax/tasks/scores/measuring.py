@@ -9,13 +9,13 @@ from ramjax.config import EvaluationConfig
 from ramjax.data.grid import Grid
 from ramjax.metrics import agreement, scoring, segmentation
 from ramjax.metrics.cases import Cases, Mode, Values
-from ramjax.metrics.metric import Metric, constant_metric, mean_metric, pooled_metric
+from ramjax.metrics.metric import Metric, Ranking, constant_metric, mean_metric, pooled_metric
 from ramjax.record import Record
 from ramjax.tasks.masks import alike
 
 PARTS = dict.fromkeys(anatomy.SCALES, anatomy.SITE_NAMES)
-"""Of each scale the sites: ``predicted``, ``annotated`` (NaN unknown or not graded), and the scores'
-probabilities, ``p0``, ``p1`` and so on."""
+"""Of each scale the sites: ``predicted``, ``annotated`` (NaN unknown or not graded), and ``p0``, ``p1``, ... of its
+scores."""
 
 COUNTED: tuple[str, ...] = (
     "qwk", "mae", "acc", "bacc", "within_1", "pn_acc", "sensitivity", "specificity", "pn_bacc", "pn_f1", "dor",
@@ -119,10 +119,10 @@ def part_metrics(cases: Cases) -> dict[str, Metric]:
     return found
 
 
-def rank(cases: Cases) -> tuple[str, np.ndarray]:
+def rank(cases: Cases) -> Ranking:
     """Cases by the error of their scores."""
     errors = np.concatenate([error(cases, scale) for scale in anatomy.SCALES if cases.has(scale)], 1)
-    return "mean absolute error of the scores, negated", -segmentation.mean_of_finite(errors, axis=1)[0]
+    return Ranking("mean absolute error of the scores", segmentation.mean_of_finite(errors, axis=1)[0], better=-1)
 
 
 def scores(cases: Cases, scale: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,28 +1,32 @@
-"""The section on scores: the papers' tables, calibration, totals, and error by site and by annotated score."""
+"""What a report shows of scores: the papers' tables, calibration, totals, and error by site and by annotated score."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from ramjax import anatomy
-from ramjax.evaluation import summary
-from ramjax.figures import charts
+from ramjax.figures import charts, layout, published
 from ramjax.figures.content import Cell, Chart, Folded, Row, Section, Table
+from ramjax.figures.estimates import Evaluated
 from ramjax.metrics import agreement, calibration, scoring
 from ramjax.metrics.cases import MODES, Mode
-from ramjax.reporting import layout, published
-from ramjax.reporting.estimates import Evaluated
+from ramjax.tasks.scores import measuring
 
 _PUBLISHED = ("qwk", "mae", "acc", "bacc", "within_1", "pn_acc", "sensitivity")
 _TITLES = ("QWK", "MAE", "ACC", "BACC", "W1-ACC", "P/N-ACC", "P/N-SEN")
 _PRESENCE = ("pn_bacc", "pn_f1", "dor", "sensitivity", "specificity")
 
 
-def section(several: Sequence[Evaluated], scale: str) -> Section | None:
-    """Of one data set and scale, or None where no score of it is known."""
-    several = [of for of in several if of.has(scale) and of.estimate(f"{scale}/mae").n]
-    if not several:
-        return None
+def sections(several: Sequence[Evaluated]) -> list[Section]:
+    """Of one data set, one of each scale; none of a scale of which no score is known."""
+    of_scales = {
+        scale: [of for of in several if of.has(scale) and of.estimate(f"scores/{scale}_mae").n]
+        for scale in anatomy.SCALES
+    }
+    return [_section(there, scale) for scale, there in of_scales.items() if there]
+
+
+def _section(several: Sequence[Evaluated], scale: str) -> Section:
     dataset, about = several[0].dataset, several[0].cases[0].about
     beside = published.other(dataset, about)
     tables = [_main_table(several, scale, beside)]
@@ -51,7 +55,6 @@ def section(several: Sequence[Evaluated], scale: str) -> Section | None:
 
 def _main_table(several: Sequence[Evaluated], scale: str, beside: published.Published) -> Table:
     top, sites = anatomy.SCALES[scale]
-    names = [f"{scale}/{metric}" for metric in _PUBLISHED]
     return Table(
         layout.slug(several[0].dataset, scale),
         layout.SCALE_TITLES[scale],
@@ -60,12 +63,12 @@ def _main_table(several: Sequence[Evaluated], scale: str, beside: published.Publ
         "by the rank of the scores that occur, that of strict rows by their value.",
         "Run",
         _TITLES,
-        (*layout.system_rows(several, names), *layout.published_rows(beside, _PUBLISHED)),
+        (*_rows(several, scale, _PUBLISHED), *layout.published_rows(beside, _PUBLISHED)),
     )
 
 
 def _presence_table(several: Sequence[Evaluated], beside: published.Published) -> Table:
-    rows = layout.system_rows(several, [f"be/{metric}" for metric in _PRESENCE])
+    rows = _rows(several, "be", _PRESENCE)
     return Table(
         layout.slug(several[0].dataset, "be-presence"),
         "Erosion or none",
@@ -78,17 +81,13 @@ def _presence_table(several: Sequence[Evaluated], beside: published.Published) -
 
 
 def _further_table(several: Sequence[Evaluated], scale: str) -> Table:
-    names = ("specificity", "pn_bacc", "pn_f1", "dor")
+    names = ("specificity", "pn_bacc", "pn_f1", "dor", "f1_macro", "auroc", "ece", "brier")
     rows = []
     for of in several:
-        pooled = [metrics["pooled"].metrics for metrics in _score_metrics(of, scale, "strict")]
-        direct = [
-            Cell(float(np.mean([metrics[name] for metrics in pooled])), n=round(np.mean([m["n"] for m in pooled])))
-            for name in ("f1_macro", "auroc", "ece", "brier")
-        ]
-        missed = Cell(float(np.mean([metrics["missed"] for metrics in pooled])), digits=0 if len(pooled) == 1 else 1)
-        cells = [of.estimate(f"{scale}/{name}").cell() for name in names]
-        rows.append(Row(of.name, (*cells, *direct, missed), "strict"))
+        missed = [metrics["pooled"].metrics["missed"] for metrics in _score_metrics(of, scale, "strict")]
+        cells = [of.estimate(f"scores/{scale}_{name}").cell() for name in names]
+        last = Cell(float(np.mean(missed)), digits=0 if len(missed) == 1 else 1)
+        rows.append(Row(of.name, (*cells, last), "strict"))
     return Table(
         layout.slug(several[0].dataset, scale, "further"),
         "Beyond the published columns",
@@ -102,20 +101,14 @@ def _further_table(several: Sequence[Evaluated], scale: str) -> Table:
 
 
 def _totals_table(several: Sequence[Evaluated], scale: str) -> Table:
-    names = [f"{scale}/total_{name}" for name in ("rmse", "mae", "bias", "icc", "pearson")]
+    names = ("rmse", "mae", "bias", "limits_low", "limits_high", "icc", "pearson")
     rows = []
     for of in several:
-        found = [_agreement(of, index, scale) for index in range(len(of.cases))]
-        limits = [Cell(float(np.mean([getattr(a, name) for a in found]))) for name in ("limits_low", "limits_high")]
-        cells = [of.estimate(name).cell() for name in names]
-        rows.append(Row(f"{of.name}: hands", (*cells[:3], *limits, *cells[3:]), "strict"))
-        patients = [agreement.patient_totals(summary.totals(c, scale), c.attributes["side"]) for c in of.cases]
+        cells = tuple(of.estimate(f"scores/{scale}_total_{name}").cell() for name in names)
+        rows.append(Row(f"{of.name}: hands", cells, "strict"))
+        patients = [agreement.patient_totals(measuring.totals(c, scale), c.attributes["side"]) for c in of.cases]
         found = [agreement.total_agreement(totals.pred, totals.target) for totals in patients]
-        n = found[0].n
-        values = [
-            Cell(float(np.mean([getattr(a, name) for a in found])), n=n)
-            for name in ("rmse", "mae", "bias", "limits_low", "limits_high", "icc", "pearson")
-        ]
+        values = [Cell(float(np.mean([getattr(a, name) for a in found])), n=found[0].n) for name in names]
         rows.append(Row(f"{of.name}: patients", tuple(values), "strict"))
     return Table(
         layout.slug(several[0].dataset, scale, "totals"),
@@ -134,7 +127,7 @@ def _confusion(of: Evaluated, scale: str) -> Chart:
     return Chart(
         layout.slug(of.dataset, scale, "confusion", of.key),
         f"Confusion: {of.name}",
-        "Sites by annotated and predicted score; the shade is the share of the row." + _seeds(of),
+        "Sites by annotated and predicted score; the shade is the share of the row." + layout.summed_over_seeds(of),
         charts.heat_map(counts),
         f"Confusion matrix of {counts.sum():,} scores: {agreed:.0%} on the diagonal. Its numbers are in a table below.",
     )
@@ -148,12 +141,13 @@ def _confusion_table(of: Evaluated, scale: str) -> Table:
     )
     columns = tuple(f"predicted {score}" for score in range(len(counts)))
     title = f"Confusion: {of.name}"
-    caption = "Sites by annotated and predicted score." + _seeds(of)
+    caption = "Sites by annotated and predicted score." + layout.summed_over_seeds(of)
     return Table(layout.slug(of.dataset, scale, "confusion-table", of.key), title, caption, "Score", columns, rows)
 
 
 def _bland_altman(of: Evaluated, scale: str) -> Chart | None:
-    totals, found = summary.totals(of.cases[0], scale), _agreement(of, 0, scale)
+    totals = measuring.totals(of.cases[0], scale)
+    found = agreement.total_agreement(totals.pred, totals.target)
     known = np.isfinite(totals.pred) & np.isfinite(totals.target)
     if not known.any():
         return None
@@ -161,7 +155,7 @@ def _bland_altman(of: Evaluated, scale: str) -> Chart | None:
     return Chart(
         layout.slug(of.dataset, scale, "bland-altman", of.key),
         f"Totals of hands: {of.name}",
-        "Bland-Altman plot, a dot a hand, with bias and limits of agreement." + _first_seed(of),
+        "Bland-Altman plot, a dot a hand, with bias and limits of agreement." + layout.of_first_seed(of),
         charts.bland_altman((pred + target) / 2, pred - target, found.bias, found.limits_low, found.limits_high),
         f"Differences of {layout.counted(len(pred), 'total')}: bias {found.bias:.2f}, limits {found.limits_low:.2f} to "
         f"{found.limits_high:.2f} points.",
@@ -171,10 +165,10 @@ def _bland_altman(of: Evaluated, scale: str) -> Chart | None:
 def _reliability(several: Sequence[Evaluated], scale: str) -> Chart | None:
     series = {}
     for of in several:
-        chances = summary.probabilities(of.cases[0], scale)
+        chances = measuring.probabilities(of.cases[0], scale)
         if chances is None:
             continue
-        predicted, annotated = summary.scores(of.cases[0], scale)
+        predicted, annotated = measuring.scores(of.cases[0], scale)
         known = (predicted >= 0) & (annotated >= 0)
         bins = calibration.reliability(chances[known], annotated[known], 10)
         series[of.name] = (bins.confidence, bins.accuracy, bins.count)
@@ -185,7 +179,7 @@ def _reliability(several: Sequence[Evaluated], scale: str) -> Chart | None:
         "Reliability",
         "How often the likeliest score is right, over its probability, in ten bins; a dot's area tells how many sites. "
         "On the dashed line probabilities mean what they say; below it the network is too sure."
-        + "".join(_first_seed(of) for of in several[:1]),
+        + "".join(layout.of_first_seed(of) for of in several[:1]),
         charts.reliability(series),
         "Reliability diagram; the expected calibration error in the table sums it up.",
     )
@@ -193,10 +187,10 @@ def _reliability(several: Sequence[Evaluated], scale: str) -> Chart | None:
 
 def _by_site(several: Sequence[Evaluated], scale: str) -> Chart:
     sites = [anatomy.SITE_NAMES[index] for index in anatomy.SCALES[scale][1]]
-    sites = [site for site in sites if several[0].estimate(f"{scale}@{site}/mae").n]
-    sites.sort(key=lambda site: -several[0].estimate(f"{scale}@{site}/mae").value)
+    sites = [site for site in sites if several[0].estimate(f"scores/{scale}_mae_{site}").n]
+    sites.sort(key=lambda site: -several[0].estimate(f"scores/{scale}_mae_{site}").value)
     series = {
-        of.name: np.array([[(e := of.estimate(f"{scale}@{site}/mae")).value, e.low, e.high] for site in sites])
+        of.name: np.array([[(e := of.estimate(f"scores/{scale}_mae_{site}")).value, e.low, e.high] for site in sites])
         for of in several
     }
     return Chart(
@@ -211,6 +205,7 @@ def _by_site(several: Sequence[Evaluated], scale: str) -> Chart:
 def _by_score(several: Sequence[Evaluated], scale: str) -> list[Chart]:
     """What is predicted where a score is annotated, and how far off that is."""
     made = []
+    scores = range(anatomy.SCALES[scale][0] + 1)
     titles = {
         "predicted": ("Predicted by annotated score", "mean predicted score", "on the line it agrees on average"),
         "mae": ("Error by annotated score", "mean absolute error (points)", "rare scores rest on few sites"),
@@ -218,14 +213,11 @@ def _by_score(several: Sequence[Evaluated], scale: str) -> list[Chart]:
     for name, (title, label, remark) in titles.items():
         series = {
             of.name: np.array(
-                [
-                    [(e := of.estimate(f"{scale}@{score}/{name}")).value, e.low, e.high]
-                    for score in range(anatomy.SCALES[scale][0] + 1)
-                ]
+                [[(e := of.estimate(f"scores/{scale}_{name}_at_{score}")).value, e.low, e.high] for score in scores]
             )
             for of in several
         }
-        counts = [several[0].estimate(f"{scale}@{score}/mae").n for score in range(anatomy.SCALES[scale][0] + 1)]
+        counts = [several[0].estimate(f"scores/{scale}_mae_at_{score}").n for score in scores]
         made.append(
             Chart(
                 layout.slug(several[0].dataset, scale, "by-score", name),
@@ -251,7 +243,7 @@ def _sites_table(of: Evaluated, scale: str) -> Table:
             if not found[0]["n"]:
                 continue
             n = round(np.mean([metrics["n"] for metrics in found]))
-            names = ["qwk_rank" if name == "qwk" and mode == "compat" else name for name in _PUBLISHED]
+            names = [_of_mode(name, mode) for name in _PUBLISHED]
             rows.append(Row(group, tuple(Cell(float(np.mean([m[name] for m in found])), n=n) for name in names), mode))
     return Table(
         layout.slug(of.dataset, scale, "sites", of.key),
@@ -263,11 +255,26 @@ def _sites_table(of: Evaluated, scale: str) -> Table:
     )
 
 
+def _rows(several: Sequence[Evaluated], scale: str, metrics: Sequence[str]) -> list[Row]:
+    """A row a system and mode."""
+    return [
+        row
+        for of in several
+        for mode in MODES
+        for row in layout.system_rows([of], [f"scores/{scale}_{_of_mode(m, mode)}" for m in metrics], modes=(mode,))
+    ]
+
+
+def _of_mode(metric: str, mode: Mode) -> str:
+    """The published kappa goes by rank."""
+    return "qwk_rank" if metric == "qwk" and mode == "compat" else metric
+
+
 def _score_metrics(of: Evaluated, scale: str, mode: Mode) -> list[dict[str, scoring.ScoreMetrics]]:
     """Of each run."""
     return [
         scoring.score_metrics(
-            *summary.scores(cases, scale), scale=scale, mode=mode, probabilities=summary.probabilities(cases, scale)
+            *measuring.scores(cases, scale), scale=scale, mode=mode, probabilities=measuring.probabilities(cases, scale)
         )
         for cases in of.cases
     ]
@@ -276,18 +283,5 @@ def _score_metrics(of: Evaluated, scale: str, mode: Mode) -> list[dict[str, scor
 def _counts(of: Evaluated, scale: str) -> np.ndarray:
     """The confusion matrix (C, C), summed over the seeds."""
     top, sites = anatomy.SCALES[scale]
-    pairs = (summary.scores(cases, scale) for cases in of.cases)
+    pairs = (measuring.scores(cases, scale) for cases in of.cases)
     return sum(scoring.confusion_matrices(pred[:, sites], target[:, sites], top + 1).sum(0) for pred, target in pairs)
-
-
-def _agreement(of: Evaluated, index: int, scale: str) -> agreement.TotalAgreement:
-    totals = summary.totals(of.cases[index], scale)
-    return agreement.total_agreement(totals.pred, totals.target)
-
-
-def _seeds(of: Evaluated) -> str:
-    return f" Summed over {len(of.cases)} seeds." if len(of.cases) > 1 else ""
-
-
-def _first_seed(of: Evaluated) -> str:
-    return " Of the first seed." if len(of.cases) > 1 else ""

@@ -4,7 +4,7 @@ A task says what its targets are; labels, head, loss, metrics and all that peopl
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -17,6 +17,8 @@ from jaxtyping import Array
 from ramjax.config import EvaluationConfig, ModelConfig
 from ramjax.data.grid import Grid
 from ramjax.data.labels import Labels, Spec, View
+from ramjax.figures.content import Section
+from ramjax.figures.estimates import Evaluated
 from ramjax.metrics import scoring
 from ramjax.metrics.cases import Cases, Mode, Values
 from ramjax.metrics.metric import Headline, Metric, mean_metric
@@ -24,40 +26,10 @@ from ramjax.models import layers
 from ramjax.models.features import Features
 from ramjax.record import Record
 from ramjax.tasks.base import Batch, Kind, Task, Term
+from ramjax.tasks.image.targets import Classes, Number
 from ramjax.tasks.masks import alike
 
-
-@dataclasses.dataclass(frozen=True)
-class Classes:
-    """A target that is one of several classes.
-
-    Attributes:
-      names: of the classes, two or more; of two, the second is the positive one of the AUROC.
-      of: the class of a record as a position in `names`, -1 where it is not known; a function of a module.
-      title: a word or two for people.
-    """
-
-    names: tuple[str, ...]
-    of: Callable[[Record], int]
-    title: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Number:
-    """A target that is a number.
-
-    Attributes:
-      unit: such as ``years``.
-      of: the number of a record, NaN where it is not known; a function of a module.
-      title: a word or two for people.
-      usual, spread: about its mean and standard deviation; the network learns how many spreads it is off the usual.
-    """
-
-    unit: str
-    of: Callable[[Record], float]
-    title: str
-    usual: float
-    spread: float
+__all__ = ["Classes", "ImageHead", "ImageTask", "Number"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,6 +195,11 @@ class ImageTask(Task):
                 found[f"{name}_r2"] = Metric(data, _explained, int(known.sum()))
         return {f"{self.name}/{name}": metric for name, metric in found.items()}
 
+    def sections(self, several: Sequence[Evaluated]) -> list[Section]:
+        from ramjax.tasks.image import reporting  # draws charts, which take a second to load
+
+        return reporting.sections(several, self.name, self.targets, self.headlines)
+
     def _values(self, maps: Mapping[str, np.ndarray], annotated: Mapping[str, np.ndarray]) -> Values:
         """``predicted`` and ``annotated`` (a class as its position), and ``p0``, ``p1``, ... of classes."""
         most = max((len(t.names) for t in self.targets.values() if isinstance(t, Classes)), default=0)
@@ -241,7 +218,7 @@ class ImageTask(Task):
 
 
 def _auroc(data: Mapping[str, np.ndarray]) -> float:
-    """Of two classes, that of the second; of more, the mean over the classes that some images have and others lack."""
+    """Of two classes, that of the second; of more, the mean over those that some images have and some have not."""
     known = np.isfinite(data["annotated"])
     annotated, chances = data["annotated"][known], data["chances"][known]
     classes = [1] if chances.shape[-1] == 2 else range(chances.shape[-1])
