@@ -1,9 +1,18 @@
 """Tasks of the image as a whole: a class or a number each, such as the side of a hand or the age of its owner.
 
 A task says what its targets are; labels, head, loss, metrics and all that people see of it follow from them.
+
+Keys of the report, of a class and a number that are called ``sex`` and ``age``, in a task that is called ``patient``:
+
+| key | meaning |
+|---|---|
+| patient.sex.value | the likeliest class |
+| patient.sex.probabilities | of each class |
+| patient.age | the number, to a hundredth of its spread; null where it is not finite |
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -17,13 +26,14 @@ from jaxtyping import Array
 from ramjax.config import EvaluationConfig, ModelConfig
 from ramjax.data.grid import Grid
 from ramjax.data.labels import Labels, Spec, View
+from ramjax.figures.panel import Block, Entries, Entry
 from ramjax.metrics import scoring
 from ramjax.metrics.cases import Cases, Mode, Values
 from ramjax.metrics.metric import Headline, Metric, mean_metric
 from ramjax.models import layers
 from ramjax.models.features import Features
 from ramjax.record import Record
-from ramjax.tasks.base import Batch, Kind, Task, Term
+from ramjax.tasks.base import Batch, Kind, NotJudged, Task, Term
 from ramjax.tasks.masks import alike
 
 
@@ -40,6 +50,20 @@ class Classes:
     names: tuple[str, ...]
     of: Callable[[Record], int]
     title: str
+
+    def finding(self, probabilities: np.ndarray) -> dict[str, Any]:
+        """What people are shown of probabilities (classes,)."""
+        chances = {name: round(float(chance), 4) for name, chance in zip(self.names, probabilities, strict=True)}
+        return {"value": self.names[int(np.argmax(probabilities))], "probabilities": chances}
+
+    def annotated(self, record: Record) -> dict[str, Any] | None:
+        """The same of what is annotated; None where that is not known."""
+        known = int(self.of(record))
+        return None if known < 0 else self.finding(np.arange(len(self.names)) == known)
+
+    def words(self, finding: dict[str, Any]) -> str:
+        value = finding["value"]
+        return f"{value} ({finding['probabilities'][value]:.2f})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +82,18 @@ class Number:
     title: str
     usual: float
     spread: float
+
+    def finding(self, number: float) -> float | None:
+        """What people are shown of a number: to a hundredth of the spread, None where it is not finite."""
+        digits = max(0, 2 - math.floor(math.log10(self.spread)))
+        return round(float(number), digits) if math.isfinite(number) else None
+
+    def annotated(self, record: Record) -> float | None:
+        """The same of what is annotated; None where that is not known."""
+        return self.finding(self.of(record))
+
+    def words(self, finding: float | None) -> str:
+        return "unknown" if finding is None else f"{finding:g} {self.unit}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,6 +259,30 @@ class ImageTask(Task):
                 found[f"{name}_r2"] = Metric(data, _explained, int(known.sum()))
         return {f"{self.name}/{name}": metric for name, metric in found.items()}
 
+    def find(
+        self, maps: Mapping[str, np.ndarray], grid: Grid, min_confidence: float, found: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], list[NotJudged]]:
+        del grid, min_confidence, found
+        return {name: target.finding(maps[f"{self.name}_{name}"]) for name, target in self.targets.items()}, []
+
+    def annotated(self, record: Record) -> dict[str, Any] | None:
+        found = {name: target.annotated(record) for name, target in self.targets.items()}
+        return {name: value for name, value in found.items() if value is not None} or None
+
+    def cells(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        return {f"{self.name}_{name}": _value(of) for name, of in report[self.name].items()}
+
+    def panel(self, finding: dict[str, Any], report: Mapping[str, Any], blocks: list[Block]) -> list[Block]:
+        del report
+        entries = tuple(Entry(target.title, target.words(finding[name])) for name, target in self.targets.items())
+        return [*blocks, Entries(self.name.capitalize(), entries)]
+
+    def captions(self, truth: dict[str, Any] | None, finding: dict[str, Any] | None) -> list[tuple[str, str]]:
+        return [
+            tuple(f"{target.title} {_value(of[name])}" if of and name in of else "" for of in (truth, finding))
+            for name, target in self.targets.items()
+        ]
+
     def _values(self, maps: Mapping[str, np.ndarray], annotated: Mapping[str, np.ndarray]) -> Values:
         """``predicted`` and ``annotated`` (a class as its position), and ``p0``, ``p1``, ... of classes."""
         most = max((len(t.names) for t in self.targets.values() if isinstance(t, Classes)), default=0)
@@ -238,6 +298,11 @@ class ImageTask(Task):
                     value[..., k] if k < classes else np.full(columns["predicted"][-1].shape, np.nan)
                 )
         return {self.name: {key: alike(np.stack(of_targets, -1)) for key, of_targets in columns.items()}}
+
+
+def _value(finding: Any) -> Any:
+    """The class or the number of a target's finding."""
+    return finding["value"] if isinstance(finding, dict) else finding
 
 
 def _auroc(data: Mapping[str, np.ndarray]) -> float:
