@@ -30,25 +30,23 @@ from absl import flags
 from tqdm import tqdm
 
 from ramjax import command_line, notice
+from ramjax.data.grid import Grid
 from ramjax.errors import RunError, is_disk_full
-from ramjax.figures import overlay
+from ramjax.figures.overlay import encode_png
 from ramjax.files import write_whole
-from ramjax.inference import files, report
-from ramjax.inference.findings import Findings, from_predictions, is_finger, packed_bones
-from ramjax.inference.model import Model, load
-from ramjax.inference.search import CONFIDENT, MIN_SITES, Found, search
+from ramjax.inference import files, report, sheet
+from ramjax.inference.network import TrainedNetwork, load
+from ramjax.inference.search import Found, search
 from ramjax.io.images import ImageError, Radiograph, read_radiograph
 from ramjax.logs import logging_to
+from ramjax.tasks.base import CONFIDENT
+from ramjax.tasks.findings import Findings, find, reported
 
 log = logging.getLogger("ramjax.predict")
 
 SIDE_MARGIN = 0.03
 """An estimated side is doubtful when the other side is nearly as certain as this."""
 
-MIN_FINGERS = 3
-"""A radiograph shows a hand when so many finger joints were found, else a wrist."""
-
-_FEW = "Few joint sites were found: is this one hand or wrist, from back to front, fingers up, bright bone on dark?"
 _DOUBTFUL_SIDE = "The side is doubtful: the other one is nearly as certain; state it with --side."
 
 
@@ -126,7 +124,7 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
 
 
 def predict_all(
-    inputs: Sequence[str | pathlib.Path], output: pathlib.Path, model: Model, options: Options
+    inputs: Sequence[str | pathlib.Path], output: pathlib.Path, network: TrainedNetwork, options: Options
 ) -> list[str]:
     """Predicts every input and writes the results; returns a sentence for each file that failed.
 
@@ -135,7 +133,8 @@ def predict_all(
     Raises:
       RunError: there is nothing to predict, or the output cannot be written.
     """
-    paths = files.find_files(inputs, output)
+    masks = [name for task in reported(network.tasks) for name in task.mask_names]
+    paths = files.find_files(inputs, output, masks)
     if not paths:
         raise RunError(f"No radiographs in {', '.join(map(str, inputs))}; PNG, BMP, JPEG, TIFF and DICOM are read.")
     with _writing_to(output):
@@ -145,7 +144,7 @@ def predict_all(
     try:
         for path, name in zip(tqdm(paths, desc="Predicting", unit="image", disable=None), names, strict=True):
             try:
-                contents, row = _predict_file(path, name, model, options)
+                contents, row = _predict_file(path, name, network, options)
             except Exception as error:
                 if options.debug and not isinstance(error, ImageError):
                     raise
@@ -157,7 +156,7 @@ def predict_all(
                 rows.append(row)
     finally:
         with _writing_to(output):
-            _write_summary(output / "summary.csv", rows)
+            _write_summary(output / "summary.csv", network, rows)
     for sentence in failures:
         log.warning("%s", sentence)
     done = len(paths) - len(failures)
@@ -165,28 +164,28 @@ def predict_all(
     return failures
 
 
-def predict_one(radiograph: Radiograph, model: Model, options: Options) -> tuple[Findings, dict[str, Any]]:
+def predict_one(radiograph: Radiograph, network: TrainedNetwork, options: Options) -> tuple[Findings, dict[str, Any]]:
     """Predicts one radiograph; returns what was found and its report (see `report.to_json`), input unnamed."""
     if options.spacing_mm is not None:
         radiograph = dataclasses.replace(radiograph, pixel_spacing_mm=options.spacing_mm)
     known_side = options.side or radiograph.side
-    found = search(radiograph, model.config, model.predict, known_side, options.view)
-    shape = radiograph.pixels.shape
-    findings = from_predictions(
-        found.predictions, found.placement.affine, found.canvas.height, shape, options.min_confidence
-    )
-    side, side_source = _side(found, model, known_side, options)
-    view, view_source = _view(findings, radiograph, options)
+    found = search(radiograph, network, known_side, options.view)
+    shape, spacing = radiograph.pixels.shape, radiograph.pixel_spacing_mm
+    grid = Grid(shape, found.placement.affine, found.canvas.height, (spacing, spacing))
+    findings = find(network.tasks, found.predictions, grid, options.min_confidence)
+    side, side_source = _side(found, network, known_side, options)
+    view, view_source = _view(network, findings, radiograph, options)
     notes = list(radiograph.notes)
     if found.quarter_turns:
         notes.append(f"The network saw the radiograph turned clockwise by {90 * found.quarter_turns} degrees.")
-    if "confidence" in found.predictions and len(findings.joints) < MIN_SITES:
-        notes.append(_FEW)
+    for task in network.tasks:
+        if (finding := findings.of(task)) is not None:
+            notes += task.doubts(finding)
     if side_source == "estimated" and found.other_side > found.certainty - SIDE_MARGIN:
         notes.append(_DOUBTFUL_SIDE)
     about = {
         "input": "",
-        "model": {"workdir": model.name, "step": model.step},
+        "model": {"workdir": network.name, "step": network.step},
         "side": side,
         "side_source": side_source,
         "view": view,
@@ -200,7 +199,7 @@ def predict_one(radiograph: Radiograph, model: Model, options: Options) -> tuple
         },
         "notes": notes,
     }
-    return findings, report.to_json(findings, shape, radiograph.pixel_spacing_mm, about)
+    return findings, report.to_json(network.tasks, findings, shape, spacing, about)
 
 
 @contextlib.contextmanager
@@ -214,50 +213,51 @@ def _writing_to(output: pathlib.Path) -> Iterator[None]:
 
 
 def _predict_file(
-    path: pathlib.Path, name: str, model: Model, options: Options
+    path: pathlib.Path, name: str, network: TrainedNetwork, options: Options
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Predicts a file; returns the contents of its results by what follows its name, and its row of the summary."""
     radiograph = read_radiograph(path)
-    findings, values = predict_one(radiograph, model, options)
+    findings, values = predict_one(radiograph, network, options)
     values["input"] = str(path)
-    contents = {files.OVERLAY: overlay.encode_png(overlay.sheet(radiograph.pixels, findings, values, title=name))}
-    if options.masks and findings.bones:
-        contents[files.BONES] = overlay.encode_png(packed_bones(findings, radiograph.pixels.shape))
-    if options.masks and findings.erosions is not None:
-        contents[files.EROSIONS] = overlay.encode_png(findings.erosions)
+    picture = sheet.sheet(radiograph.pixels, network.tasks, findings, values, title=name)
+    contents = {files.OVERLAY: encode_png(picture)}
+    for task in network.tasks if options.masks else ():
+        if (finding := findings.of(task)) is not None:
+            masks = task.masks(finding, radiograph.pixels.shape)
+            contents |= {files.mask(of): encode_png(mask) for of, mask in masks.items()}
     contents[files.REPORT] = report.to_text(values).encode()
-    return contents, report.summary_row(name, values)
+    return contents, report.summary_row(network.tasks, name, values)
 
 
 def _describe(error: Exception, path: pathlib.Path) -> str:
     return str(error) if isinstance(error, ImageError) else f"{path} cannot be predicted: {command_line.explain(error)}"
 
 
-def _write_summary(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
+def _write_summary(path: pathlib.Path, network: TrainedNetwork, rows: Sequence[dict[str, Any]]) -> None:
     """Adds the rows to those there are, in the place of those of the same name."""
-    # A spreadsheet may have saved it since, with a mark in front or in another encoding.
-    there = report.summary_rows(path.read_text(encoding="utf-8-sig", errors="replace")) if path.exists() else []
-    merged = {row["name"]: row for row in [*there, *rows]}
     if rows:
-        write_whole({path: report.summary_text(list(merged.values())).encode()})
+        # A spreadsheet may have saved it since, with a mark in front or in another encoding.
+        before = path.read_text(encoding="utf-8-sig", errors="replace") if path.exists() else ""
+        write_whole({path: report.merged_summary(network.tasks, rows, before).encode()})
 
 
-def _side(found: Found, model: Model, known: str, options: Options) -> tuple[str, str]:
+def _side(found: Found, network: TrainedNetwork, known: str, options: Options) -> tuple[str, str]:
     if known:
         return known, "argument" if options.side else "file"
-    tells_sides = model.config.data.canvas.mirror_left and model.config.data.augment.mirror == 0
+    data = network.config.data
+    tells_sides = data.canvas.mirror_left and data.augment.mirror == 0
     if not tells_sides or found.certainty == found.other_side or math.isnan(found.other_side):
         return "", "unknown"
     return "L" if found.placement.mirrored else "R", "estimated"
 
 
-def _view(findings: Findings, radiograph: Radiograph, options: Options) -> tuple[str, str]:
+def _view(network: TrainedNetwork, findings: Findings, radiograph: Radiograph, options: Options) -> tuple[str, str]:
     if options.view:
         return options.view, "argument"
-    if not findings.joints:
-        return radiograph.view, "file" if radiograph.view else "unknown"
-    fingers = sum(is_finger(joint.site) for joint in findings.joints)
-    return "hand" if fingers >= MIN_FINGERS else "wrist", "estimated"
+    for task in network.tasks:
+        if (finding := findings.of(task)) is not None and (view := task.view(finding)):
+            return view, "estimated"
+    return radiograph.view, "file" if radiograph.view else "unknown"
 
 
 def _rounded(value: float) -> float | None:

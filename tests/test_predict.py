@@ -19,12 +19,17 @@ from ramjax import anatomy, predict
 from ramjax import config as config_lib
 from ramjax.errors import RunError
 from ramjax.inference import report as reports
-from ramjax.inference.model import load
+from ramjax.inference.network import load
 from ramjax.io.images import read_radiograph
 from ramjax.io.radiograph import Radiograph
 from ramjax.record import unpack_bones
 from ramjax.runs.checkpoints import Checkpoints
 from ramjax.steps.state import init_state
+from ramjax.tasks import image
+from ramjax.tasks.bones import finding as bones
+from ramjax.tasks.erosions import finding as erosions
+from ramjax.tasks.joints import finding as joints
+from ramjax.tasks.scores import finding as scores
 from tests.inference import fakes
 from tests.io import dicom_files
 
@@ -54,7 +59,7 @@ def _rows(output: pathlib.Path) -> list[dict]:
 
 
 def test_report(film):
-    _, report = predict.predict_one(Radiograph(film, pixel_spacing_mm=0.5), fakes.model(), OPTIONS)
+    _, report = predict.predict_one(Radiograph(film, pixel_spacing_mm=0.5), fakes.network(), OPTIONS)
     assert "Research use only" in report["note"]
     assert (report["height"], report["width"], report["pixel_spacing_mm"]) == (200, 150, 0.5)
     assert (report["side"], report["side_source"], report["view"]) == ("R", "estimated", "hand")
@@ -81,10 +86,14 @@ def test_report(film):
 
 def test_the_report_has_the_keys_that_are_documented(film):
     documented = set()
-    for row in re.findall(r"^\| ([\w.\[\], ]+) \|", reports.__doc__, re.MULTILINE):
-        documented |= set(row.split(", ")) - {"key"}
-    _, report = predict.predict_one(Radiograph(film, pixel_spacing_mm=0.5, notes=("A note.",)), fakes.model(), OPTIONS)
-    assert _keys(report) == documented
+    for module in (reports, bones, erosions, joints, scores, image):
+        for row in re.findall(r"^\| ([\w.\[\], ]+) \|", module.__doc__, re.MULTILINE):
+            documented |= set(row.split(", ")) - {"key"}
+    radiograph = Radiograph(film, pixel_spacing_mm=0.5, notes=("A note.",))
+    _, report = predict.predict_one(radiograph, fakes.patient_network(), OPTIONS)
+    probabilities = report["patient"]["sex"].pop("probabilities")
+    assert set(probabilities) == {"F", "M"}
+    assert _keys(report) | {"patient.sex.probabilities"} == documented
 
 
 def _keys(values, prefix: str = "") -> set[str]:
@@ -103,7 +112,7 @@ def _keys(values, prefix: str = "") -> set[str]:
 
 
 def test_unknown_spacing_leaves_areas_in_pixels(film):
-    _, report = predict.predict_one(Radiograph(film), fakes.model(), OPTIONS)
+    _, report = predict.predict_one(Radiograph(film), fakes.network(), OPTIONS)
     assert report["pixel_spacing_mm"] is None and report["bones"][0]["area_mm2"] is None
     assert report["erosions"]["area_px"] > 0 and report["erosions"]["area_mm2"] is None
 
@@ -114,24 +123,24 @@ def test_unknown_spacing_leaves_areas_in_pixels(film):
 )
 def test_where_the_side_comes_from(film, file_side, option, side, source):
     options = predict.Options(side=option, view="hand")
-    _, report = predict.predict_one(Radiograph(film, side=file_side), fakes.model(), options)
+    _, report = predict.predict_one(Radiograph(film, side=file_side), fakes.network(), options)
     assert (report["side"], report["side_source"]) == (side, source)
     assert report["placement"]["mirrored"] == (side == "L")
 
 
 def test_side_stays_unknown_where_the_network_cannot_tell(film):
-    _, report = predict.predict_one(Radiograph(film), fakes.model(mirror_left=False), OPTIONS)
+    _, report = predict.predict_one(Radiograph(film), fakes.network(mirror_left=False), OPTIONS)
     assert (report["side"], report["side_source"]) == ("", "unknown")
 
 
 def test_stated_spacing_wins(film):
     options = predict.Options(view="hand", spacing_mm=0.25)
-    _, report = predict.predict_one(Radiograph(film, pixel_spacing_mm=0.5), fakes.model(), options)
+    _, report = predict.predict_one(Radiograph(film, pixel_spacing_mm=0.5), fakes.network(), options)
     assert report["pixel_spacing_mm"] == 0.25
 
 
 def test_lists_of_numbers_stay_on_a_line(tmp_path, film):
-    predict.predict_all([_write(tmp_path / "a.png", film)], tmp_path, fakes.model(), OPTIONS)
+    predict.predict_all([_write(tmp_path / "a.png", film)], tmp_path, fakes.network(), OPTIONS)
     text = (tmp_path / "a.json").read_text()
     assert '"probabilities": [ 0.0, 0.0, 1.0, 0.0, 0.0, 0.0 ]' in text
     assert len(_report(tmp_path / "a.json")["joints"]) == 22
@@ -139,7 +148,7 @@ def test_lists_of_numbers_stay_on_a_line(tmp_path, film):
 
 def test_masks_are_those_of_the_report(tmp_path, film):
     path = _write(tmp_path / "a.png", film)
-    predict.predict_all([path], tmp_path / "out", fakes.model(), predict.Options(view="hand", masks=True))
+    predict.predict_all([path], tmp_path / "out", fakes.network(), predict.Options(view="hand", masks=True))
     report = _report(tmp_path / "out" / "a.json")
     bones = unpack_bones(np.asarray(Image.open(tmp_path / "out" / "a_bones.png")))
     assert bones.shape == (*film.shape, anatomy.NUM_BONES)
@@ -148,14 +157,14 @@ def test_masks_are_those_of_the_report(tmp_path, film):
     assert (radius & (film > 128)).sum() > 0.9 * (film > 128).sum()
     erosions = np.asarray(Image.open(tmp_path / "out" / "a_erosions.png"))
     assert (erosions == 2).sum() == report["erosions"]["area_px"]
-    assert predict.files.find_files([tmp_path], tmp_path / "out") == [path]
+    assert predict.files.find_files([tmp_path], tmp_path / "out", ["bones", "erosions"]) == [path]
 
 
 def test_doubt_is_said(film):
     def unsure(images):
         return {**fakes.predict_discs(images), "confidence": np.full((len(images), 22), 0.1)}
 
-    _, report = predict.predict_one(Radiograph(film), fakes.model(unsure), OPTIONS)
+    _, report = predict.predict_one(Radiograph(film), fakes.network(unsure), OPTIONS)
     assert report["joints"] == [] and report["totals"]["be"] is None
     assert any("Few joint sites" in note for note in report["notes"])
     assert len([entry for entry in report["not_judged"] if entry["kind"] == "site"]) == 22
@@ -167,7 +176,7 @@ def test_folder_goes_on_past_bad_files(tmp_path, film, caplog):
     dicom_files.write(tmp_path / "in" / "c.dcm", film, ImageLaterality="L", PixelSpacing=[0.2, 0.2])
     (tmp_path / "in" / "d.bmp").write_bytes(b"")
     output = tmp_path / "out"
-    failures = predict.predict_all([tmp_path / "in", tmp_path / "gone.png"], output, fakes.model(), OPTIONS)
+    failures = predict.predict_all([tmp_path / "in", tmp_path / "gone.png"], output, fakes.network(), OPTIONS)
     assert len(failures) == 3
     for name, failure in zip(("b.png", "d.bmp", "gone.png"), failures, strict=True):
         assert name in failure
@@ -186,31 +195,31 @@ def test_folder_goes_on_past_bad_files(tmp_path, film, caplog):
 def test_folder_goes_on_past_what_nobody_foresaw(tmp_path, film, monkeypatch, caplog, error):
     for name in ("a.png", "b.png", "c.png"):
         _write(tmp_path / "in" / name, film)
-    sheet = predict.draw.sheet
+    sheet = predict.sheet.sheet
 
-    def failing(pixels, findings, values, title):
+    def failing(*arguments, title):
         if title == "b":
             raise error
-        return sheet(pixels, findings, values, title)
+        return sheet(*arguments, title)
 
-    monkeypatch.setattr(predict.draw, "sheet", failing)
+    monkeypatch.setattr(predict.sheet, "sheet", failing)
     inputs, output = [tmp_path / "in"], tmp_path / "out"
-    [failure] = predict.predict_all(inputs, output, fakes.model(), OPTIONS)
+    [failure] = predict.predict_all(inputs, output, fakes.network(), OPTIONS)
     assert "b.png cannot be predicted" in failure and "\n" not in failure and "--debug" in failure
     assert {path.stem for path in output.glob("*.json")} == {"a", "c"}
     assert [bool(row["error"]) for row in _rows(output)] == [False, True, False]
     with pytest.raises(type(error)):
-        predict.predict_all(inputs, output, fakes.model(), predict.Options(view="hand", debug=True))
+        predict.predict_all(inputs, output, fakes.network(), predict.Options(view="hand", debug=True))
 
 
 def test_a_summary_saved_by_a_spreadsheet_is_gone_on_with(tmp_path, film):
-    predict.predict_all([_write(tmp_path / "a.png", film)], tmp_path / "out", fakes.model(), OPTIONS)
+    predict.predict_all([_write(tmp_path / "a.png", film)], tmp_path / "out", fakes.network(), OPTIONS)
     summary = tmp_path / "out" / "summary.csv"
     summary.write_text(summary.read_text().replace("a.png", "\xe4.png"), encoding="cp1252")
-    predict.predict_all([_write(tmp_path / "b.png", film)], tmp_path / "out", fakes.model(), OPTIONS)
+    predict.predict_all([_write(tmp_path / "b.png", film)], tmp_path / "out", fakes.network(), OPTIONS)
     assert [row["name"] for row in _rows(tmp_path / "out")] == ["a", "b"]
     summary.write_text(summary.read_text(), encoding="utf-8-sig")
-    predict.predict_all([_write(tmp_path / "c.png", film)], tmp_path / "out", fakes.model(), OPTIONS)
+    predict.predict_all([_write(tmp_path / "c.png", film)], tmp_path / "out", fakes.network(), OPTIONS)
     assert [row["name"] for row in _rows(tmp_path / "out")] == ["a", "b", "c"]
 
 
@@ -219,7 +228,7 @@ def test_same_stems_are_all_kept(tmp_path, film):
     _write(tmp_path / "in" / "one" / "hand.png", film)
     _write(tmp_path / "in" / "two" / "hand.png", left)
     output = tmp_path / "out"
-    predict.predict_all([tmp_path / "in"], output, fakes.model(), OPTIONS)
+    predict.predict_all([tmp_path / "in"], output, fakes.network(), OPTIONS)
     assert _report(output / "one__hand.json")["side"] == "R"
     assert _report(output / "two__hand.json")["side"] == "L"
 
@@ -227,12 +236,12 @@ def test_same_stems_are_all_kept(tmp_path, film):
 def test_a_second_run_adds_and_a_repeated_one_replaces(tmp_path, film):
     one, two = _write(tmp_path / "a" / "hand.png", film), _write(tmp_path / "b" / "hand.png", film)
     output = tmp_path / "out"
-    predict.predict_all([one], output, fakes.model(), OPTIONS)
+    predict.predict_all([one], output, fakes.network(), OPTIONS)
     first = (output / "hand.json").read_bytes()
-    predict.predict_all([two], output, fakes.model(), predict.Options(view="hand", side="L"))
+    predict.predict_all([two], output, fakes.network(), predict.Options(view="hand", side="L"))
     assert (output / "hand.json").read_bytes() == first
     assert [row["name"] for row in _rows(output)] == ["hand", "b__hand"]
-    predict.predict_all([one], output, fakes.model(), predict.Options(view="hand", side="L"))
+    predict.predict_all([one], output, fakes.network(), predict.Options(view="hand", side="L"))
     assert _report(output / "hand.json")["side"] == "L"
     assert [(row["name"], row["side"]) for row in _rows(output)] == [("hand", "L"), ("b__hand", "L")]
 
@@ -240,10 +249,10 @@ def test_a_second_run_adds_and_a_repeated_one_replaces(tmp_path, film):
 def test_a_failure_leaves_earlier_results(tmp_path, film):
     path = _write(tmp_path / "hand.png", film)
     output = tmp_path / "out"
-    predict.predict_all([path], output, fakes.model(), OPTIONS)
+    predict.predict_all([path], output, fakes.network(), OPTIONS)
     before = {file.name: file.read_bytes() for file in output.glob("hand*")}
     path.write_bytes(b"")
-    assert predict.predict_all([path], output, fakes.model(), OPTIONS)
+    assert predict.predict_all([path], output, fakes.network(), OPTIONS)
     assert {file.name: file.read_bytes() for file in output.glob("hand*")} == before
 
 
@@ -258,7 +267,7 @@ def test_interrupted_runs_keep_what_is_done(tmp_path, film, monkeypatch):
 
     monkeypatch.setattr(predict, "read_radiograph", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        predict.predict_all([tmp_path / "in"], tmp_path / "out", fakes.model(), OPTIONS)
+        predict.predict_all([tmp_path / "in"], tmp_path / "out", fakes.network(), OPTIONS)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.json", "a_overlay.png", "summary.csv"}
     assert [row["name"] for row in _rows(tmp_path / "out")] == ["a"]
 
@@ -327,15 +336,15 @@ def _save_run(workdir: pathlib.Path, config: config_lib.Config) -> pathlib.Path:
 @pytest.mark.parametrize("task", ["bones", "erosions", "joints"])
 def test_a_run_of_one_task_answers_that_one(tmp_path, film, task):
     config = dataclasses.replace(fakes.config(), tasks=(task,))
-    model = load(_save_run(tmp_path / task, config))
-    findings, report = predict.predict_one(Radiograph(film), model, predict.Options(min_confidence=0.0))
+    network = load(_save_run(tmp_path / task, config))
+    findings, report = predict.predict_one(Radiograph(film), network, predict.Options(min_confidence=0.0))
     untrained = {entry["name"] for entry in report["not_judged"] if entry["kind"] == "task"}
     assert untrained == {"bones", "erosions", "joints", "scores"} - {task}
-    answered = {"bones": bool(findings.bones), "erosions": findings.erosions is not None, "joints": findings.joints}
-    assert answered[task] or task == "bones"  # random weights may show no bone
-    assert not any(answer for name, answer in answered.items() if name != task)
+    assert set(findings.by_task) == {task}
+    assert report["joints"] or task != "joints"
+    assert (report["erosions"] is None) == (task != "erosions")
     assert report["totals"]["be"] is None
-    assert predict.draw.sheet(film, findings, report, title=task).ndim == 3
+    assert predict.sheet.sheet(film, network.tasks, findings, report, title=task).ndim == 3
 
 
 def test_a_run_of_scores_alone_is_refused(tmp_path, film, capsys):

@@ -19,8 +19,8 @@ from ramjax.devices import sharding
 from ramjax.evaluation import measuring, pictures, predictions
 from ramjax.evaluation.measuring import Prediction
 from ramjax.metrics import cases as cases_lib
-from ramjax.metrics.cases import Case, Cases, Parts
-from ramjax.tasks import Task, make_tasks
+from ramjax.metrics.cases import Case, Cases
+from ramjax.tasks import Task, make_tasks, parts_of
 
 PICTURES = "pictures"
 """Folder of the cases' pictures in the run directory."""
@@ -90,7 +90,7 @@ def write(
     workdir: pathlib.Path,
     evaluated: Mapping[str, Sequence[Evaluated]],
     about: Mapping[str, Any],
-    parts: Parts,
+    tasks: Sequence[Task],
     shown: int,
 ) -> Cases:
     """Writes cases.parquet, the picture of each case, and test_grid.png of the first `shown`; returns the cases.
@@ -99,7 +99,7 @@ def write(
       workdir: the run directory.
       evaluated: by the name of each data set.
       about: what holds for all cases (see `Cases`).
-      parts: of the groups of values that the tasks measure.
+      tasks: of the network.
       shown: hands in the grid, as many of each data set.
     """
     folder = workdir / PICTURES
@@ -110,13 +110,13 @@ def write(
         files.write_bytes(path, content)
     for old in set(folder.iterdir()) - set(written):
         old.unlink()
-    result = cases_lib.collect([one.case for one in of_all], about, parts)
+    result = cases_lib.collect([one.case for one in of_all], about, parts_of(tasks))
     cases_lib.write(workdir / "cases.parquet", result)
     grid = []
     for number, of_dataset in enumerate(evaluated.values()):
         share = shown // len(evaluated) + (number < shown % len(evaluated))
         grid += [cv2.imdecode(np.frombuffer(one.picture, np.uint8), cv2.IMREAD_COLOR_RGB) for one in of_dataset[:share]]
-    pictures.save_test_grid(workdir / "test_grid.png", grid)
+    pictures.save_test_grid(workdir / "test_grid.png", grid, tasks)
     return result
 
 
@@ -135,7 +135,6 @@ class _Evaluate:
         picture = f"{PICTURES}/{self.name.replace('/', '-')}-{index:05}.jpg"
         case = measuring.measure(self.tasks, record, prediction, self.settings, picture)
         case = dataclasses.replace(case, attributes=case.attributes | {"dataset": self.name})
-        found = pictures.predicted(record, prediction.maps, prediction.affine, prediction.canvas_height)
-        shown = pictures.case_picture(record, found, "confidence" in prediction.maps)
+        shown = pictures.case_picture(self.tasks, record, prediction.maps, prediction.affine, prediction.canvas_height)
         quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
         return Evaluated(index, case, cv2.imencode(".jpg", shown[..., ::-1], quality)[1].tobytes())

@@ -9,8 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ramjax.io.images import is_candidate
 
-REPORT, OVERLAY, BONES, EROSIONS = ".json", "_overlay.png", "_bones.png", "_erosions.png"
+REPORT, OVERLAY = ".json", "_overlay.png"
 """What follows a name in the results of one radiograph."""
+
+
+def mask(name: str) -> str:
+    """What follows it in a file of masks; `name` is of `Task.mask_names`."""
+    return f"_{name}.png"
 
 
 def split_commas(value: str) -> list[str]:
@@ -18,14 +23,17 @@ def split_commas(value: str) -> list[str]:
     return [value] if pathlib.Path(value).exists() else [part.strip() for part in value.split(",") if part.strip()]
 
 
-def find_files(inputs: Sequence[str | pathlib.Path], output: pathlib.Path) -> list[pathlib.Path]:
+def find_files(
+    inputs: Sequence[str | pathlib.Path], output: pathlib.Path, masks: Sequence[str] = ()
+) -> list[pathlib.Path]:
     """The files to predict, each once, in order: those named, and those in folders that look like radiographs.
 
-    What an earlier prediction wrote to `output` is left out of folders.
+    What an earlier prediction wrote to `output` is left out of folders: overlays, and the masks that are named.
     """
+    written = (OVERLAY, *map(mask, masks))
     unique: dict[pathlib.Path, pathlib.Path] = {}
     for path in map(pathlib.Path, inputs):
-        for file in _walk(path, output) if path.is_dir() else (path,):
+        for file in _walk(path, output, written) if path.is_dir() else (path,):
             unique.setdefault(file.resolve(), file)
     return list(unique.values())
 
@@ -46,10 +54,10 @@ def choose_names(files: Sequence[pathlib.Path], output: pathlib.Path) -> list[st
     return list(taken.values())
 
 
-def _walk(folder: pathlib.Path, output: pathlib.Path) -> Iterator[pathlib.Path]:
+def _walk(folder: pathlib.Path, output: pathlib.Path, written: tuple[str, ...]) -> Iterator[pathlib.Path]:
     for path in sorted(folder.rglob("*")):
-        written = path.name.endswith((OVERLAY, BONES, EROSIONS)) and path.parent.resolve() == output.resolve()
-        if path.is_file() and not written and is_candidate(path):
+        ours = path.name.endswith(written) and path.parent.resolve() == output.resolve()
+        if path.is_file() and not ours and is_candidate(path):
             yield path
 
 

@@ -15,18 +15,25 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from ramjax.config import EvaluationConfig, ModelConfig
+from ramjax import anatomy
+from ramjax.config import CanvasConfig, EvaluationConfig, ModelConfig
+from ramjax.data.geometry import Placement
 from ramjax.data.grid import Grid
 from ramjax.data.labels import Labels
 from ramjax.figures.content import Section
 from ramjax.figures.estimates import Evaluated
 from ramjax.figures.metric_table import metric_section
+from ramjax.figures.overlay import Colour, Shape
+from ramjax.figures.panel import Block, Entries, Entry
 from ramjax.metrics.cases import Cases, Mode, Values
 from ramjax.metrics.metric import Headline, Metric, Ranking
 from ramjax.record import Record
 
 Batch = dict[str, Any]
 """Arrays by name, leading axis b: those of `ramjax.data.pipeline`, and the labels of the tasks."""
+
+CONFIDENT = 0.3
+"""What is found less surely than this is not judged, unless it is asked for."""
 
 
 class Kind(enum.Enum):
@@ -82,11 +89,13 @@ class NotJudged:
       kind: ``site``, ``bone`` or ``task``.
       name: of it.
       reason: one clause for people.
+      plain: the picture shows as much, so that it need not say so in words.
     """
 
     kind: str
     name: str
     reason: str
+    plain: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +117,10 @@ class Task:
       headlines: the metrics that come first, in the order of the tables.
       definitions: what its metrics mean, by their name in the report.
       evaluators: matters in which the strict and the published evaluator differ: what each does.
+      absent: the clause that is said where a model was not trained on it; its keys and columns are there all the same,
+        empty. '' for a task that is not missed.
+      leading_columns: of summary.csv, those that are read first. They stand before those of the tasks before it.
+      mask_names: the masks that it may write beside the report, ``NAME_bones.png`` for ``bones``.
     """
 
     config: Any
@@ -121,6 +134,9 @@ class Task:
     headlines: ClassVar[tuple[Headline, ...]] = ()
     definitions: ClassVar[Mapping[str, str]] = {}
     evaluators: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    absent: ClassVar[str] = ""
+    leading_columns: ClassVar[tuple[str, ...]] = ()
+    mask_names: ClassVar[tuple[str, ...]] = ()
 
     @property
     def weight(self) -> float:
@@ -204,6 +220,154 @@ class Task:
         """
         section = metric_section(several, self.name, self.headlines)
         return [section] if section else []
+
+    # One radiograph, for people. What is found in it, or annotated, has one form of the task's own, its finding. Where
+    # a method is given what the tasks before made, it returns that with its own part: put where people look for it, or
+    # added to theirs.
+
+    def certainty(self, predictions: Mapping[str, np.ndarray], view: str) -> np.ndarray | None:
+        """Returns how sure the network is that each of b images shows a hand or wrist as it should, (b,), 0 to 1.
+
+        Args:
+          predictions: of the batch.
+          view: ``hand``, ``wrist``, or '' for the more certain of the two.
+        """
+        del predictions, view
+        return None
+
+    def reframed(
+        self, placement: Placement, predictions: Mapping[str, np.ndarray], canvas: CanvasConfig, view: str
+    ) -> list[Placement]:
+        """Returns placements that may show better what an image shows in this one; `predictions` have no batch axis."""
+        del placement, predictions, canvas, view
+        return []
+
+    def find(
+        self, maps: Mapping[str, np.ndarray], grid: Grid, min_confidence: float, found: Mapping[str, Any]
+    ) -> tuple[Any, list[NotJudged]]:
+        """Returns the finding of a radiograph, and what of it is not judged.
+
+        By default plain values, ready for JSON: of the image, or by site, of all predictions but maps and boxes.
+
+        Args:
+          maps: the `predictions`, without the batch axis.
+          grid: of the radiograph's own pixels.
+          min_confidence: what is found less surely is not judged.
+          found: the findings of the tasks before, by the task's name.
+        """
+        del grid, min_confidence, found
+        values = {name: _plain(maps[name], kind) for name, kind in self.predictions.items() if kind not in _PLACES}
+        if values:
+            return values, []
+        return None, [NotJudged("task", self.name, "it does not say what to show of its maps")]
+
+    def annotated(self, record: Record) -> Any:
+        """Returns what is annotated, in the form of a finding; None where nothing is."""
+        del record
+
+    def view(self, finding: Any) -> str:
+        """Returns ``hand`` or ``wrist`` where the finding tells which is shown, else ''."""
+        del finding
+        return ""
+
+    def doubts(self, finding: Any) -> list[str]:
+        """Returns sentences about what may be wrong with the radiograph."""
+        del finding
+        return []
+
+    def write(self, finding: Any, written: dict[str, Any], spacing_mm: float) -> dict[str, Any]:
+        """Returns the report as the tasks before have `written` it, with the finding in plain values, ready for JSON.
+
+        Args:
+          finding: None where there is none, such as of a task that is `absent`.
+          written: by key.
+          spacing_mm: side of the radiograph's pixels; NaN unknown.
+        """
+        del spacing_mm
+        return {**written, self.name: finding}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Its columns of summary.csv that are no `leading_columns`, after those of the tasks before it."""
+        return tuple(name for name, kind in self.predictions.items() if kind is Kind.IMAGE)
+
+    def cells(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the cells of its columns in summary.csv, of the written report; what is left out stays empty."""
+        values = report.get(self.name) or {}
+        return {name: _words(values[name]) for name in self.columns if values.get(name) is not None}
+
+    def masks(self, finding: Any, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+        """Returns what there is of `mask_names`, uint8 (H, W) or (H, W, 4) on the radiograph's grid of that shape."""
+        del finding, shape
+        return {}
+
+    def draw(self, finding: Any, drawn: list[Shape]) -> list[Shape]:
+        """Returns the shapes that lie on the radiograph."""
+        del finding
+        return drawn
+
+    def headline(self, finding: Any) -> list[str]:
+        """Returns what stands above the picture in large letters, a few words each."""
+        del finding
+        return []
+
+    def panel(self, finding: Any, report: Mapping[str, Any], blocks: list[Block]) -> list[Block]:
+        """Returns the blocks beside the picture. By default the finding's values, if it is a dictionary.
+
+        Args:
+          finding: of the radiograph.
+          report: of the same, with the keys of all tasks.
+          blocks: from top to bottom.
+        """
+        del report
+        if not isinstance(finding, dict):
+            return blocks
+        entries = tuple(Entry(str(name), _words(value)) for name, value in finding.items())
+        return [*blocks, Entries(self.name.capitalize(), entries)]
+
+    # The picture of a test case: the truth on the left, the prediction on the right.
+
+    def contrast(self, truth: Any, finding: Any, drawn: list[Shape]) -> list[Shape]:
+        """Returns the shapes of the prediction in colours that tell how near the truth it is; either may be None."""
+        del truth
+        return drawn if finding is None else self.draw(finding, drawn)
+
+    def captions(self, truth: Any, finding: Any) -> list[tuple[str, str]]:
+        """Returns what stands above truth and prediction, a word or two each; either may be None."""
+        del truth, finding
+        return []
+
+    def remark(self, truth: Any, finding: Any, spacing_mm: float) -> str:
+        """Returns what is said below the prediction; truth or finding may be None."""
+        del truth, finding, spacing_mm
+        return ""
+
+    def legend(self, entries: list[tuple[str, Colour]]) -> list[tuple[str, Colour]]:
+        """Returns the words above many such pictures, in the colours that they explain."""
+        return entries
+
+
+_PLACES = (Kind.DENSE, Kind.BOXES)
+"""Kinds that say where; numbers alone tell nothing of them."""
+
+
+def _plain(value: np.ndarray, kind: Kind) -> Any:
+    """Numbers of an array, rounded for a report, NaN as None; by site where the kind says so."""
+    if kind in (Kind.SITE, Kind.CONFIDENCE):
+        return {site: _plain(of, Kind.IMAGE) for site, of in zip(anatomy.SITE_NAMES, value, strict=True)}
+    value = np.asarray(value)
+    if value.ndim:
+        return [_plain(of, Kind.IMAGE) for of in value]
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+def _words(value: Any) -> str:
+    """A plain value in words, short."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(of)}" for name, of in value.items())
+    if isinstance(value, list):
+        return " ".join(map(_words, value))
+    return "unknown" if value is None else f"{value:.4g}"
 
 
 def predictions_of(tasks: Sequence[Task]) -> dict[str, Kind]:

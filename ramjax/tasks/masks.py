@@ -1,7 +1,8 @@
-"""What the tasks with masks share when they measure: two modes, one tolerance each."""
+"""What the tasks with masks share: measuring in two modes, with one tolerance each, and areas for people."""
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -47,3 +48,8 @@ def in_both_modes(
 def alike(values: np.ndarray) -> np.ndarray:
     """Values that are the same in both modes, float64 (2, ...)."""
     return np.stack([np.asarray(values, np.float64)] * 2)
+
+
+def area(pixels: int, spacing_mm: float) -> dict[str, Any]:
+    """The keys ``area_px`` and ``area_mm2`` of a report; the latter None where the spacing is not known."""
+    return {"area_px": pixels, "area_mm2": round(pixels * spacing_mm**2, 3) if math.isfinite(spacing_mm) else None}

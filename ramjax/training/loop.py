@@ -264,7 +264,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
     metrics = _named(config, [summarize(tasks, of_dataset) for of_dataset in cases])
     if jax.process_index() == 0:
         run = {"run": workdir.resolve().name, "seed": config.seed, "tasks": config.tasks}
-        test_split.write(workdir, evaluated, run | about, parts, PICTURES)
+        test_split.write(workdir, evaluated, run | about, tasks, PICTURES)
         files.write_json(workdir / "eval_test.json", about | metrics)
     log.info("%s", _table(tasks, metrics))
     log.info(

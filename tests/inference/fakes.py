@@ -6,7 +6,9 @@ import numpy as np
 from experiments import debug
 from ramjax import anatomy
 from ramjax.config import Config, from_config_dict
-from ramjax.inference.model import Model
+from ramjax.inference.network import PredictFn, TrainedNetwork
+from ramjax.tasks import Task, make_tasks
+from ramjax.tasks.patient import Patient
 
 STRIDE = 2
 BOX = 5.0
@@ -53,6 +55,19 @@ def predict_discs(images: np.ndarray) -> dict[str, np.ndarray]:
     return {"bones": bones, "erosions": erosions, "boxes": boxes, "confidence": confidence, "be": be, "jsn": jsn}
 
 
-def model(predict=predict_discs, **canvas) -> Model:
-    """The fake network as a model."""
-    return Model(config(**canvas), "fake", 7, predict)
+def network(predict: PredictFn = predict_discs, tasks: tuple[Task, ...] = (), **canvas) -> TrainedNetwork:
+    """The fake network as a trained one, of the debug experiment's tasks unless others are named."""
+    of = config(**canvas)
+    return TrainedNetwork(of, tasks or make_tasks(of), "fake", 7, {}, predict)
+
+
+def predict_patients(images: np.ndarray) -> dict[str, np.ndarray]:
+    """As `predict_discs`, and every patient is a woman of 54.06 years with a probability of 0.8."""
+    b = len(images)
+    sex, age = np.tile(np.float32((0.8, 0.2)), (b, 1)), np.full(b, 54.06, np.float32)
+    return {**predict_discs(images), "patient_sex": sex, "patient_age": age}
+
+
+def patient_network(**canvas) -> TrainedNetwork:
+    """The fake network with the patient task."""
+    return network(predict_patients, (*make_tasks(config(**canvas)), Patient()), **canvas)

@@ -11,13 +11,14 @@ from ramjax.data import geometry
 from ramjax.inference import search as searching
 from ramjax.io.radiograph import Radiograph
 from tests.inference import fakes
+from tests.tasks.stick_hand import stick_hand
 
 THUMB_LEFT = Radiograph(fakes.disc_image(200, 150, 40, 90, 15))
 THUMB_RIGHT = Radiograph(np.ascontiguousarray(THUMB_LEFT.pixels[:, ::-1]))
 
 
 def _search(radiograph, predict=fakes.predict_discs, side="", view="hand", **canvas):
-    return searching.search(radiograph, fakes.config(**canvas), predict, side, view)
+    return searching.search(radiograph, fakes.network(predict, **canvas), side, view)
 
 
 @pytest.mark.parametrize("radiograph, mirrored", [(THUMB_LEFT, False), (THUMB_RIGHT, True)])
@@ -101,54 +102,6 @@ def test_a_canvas_of_crops_grows_to_hold_the_radiograph():
     assert geometry.linear_scale(found.placement.affine) == pytest.approx(1)
 
 
-def test_certainty_of_hands_wrists_and_nothing():
-    wrist = np.array([site.region == "wrist" for site in anatomy.SITES])
-    confidence = np.stack([np.full(22, 0.9), np.where(wrist, 0.8, 0.1), np.full(22, 0.0)])
-    predictions = {"boxes": np.zeros((3, 22, 4)), "confidence": confidence}
-    np.testing.assert_allclose(searching.certainties(predictions), [0.9, 0.8 * 0.9, 0])
-    np.testing.assert_allclose(searching.certainties(predictions, "wrist"), [0.9, 0.8, 0])
-    np.testing.assert_allclose(searching.certainties(predictions, "hand")[0], 0.9)
-
-
-@pytest.mark.parametrize("palm, plausible", [(1.0, 1.0), (1.3, 1.0), (0.5, 0.0)])
-def test_knuckles_too_near_the_carpus_are_no_hand(palm, plausible):
-    points = np.random.default_rng(0).normal(0, 1, (22, 2))
-    wrist = np.array([site.region == "wrist" for site in anatomy.SITES])
-    points[wrist] -= points[wrist].mean(axis=0)
-    points[wrist] *= 25 / np.sqrt((points[wrist] ** 2).sum(axis=1).mean())
-    points[~wrist] = 0, -100 * palm
-    boxes = np.concatenate([points - 2, points + 2], axis=1)
-    assert searching.plausibility(boxes, np.ones(22)) == pytest.approx(plausible, abs=0.01)
-    assert searching.plausibility(boxes, np.where(wrist, 1, 0.1)) == 1
-
-
-def _sites(lean: float, size: float, x: float, y: float) -> np.ndarray:
-    """Boxes (22, 4) of a stick hand: wrist sites below, knuckles in the middle, finger joints above, then turned."""
-    rows = {"wrist": 1.0, "MCP": -0.2, "PIP": -1.0}
-    points = np.array(
-        [((i % 5 - 2) * 0.15, rows[site.region] + 0.02 * (i % 3)) for i, site in enumerate(anatomy.SITES)]
-    )
-    points = geometry.apply(geometry.rotate(lean), points * size) + np.array((x, y))
-    return np.concatenate([points[:, ::-1] - 2, points[:, ::-1] + 2], axis=1)
-
-
-def test_reframing_brings_a_hand_to_its_training_size_and_pose():
-    canvas = fakes.config(height=448, width=352).data.canvas
-    placed = canvases.place(searching.as_record(THUMB_LEFT), canvas)
-    boxes = _sites(lean=40, size=60, x=120, y=300)
-    plain, turned = searching.reframed(placed, boxes, np.ones(22), canvas)
-    native = geometry.apply_to_boxes(geometry.invert(placed.affine), boxes)
-    for placement in (plain, turned):
-        centers = geometry.apply_to_boxes(placement.affine, native).reshape(-1, 2, 2).mean(axis=1)
-        assert np.ptp(centers[:, 0]) == pytest.approx(searching.HAND_SPAN * 448)
-        middle = (centers.max(axis=0) + centers.min(axis=0)) / 2
-        np.testing.assert_allclose(middle, (searching.HAND_CENTER * 448, 176))
-    wrist = np.array([site.region == "wrist" for site in anatomy.SITES])
-    knuckles = np.array([site.region == "MCP" and site.name != "MCP-T" for site in anatomy.SITES])
-    up = centers[knuckles].mean(axis=0) - centers[wrist].mean(axis=0)
-    assert math.degrees(math.atan2(up[1], -up[0])) == pytest.approx(searching.HAND_LEAN, abs=0.1)
-
-
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 def test_turned_films_are_turned_back(turns):
     """A network that knows fingers (the disc) only at the top left is shown the film that way."""
@@ -170,21 +123,10 @@ def test_turned_films_are_turned_back(turns):
     np.testing.assert_allclose(geometry.apply(found.placement.affine, disc), expected, atol=0.5)
 
 
-def test_reframing_a_wrist_and_nothing():
-    canvas = fakes.config(height=448, width=352).data.canvas
-    placed = canvases.place(searching.as_record(THUMB_LEFT), canvas)
-    boxes = np.random.default_rng(0).uniform(100, 200, (22, 2))
-    boxes = np.concatenate([boxes - 3, boxes + 3], axis=1)
-    wrist = np.array([site.region == "wrist" for site in anatomy.SITES])
-    wrists = searching.reframed(placed, boxes, wrist.astype(float), canvas)
-    assert len(wrists) == len(searching.CARPAL_SPANS)
-    assert searching.reframed(placed, boxes, np.full(22, 0.1), canvas) == []
-
-
 def test_framing_anew_is_kept_only_where_it_helps():
     """The stick hand is a third of its training size; a network that likes small hands keeps the first framing."""
     config = fakes.config()
-    boxes = _sites(lean=0, size=10, x=48, y=64)
+    boxes = stick_hand(lean=0, size=10, x=48, y=64)
 
     def predict(images):
         # What is shown of the film shrinks or grows with the framing.

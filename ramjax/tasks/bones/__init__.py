@@ -6,7 +6,7 @@ from typing import ClassVar
 from ramjax.config import BonesConfig
 from ramjax.metrics.metric import Headline
 from ramjax.tasks.base import Kind, Task
-from ramjax.tasks.bones import learning, measuring
+from ramjax.tasks.bones import finding, learning, measuring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,9 @@ class Bones(Task):
     )
     definitions = measuring.DEFINITIONS
     evaluators = measuring.EVALUATORS
+    absent = "the model was not trained on bones"
+    columns = ()
+    mask_names = ("bones",)
 
     def head(self, model, *, rngs):
         return learning.make_head(model, rngs)
@@ -45,3 +48,11 @@ class Bones(Task):
         from ramjax.tasks.bones import reporting  # draws charts, which take a second to load
 
         return reporting.sections(several)
+
+    certainty = staticmethod(finding.certainty)
+    find = staticmethod(finding.find)
+    annotated = staticmethod(finding.annotated)
+    write = staticmethod(finding.write)
+    masks = staticmethod(finding.masks)
+    draw = staticmethod(finding.draw)
+    panel = staticmethod(finding.panel)

@@ -6,7 +6,7 @@ from typing import ClassVar
 from ramjax.config import ErosionsConfig
 from ramjax.metrics.metric import Headline
 from ramjax.tasks.base import Kind, Task
-from ramjax.tasks.erosions import learning, measuring
+from ramjax.tasks.erosions import finding, learning, measuring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,10 @@ class Erosions(Task):
     )
     definitions = measuring.DEFINITIONS
     evaluators = measuring.EVALUATORS
+    absent = "the model was not trained on erosions"
+    leading_columns = finding.LEADING_COLUMNS
+    columns = ()
+    mask_names = ("erosions",)
 
     def head(self, model, *, rngs):
         return learning.make_head(self.config, model, rngs)
@@ -49,3 +53,12 @@ class Erosions(Task):
         from ramjax.tasks.erosions import reporting  # draws charts, which take a second to load
 
         return reporting.sections(several)
+
+    find = staticmethod(finding.find)
+    annotated = staticmethod(finding.annotated)
+    write = staticmethod(finding.write)
+    cells = staticmethod(finding.cells)
+    masks = staticmethod(finding.masks)
+    draw = staticmethod(finding.draw)
+    panel = staticmethod(finding.panel)
+    legend = staticmethod(finding.legend)

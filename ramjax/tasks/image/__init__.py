@@ -1,6 +1,14 @@
 """Tasks of the image as a whole: a class or a number each, such as the side of a hand or the age of its owner.
 
 A task says what its targets are; labels, head, loss, metrics and all that people see of it follow from them.
+
+Keys of the report, of a class and a number that are called ``sex`` and ``age``, in a task that is called ``patient``:
+
+| key | meaning |
+|---|---|
+| patient.sex.value | the likeliest class |
+| patient.sex.probabilities | of each class |
+| patient.age | the number, to a hundredth of its spread; null where it is not finite |
 """
 
 import dataclasses
@@ -19,13 +27,14 @@ from ramjax.data.grid import Grid
 from ramjax.data.labels import Labels, Spec, View
 from ramjax.figures.content import Section
 from ramjax.figures.estimates import Evaluated
+from ramjax.figures.panel import Block, Entries, Entry
 from ramjax.metrics import scoring
 from ramjax.metrics.cases import Cases, Mode, Values
 from ramjax.metrics.metric import Headline, Metric, mean_metric
 from ramjax.models import layers
 from ramjax.models.features import Features
 from ramjax.record import Record
-from ramjax.tasks.base import Batch, Kind, Task, Term
+from ramjax.tasks.base import Batch, Kind, NotJudged, Task, Term
 from ramjax.tasks.image.targets import Classes, Number
 from ramjax.tasks.masks import alike
 
@@ -200,6 +209,30 @@ class ImageTask(Task):
 
         return reporting.sections(several, self.name, self.targets, self.headlines)
 
+    def find(
+        self, maps: Mapping[str, np.ndarray], grid: Grid, min_confidence: float, found: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], list[NotJudged]]:
+        del grid, min_confidence, found
+        return {name: target.finding(maps[f"{self.name}_{name}"]) for name, target in self.targets.items()}, []
+
+    def annotated(self, record: Record) -> dict[str, Any] | None:
+        found = {name: target.annotated(record) for name, target in self.targets.items()}
+        return {name: value for name, value in found.items() if value is not None} or None
+
+    def cells(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        return {f"{self.name}_{name}": _value(of) for name, of in report[self.name].items()}
+
+    def panel(self, finding: dict[str, Any], report: Mapping[str, Any], blocks: list[Block]) -> list[Block]:
+        del report
+        entries = tuple(Entry(target.title, target.words(finding[name])) for name, target in self.targets.items())
+        return [*blocks, Entries(self.name.capitalize(), entries)]
+
+    def captions(self, truth: dict[str, Any] | None, finding: dict[str, Any] | None) -> list[tuple[str, str]]:
+        return [
+            tuple(f"{target.title} {_value(of[name])}" if of and name in of else "" for of in (truth, finding))
+            for name, target in self.targets.items()
+        ]
+
     def _values(self, maps: Mapping[str, np.ndarray], annotated: Mapping[str, np.ndarray]) -> Values:
         """``predicted`` and ``annotated`` (a class as its position), and ``p0``, ``p1``, ... of classes."""
         most = max((len(t.names) for t in self.targets.values() if isinstance(t, Classes)), default=0)
@@ -215,6 +248,11 @@ class ImageTask(Task):
                     value[..., k] if k < classes else np.full(columns["predicted"][-1].shape, np.nan)
                 )
         return {self.name: {key: alike(np.stack(of_targets, -1)) for key, of_targets in columns.items()}}
+
+
+def _value(finding: Any) -> Any:
+    """The class or the number of a target's finding."""
+    return finding["value"] if isinstance(finding, dict) else finding
 
 
 def _auroc(data: Mapping[str, np.ndarray]) -> float:

@@ -1,7 +1,11 @@
 """What a task of the image as a whole can learn: a class or a number."""
 
 import dataclasses
+import math
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from ramjax.record import Record
 
@@ -20,6 +24,20 @@ class Classes:
     of: Callable[[Record], int]
     title: str
 
+    def finding(self, probabilities: np.ndarray) -> dict[str, Any]:
+        """What people are shown of probabilities (classes,)."""
+        chances = {name: round(float(chance), 4) for name, chance in zip(self.names, probabilities, strict=True)}
+        return {"value": self.names[int(np.argmax(probabilities))], "probabilities": chances}
+
+    def annotated(self, record: Record) -> dict[str, Any] | None:
+        """The same of what is annotated; None where that is not known."""
+        known = int(self.of(record))
+        return None if known < 0 else self.finding(np.arange(len(self.names)) == known)
+
+    def words(self, finding: dict[str, Any]) -> str:
+        value = finding["value"]
+        return f"{value} ({finding['probabilities'][value]:.2f})"
+
 
 @dataclasses.dataclass(frozen=True)
 class Number:
@@ -37,3 +55,15 @@ class Number:
     title: str
     usual: float
     spread: float
+
+    def finding(self, number: float) -> float | None:
+        """What people are shown of a number: to a hundredth of the spread, None where it is not finite."""
+        digits = max(0, 2 - math.floor(math.log10(self.spread)))
+        return round(float(number), digits) if math.isfinite(number) else None
+
+    def annotated(self, record: Record) -> float | None:
+        """The same of what is annotated; None where that is not known."""
+        return self.finding(self.of(record))
+
+    def words(self, finding: float | None) -> str:
+        return "unknown" if finding is None else f"{finding:g} {self.unit}"

@@ -7,7 +7,7 @@ from ramjax.config import JointsConfig
 from ramjax.data.joint_labels import JOINT_LABELS
 from ramjax.metrics.metric import Headline
 from ramjax.tasks.base import Kind, Task
-from ramjax.tasks.joints import learning, measuring
+from ramjax.tasks.joints import finding, framing, learning, measuring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Joints(Task):
         Headline("joints/false_finds", "Absent sites found", better=-1),
     )
     definitions = measuring.DEFINITIONS
+    absent = "the model was not trained to find joints"
+    columns = ("sites_found",)
 
     def head(self, model, *, rngs):
         return learning.JointsHead(model, rngs=rngs)
@@ -46,3 +48,17 @@ class Joints(Task):
         from ramjax.tasks.joints import reporting  # draws charts, which take a second to load
 
         return reporting.sections(several)
+
+    certainty = staticmethod(framing.certainty)
+    reframed = staticmethod(framing.reframed)
+    find = staticmethod(finding.find)
+    annotated = staticmethod(finding.annotated)
+    view = staticmethod(finding.view)
+    doubts = staticmethod(finding.doubts)
+    write = staticmethod(finding.write)
+    cells = staticmethod(finding.cells)
+    draw = staticmethod(finding.draw)
+    panel = staticmethod(finding.panel)
+    contrast = staticmethod(finding.contrast)
+    remark = staticmethod(finding.remark)
+    legend = staticmethod(finding.legend)

@@ -7,7 +7,7 @@ from ramjax.config import ScoresConfig
 from ramjax.data.joint_labels import JOINT_LABELS
 from ramjax.metrics.metric import Headline
 from ramjax.tasks.base import Kind, Task
-from ramjax.tasks.scores import learning, measuring
+from ramjax.tasks.scores import finding, learning, measuring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +34,9 @@ class Scores(Task):
     )
     definitions = measuring.DEFINITIONS
     evaluators = measuring.EVALUATORS
+    absent = "the model was not trained on scores, or not to find the joints they belong to"
+    leading_columns = finding.LEADING_COLUMNS
+    columns = finding.COLUMNS
 
     def head(self, model, *, rngs):
         return learning.ScoresHead(self.config, model, rngs=rngs)
@@ -60,3 +63,14 @@ class Scores(Task):
         from ramjax.tasks.scores import reporting  # draws charts, which take a second to load
 
         return reporting.sections(several)
+
+    find = staticmethod(finding.find)
+    annotated = staticmethod(finding.annotated)
+    write = staticmethod(finding.write)
+    cells = staticmethod(finding.cells)
+    draw = staticmethod(finding.draw)
+    headline = staticmethod(finding.headline)
+    panel = staticmethod(finding.panel)
+    contrast = staticmethod(finding.contrast)
+    captions = staticmethod(finding.captions)
+    legend = staticmethod(finding.legend)

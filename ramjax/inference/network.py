@@ -1,0 +1,65 @@
+"""A trained network, ready to be asked."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ramjax.config import Config
+from ramjax.devices import compilation, sharding
+from ramjax.errors import RunError
+from ramjax.runs import run_dir
+from ramjax.steps.predict import make_predict_step
+from ramjax.steps.state import restore_best
+from ramjax.tasks import TASKS, Task, make_tasks
+
+PredictFn = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+"""Image float32 (b, h, w, 1) in 0..1 to the predictions of the tasks, each (b, ...)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedNetwork:
+    """A trained network and where it comes from.
+
+    Attributes:
+      config: of the run.
+      tasks: that it was trained on, in the order in which their heads run.
+      name: of the run's folder.
+      step: optimiser steps that the parameters have seen.
+      parameters: nested dictionary of arrays, averaged over the steps of training.
+      predict: the network as a function of images.
+    """
+
+    config: Config
+    tasks: tuple[Task, ...]
+    name: str
+    step: int
+    parameters: Any
+    predict: PredictFn
+
+
+def load(workdir: str | pathlib.Path) -> TrainedNetwork:
+    """Loads the checkpoint of a run that was best on validation, or the latest, on one device.
+
+    Raises:
+      RunError: `workdir` is no run, holds no whole checkpoint, or has only tasks that need boxes and none that finds
+        them.
+    """
+    workdir = pathlib.Path(workdir).expanduser()
+    config = run_dir.load_config(workdir)
+    tasks = make_tasks(config)
+    if all("boxes" in task.needs for task in tasks) and not any(task.finds_boxes for task in tasks):
+        finder = next(task.name for task in TASKS if task.finds_boxes)
+        raise RunError(
+            f"{workdir} has only {' and '.join(task.name for task in tasks)} and cannot find joints; predict with a "
+            f"run whose tasks include {finder}."
+        )
+    mesh = sharding.make_mesh(
+        dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, data=1, fsdp=1, space=1))
+    )
+    state, _ = restore_best(workdir, config, mesh)
+    predict = functools.partial(compilation.jit(make_predict_step(config)), state)
+    return TrainedNetwork(config, tasks, workdir.resolve().name, int(state.step), state.ema_params, predict)
