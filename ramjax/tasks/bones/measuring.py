@@ -1,6 +1,5 @@
 """Bones measured: masks on the radiograph's grid, counts on the canvas, and the metrics of both."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -139,25 +138,30 @@ def mean_over_bones(cases: Cases, metric: str, mode: Mode, bones: tuple[str, ...
 
 def _mean_of_bone(dice: np.ndarray) -> Metric:
     """The mean over the cases (N,) that show a bone."""
-
-    def statistic(data: Data) -> float:
-        count = data["count"].sum()
-        # Added up case by case, as `segmentation.mean_of_finite` does of all bones at once: the worst bone's Dice then
-        # equals that bone's to the last digit.
-        return float(np.add.accumulate(data["sum"])[-1] / count) if count else float("nan")
-
-    return dataclasses.replace(mean_metric(dice), statistic=statistic)
+    return Metric({"dice": dice}, lambda data: float(_means(data["dice"])[0]), int(np.isfinite(dice).sum()))
 
 
 def _worst_bone(dice: np.ndarray) -> Metric:
-    """The lowest of the bones' means over the cases."""
+    """The lowest of the bones' means over the cases (N, 30)."""
     judged = np.ones(anatomy.NUM_BONES, bool)
     judged[[anatomy.SESAMOID, anatomy.SOFT_TISSUE]] = False
 
     def statistic(data: Data) -> float:
-        means, _ = segmentation.mean_of_finite(data["dice"][:, judged], axis=0)
+        means, _ = _means(data["dice"])
         return float(np.nanmin(means)) if np.isfinite(means).any() else float("nan")
 
-    means, counts = segmentation.mean_of_finite(dice[:, judged], axis=0)
+    means, counts = _means(dice[:, judged])
     n = int(counts[np.nanargmin(means)]) if np.isfinite(means).any() else 0
-    return Metric({"dice": dice}, statistic, n)
+    return Metric({"dice": dice[:, judged]}, statistic, n)
+
+
+def _means(dice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean over the finite values of the cases (N, ...), and how many there are.
+
+    They are added up case by case, however they lie in memory: the Dice of the worst bone then equals that of the bone
+    to the last digit.
+    """
+    finite = np.isfinite(dice)
+    count = finite.sum(0)
+    total = np.add.accumulate(np.where(finite, dice, 0.0), axis=0)[-1]
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0), count
