@@ -128,6 +128,7 @@ def make_cluster(folder: pathlib.Path) -> Cluster:
         path.chmod(0o755)
     shutil.copytree(LAUNCH, tree / "launch", ignore=shutil.ignore_patterns("__pycache__"))
     (tree / "requirements.txt").write_text("jax\n")
+    (tree / "pyproject.toml").write_text("[project]\n")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"]
     for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message=a"]):
         subprocess.run([*git, *words], cwd=tree, check=True)

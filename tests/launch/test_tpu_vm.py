@@ -17,7 +17,7 @@ def test_copies_installs_and_trains_again_when_told_to_stop(cluster):
     assert cluster.trainings() == [["--distributed", *FLAGS]] * 3  # quoted through two shells
     assert (cluster.home / "worker" / "ramjax" / "launch" / "environment.sh").exists()
     installed = [call["words"] for call in cluster.calls("python") if call["words"][:2] == ["-m", "pip"]]
-    assert [words[-1] for words in installed] == ["requirements.txt", "jax[tpu]"]
+    assert [words[-1] for words in installed] == [".", "jax[tpu]"]
     assert not cluster.calls("sudo")
     calls = [call["words"] for call in cluster.calls("gcloud")]
     assert [words[3] for words in calls] == ["scp", "ssh", "ssh", "ssh", "ssh"]
