@@ -9,22 +9,17 @@ import pathlib
 import re
 
 import cv2
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from ramjax import anatomy, predict
-from ramjax import config as config_lib
 from ramjax.errors import RunError
 from ramjax.inference import report as reports
 from ramjax.inference.network import load
 from ramjax.io.images import read_radiograph
 from ramjax.io.radiograph import Radiograph
 from ramjax.record import unpack_bones
-from ramjax.runs.checkpoints import Checkpoints
-from ramjax.steps.state import init_state
 from ramjax.tasks import image
 from ramjax.tasks.bones import finding as bones
 from ramjax.tasks.erosions import finding as erosions
@@ -320,23 +315,13 @@ def test_no_run_and_no_radiographs(tmp_path, film, run, capsys):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> pathlib.Path:
     """The run directory of a network with random weights."""
-    return _save_run(tmp_path_factory.mktemp("runs") / "untrained", fakes.config())
-
-
-def _save_run(workdir: pathlib.Path, config: config_lib.Config) -> pathlib.Path:
-    workdir.mkdir()
-    (workdir / "config.json").write_text(json.dumps(config_lib.to_dict(config)))
-    rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: init_state(config))
-    with Checkpoints(workdir / "checkpoints") as checkpoints:
-        checkpoints.save_latest(0, jax.tree.map(lambda s: jnp.asarray(rng.normal(0, 0.1, s.shape), s.dtype), shapes))
-    return workdir
+    return fakes.save_run(tmp_path_factory.mktemp("runs") / "untrained", fakes.config())
 
 
 @pytest.mark.parametrize("task", ["bones", "erosions", "joints"])
 def test_a_run_of_one_task_answers_that_one(tmp_path, film, task):
     config = dataclasses.replace(fakes.config(), tasks=(task,))
-    network = load(_save_run(tmp_path / task, config))
+    network = load(fakes.save_run(tmp_path / task, config))
     findings, report = predict.predict_one(Radiograph(film), network, predict.Options(min_confidence=0.0))
     untrained = {entry["name"] for entry in report["not_judged"] if entry["kind"] == "task"}
     assert untrained == {"bones", "erosions", "joints", "scores"} - {task}
@@ -348,7 +333,7 @@ def test_a_run_of_one_task_answers_that_one(tmp_path, film, task):
 
 
 def test_a_run_of_scores_alone_is_refused(tmp_path, film, capsys):
-    workdir = _save_run(tmp_path / "scores", dataclasses.replace(fakes.config(), tasks=("scores",)))
+    workdir = fakes.save_run(tmp_path / "scores", dataclasses.replace(fakes.config(), tasks=("scores",)))
     with pytest.raises(RunError, match="only scores and cannot find joints"):
         load(workdir)
     path = _write(tmp_path / "a.png", film)

@@ -6,10 +6,11 @@ so that a flipped bit is noticed as surely as a missing file. Orbax writes each 
 The state may be split over devices and processes in any way, and is restored as split in any other.
 """
 
+import contextlib
 import logging
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -181,16 +182,29 @@ def _checksum_of_local(array: jax.Array) -> int:
 
 def _manager(folder: pathlib.Path, keep: int, read_only: bool) -> ocp.CheckpointManager:
     """Saves when told to, and keeps the latest `keep`; Orbax's own defaults save often and keep everything."""
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=checkpoint_managers.LatestN(keep),
-        enable_async_checkpointing=not read_only,
-        cleanup_tmp_directories=not read_only,
-        create=not read_only,
-        read_only=read_only,
-    )
     if not read_only:
         folder.mkdir(parents=True, exist_ok=True)
-    return ocp.CheckpointManager(folder, options=options)
+    with _without_warnings():
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.LatestN(keep),
+            enable_async_checkpointing=not read_only,
+            cleanup_tmp_directories=not read_only,
+            create=not read_only,
+            read_only=read_only,
+        )
+        return ocp.CheckpointManager(folder, options=options)
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Orbax warns that what is read only will not be written."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _read(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTree:

@@ -1,12 +1,19 @@
 """A network that finds discs, and radiographs that show them: stand-ins with a known answer."""
 
+import json
+import pathlib
+
 import cv2
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments import debug
 from ramjax import anatomy
-from ramjax.config import Config, from_config_dict
+from ramjax.config import Config, from_config_dict, to_dict
 from ramjax.inference.network import PredictFn, TrainedNetwork
+from ramjax.runs.checkpoints import Checkpoints
+from ramjax.steps.state import init_state
 from ramjax.tasks import Task, make_tasks
 from ramjax.tasks.patient import Patient
 
@@ -71,3 +78,14 @@ def predict_patients(images: np.ndarray) -> dict[str, np.ndarray]:
 def patient_network(**canvas) -> TrainedNetwork:
     """The fake network with the patient task."""
     return network(predict_patients, (*make_tasks(config(**canvas)), Patient()), **canvas)
+
+
+def save_run(workdir: pathlib.Path, config: Config) -> pathlib.Path:
+    """Makes the run directory of a network with random weights."""
+    workdir.mkdir()
+    (workdir / "config.json").write_text(json.dumps(to_dict(config)))
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: init_state(config))
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        checkpoints.save_latest(0, jax.tree.map(lambda s: jnp.asarray(rng.normal(0, 0.1, s.shape), s.dtype), shapes))
+    return workdir

@@ -8,7 +8,7 @@ Keys of the report, of a class and a number that are called ``sex`` and ``age``,
 |---|---|
 | patient.sex.value | the likeliest class |
 | patient.sex.probabilities | of each class |
-| patient.age | the number, to a hundredth of its spread; null where it is not finite |
+| patient.age | the number, to a hundredth of its spread or finer; null where it is not finite |
 """
 
 import dataclasses
@@ -216,11 +216,16 @@ class ImageTask(Task):
         return {name: target.finding(maps[f"{self.name}_{name}"]) for name, target in self.targets.items()}, []
 
     def annotated(self, record: Record) -> dict[str, Any] | None:
-        found = {name: target.annotated(record) for name, target in self.targets.items()}
-        return {name: value for name, value in found.items() if value is not None} or None
+        known = {name: target.annotated(record) for name, target in self.targets.items()}
+        return {name: finding for name, finding in known.items() if finding is not None} or None
 
     def cells(self, report: Mapping[str, Any]) -> dict[str, Any]:
-        return {f"{self.name}_{name}": _value(of) for name, of in report[self.name].items()}
+        finding = report[self.name] or {}
+        return {
+            f"{self.name}_{name}": target.value(finding[name])
+            for name, target in self.targets.items()
+            if name in finding
+        }
 
     def panel(self, finding: dict[str, Any], report: Mapping[str, Any], blocks: list[Block]) -> list[Block]:
         del report
@@ -229,7 +234,7 @@ class ImageTask(Task):
 
     def captions(self, truth: dict[str, Any] | None, finding: dict[str, Any] | None) -> list[tuple[str, str]]:
         return [
-            tuple(f"{target.title} {_value(of[name])}" if of and name in of else "" for of in (truth, finding))
+            tuple(f"{target.title} {target.value(of[name])}" if of and name in of else "" for of in (truth, finding))
             for name, target in self.targets.items()
         ]
 
@@ -248,11 +253,6 @@ class ImageTask(Task):
                     value[..., k] if k < classes else np.full(columns["predicted"][-1].shape, np.nan)
                 )
         return {self.name: {key: alike(np.stack(of_targets, -1)) for key, of_targets in columns.items()}}
-
-
-def _value(finding: Any) -> Any:
-    """The class or the number of a target's finding."""
-    return finding["value"] if isinstance(finding, dict) else finding
 
 
 def _auroc(data: Mapping[str, np.ndarray]) -> float:

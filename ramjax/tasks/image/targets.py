@@ -25,7 +25,7 @@ class Classes:
     title: str
 
     def finding(self, probabilities: np.ndarray) -> dict[str, Any]:
-        """What people are shown of probabilities (classes,)."""
+        """What a report says of probabilities (classes,)."""
         chances = {name: round(float(chance), 4) for name, chance in zip(self.names, probabilities, strict=True)}
         return {"value": self.names[int(np.argmax(probabilities))], "probabilities": chances}
 
@@ -34,9 +34,13 @@ class Classes:
         known = int(self.of(record))
         return None if known < 0 else self.finding(np.arange(len(self.names)) == known)
 
+    def value(self, finding: dict[str, Any]) -> str:
+        """The class."""
+        return finding["value"]
+
     def words(self, finding: dict[str, Any]) -> str:
-        value = finding["value"]
-        return f"{value} ({finding['probabilities'][value]:.2f})"
+        """The class and its probability."""
+        return f"{finding['value']} ({finding['probabilities'][finding['value']]:.2f})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Number:
     spread: float
 
     def finding(self, number: float) -> float | None:
-        """What people are shown of a number: to a hundredth of the spread, None where it is not finite."""
+        """What a report says of a number: to a hundredth of the spread or finer; None where it is not finite."""
         digits = max(0, 2 - math.floor(math.log10(self.spread)))
         return round(float(number), digits) if math.isfinite(number) else None
 
@@ -65,5 +69,10 @@ class Number:
         """The same of what is annotated; None where that is not known."""
         return self.finding(self.of(record))
 
+    def value(self, finding: float | None) -> float | None:
+        """The number."""
+        return finding
+
     def words(self, finding: float | None) -> str:
-        return "unknown" if finding is None else f"{finding:g} {self.unit}"
+        """The number and its unit."""
+        return "unknown" if finding is None else f"{finding} {self.unit}".rstrip()
