@@ -73,6 +73,20 @@ def test_without_seeds_there_are_no_means(tmp_path):
     ]
 
 
+def test_headlines_are_those_of_the_runs_tasks(tmp_path):
+    """Also of a task from outside; in the order of the tasks, whichever run comes first."""
+    own = "tests.reporting.own.Sharpness"
+    runs = plan.make_runs("experiments/debug.py", tmp_path, grid=[f"tasks=('{own}','bones'),('patient','bones')"])
+    finish(runs[0], **{"sharpness/error": 0.5, "sharpness/offset": 0.25, "bones/dsc": 0.125, "joints/iou": 0.75})
+    finish(runs[1], **{"patient/sex_acc": 0.5, "patient/age_mae": 7.0, "bones/dsc": 0.25, "sharpness/error": None})
+    (header, _, *values) = rows(table.write(runs, tmp_path))
+    assert header[2:] == ["bones/dsc", "patient/sex_acc", "patient/age_mae", "sharpness/error"]
+    assert [row[1:] for row in values] == [
+        ["done", "0.125", "", "", "0.500"],
+        ["done", "0.250", "0.500", "7.000", ""],
+    ]
+
+
 def test_several_data_sets_stand_apart(tmp_path):
     fixed = ["--config.data.datasets=('ram_phantom/tiny','ram_w600/joint')", "--config.data.weights=(1.0,1.0)"]
     (run,) = plan.make_runs("experiments/debug.py", tmp_path, grid=["seed=0"], fixed=fixed)
