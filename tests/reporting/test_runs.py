@@ -60,8 +60,7 @@ def test_other_ways_to_evaluate_and_the_same_seed_again_are_systems_of_their_own
     mirrored = fakes.cases(2, tasks=("be",), mirror=True)
     folders = [bare_run(tmp_path / "a"), bare_run(tmp_path / "b", mirrored, seed=1), bare_run(tmp_path / "c")]
     for folder, grid in zip(folders, ("native", "square512", "native"), strict=True):
-        config = json.loads((folder / "config.json").read_text())
-        config["evaluation"]["grid"] = grid  # of training
+        config = json.loads((folder / "config.json").read_text()) | {"evaluation": {"grid": grid}}  # of training
         (folder / "config.json").write_text(json.dumps(config))
     systems = runs.as_systems(runs.read_runs(folders))
     assert [system.name for system in systems] == ["a", "b", "c"]
