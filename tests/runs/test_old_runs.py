@@ -9,7 +9,7 @@ import pytest
 from ramjax import main
 from ramjax.devices.preemption import Preempted
 from ramjax.files import write_json
-from ramjax.inference import model
+from ramjax.inference.network import load
 from ramjax.logs import logging_to
 from ramjax.runs import run_dir, stored_config
 from ramjax.training import loop
@@ -58,7 +58,7 @@ def test_a_run_of_an_older_version_goes_on_is_evaluated_and_predicts(tmp_path, d
     assert main.main(["main", f"--workdir={workdir}", "--mode=eval"]) == 0
     assert (workdir / "eval_test.json").read_bytes() == evaluated
     assert json.loads((workdir / "config.json").read_text()) == older
-    loaded = model.load(workdir)
+    loaded = load(workdir)
     assert loaded.config == debug_config
     canvas = debug_config.data.canvas
     outputs = loaded.predict(np.full((1, canvas.height, canvas.width, 1), 0.5, np.float32))
