@@ -17,6 +17,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from ramjax import command_line
+from ramjax.errors import explain
 
 
 def run(
@@ -54,7 +55,7 @@ def run(
     try:
         numbers = measure(values)
     except (ValueError, OSError) as error:
-        print(f"Error: {command_line.explain(error)}", file=sys.stderr)
+        print(f"Error: {explain(error)}", file=sys.stderr)
         return 1
     print((show or table)(numbers))
     if values.json:

@@ -4,7 +4,11 @@ import errno
 import re
 
 
-class RunError(RuntimeError):
+class UserError(Exception):
+    """An error whose message is meant for people as it stands."""
+
+
+class RunError(UserError, RuntimeError):
     """A run that cannot start or go on; its message is meant for people."""
 
 
@@ -17,6 +21,22 @@ def is_disk_full(error: BaseException) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def explain(error: BaseException) -> str:
+    """A failed run as one sentence for people: what is wrong, where, and the remedy."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is None:  # whoever raised it composed a sentence
+        return sentence(error)
+    where = getattr(error, "filename", None)
+    if is_disk_full(error):
+        of = f" of {where}" if where else ""
+        return f"The disk{of} is full; make room and start the same command again."
+    if isinstance(error, OSError) and where:
+        reason = (error.strerror or type(error).__name__).lower()
+        return f"{where} cannot be written or read: {reason}; mend that, or name another folder."
+    return f"{type(error).__name__}: {sentence(error)} --debug shows where."
 
 
 def sentence(error: BaseException) -> str:

@@ -28,6 +28,7 @@ from absl import flags
 
 from ramjax import command_line
 from ramjax import config as config_lib
+from ramjax.errors import explain, sentence
 from ramjax.experiment import define_experiment
 from ramjax.logs import logging_to
 
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> int:
     try:
         values = parse(argv)
     except Exception as error:  # a config file is Python and may fail in any way
-        print(f"Usage error: {command_line.sentence(error)} See python -m ramjax.main --help.", file=sys.stderr)
+        print(f"Usage error: {sentence(error)} See python -m ramjax.main --help.", file=sys.stderr)
         return 2
     if values is None:
         return 0
@@ -69,7 +70,7 @@ def main(argv: list[str]) -> int:
     except Exception as error:
         logging.disable()  # what the threads of other packages say in their last breath would bury the sentence
         lost = several and hosts.is_lost(error)
-        message = hosts.lost_message() if lost else command_line.explain(error)
+        message = hosts.lost_message() if lost else explain(error)
         if values.debug:
             traceback.print_exc()
         print(f"Error: {message}", file=sys.stderr)

@@ -25,6 +25,7 @@ from absl import flags
 
 from ramjax import command_line, notice
 from ramjax.config import ConfigError
+from ramjax.errors import explain
 from ramjax.logs import logging_to
 
 log = logging.getLogger("ramjax.prepare")
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
         print("Interrupted; nothing half-written stays. Start the same command again.", file=sys.stderr)
         return 130
     except Exception as error:
-        print(f"Error: {command_line.explain(error)}", file=sys.stderr)
+        print(f"Error: {explain(error)}", file=sys.stderr)
         if values.debug:
             raise
         return 1

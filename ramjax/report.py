@@ -29,7 +29,7 @@ from absl import flags
 from tqdm import tqdm
 
 from ramjax import command_line, notice
-from ramjax.errors import RunError, is_disk_full
+from ramjax.errors import RunError, explain, is_disk_full
 from ramjax.files import write_whole
 from ramjax.logs import logging_to
 
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
         print("Interrupted; nothing was written.", file=sys.stderr)
         return 130
     except Exception as error:
-        print(f"Error: {command_line.explain(error)}", file=sys.stderr)
+        print(f"Error: {explain(error)}", file=sys.stderr)
         if values.debug:
             raise
         return 1

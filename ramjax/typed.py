@@ -5,10 +5,12 @@ import math
 import typing
 from typing import Any, Literal
 
+from ramjax.errors import UserError
+
 _MISSING = dataclasses.MISSING
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """A key that is unknown, missing, of the wrong type or out of range, or values that contradict each other."""
 
 

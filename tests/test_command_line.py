@@ -5,9 +5,8 @@ import sys
 
 import pytest
 
-from ramjax.command_line import explain
 from ramjax.config import ConfigError
-from ramjax.errors import RunError
+from ramjax.errors import RunError, explain
 
 
 def caused(error, cause):

@@ -16,7 +16,9 @@ from PIL import Image
 from ramjax import anatomy, predict
 from ramjax.errors import RunError
 from ramjax.inference import report as reports
+from ramjax.inference.batch import predict_all
 from ramjax.inference.network import load
+from ramjax.inference.reading import Options, read
 from ramjax.io.images import read_radiograph
 from ramjax.io.radiograph import Radiograph
 from ramjax.record import unpack_bones
@@ -29,7 +31,7 @@ from tests.inference import fakes
 from tests.io import dicom_files
 
 RADIOGRAPHS = os.environ.get("RAMJAX_RADIOGRAPHS", "")
-OPTIONS = predict.Options(view="hand")
+OPTIONS = Options(view="hand")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def _rows(output: pathlib.Path) -> list[dict]:
 
 
 def test_report(film):
-    _, report = predict.predict_one(Radiograph(film, pixel_spacing_mm=0.5), fakes.network(), OPTIONS)
+    report = read(Radiograph(film, pixel_spacing_mm=0.5), fakes.network(), OPTIONS).report
     assert "Research use only" in report["note"]
     assert (report["height"], report["width"], report["pixel_spacing_mm"]) == (200, 150, 0.5)
     assert (report["side"], report["side_source"], report["view"]) == ("R", "estimated", "hand")
@@ -85,7 +87,7 @@ def test_the_report_has_the_keys_that_are_documented(film):
         for row in re.findall(r"^\| ([\w.\[\], ]+) \|", module.__doc__, re.MULTILINE):
             documented |= set(row.split(", ")) - {"key"}
     radiograph = Radiograph(film, pixel_spacing_mm=0.5, notes=("A note.",))
-    _, report = predict.predict_one(radiograph, fakes.patient_network(), OPTIONS)
+    report = read(radiograph, fakes.patient_network(), OPTIONS).report
     probabilities = report["patient"]["sex"].pop("probabilities")
     assert set(probabilities) == {"F", "M"}
     assert _keys(report) | {"patient.sex.probabilities"} == documented
@@ -107,7 +109,7 @@ def _keys(values, prefix: str = "") -> set[str]:
 
 
 def test_unknown_spacing_leaves_areas_in_pixels(film):
-    _, report = predict.predict_one(Radiograph(film), fakes.network(), OPTIONS)
+    report = read(Radiograph(film), fakes.network(), OPTIONS).report
     assert report["pixel_spacing_mm"] is None and report["bones"][0]["area_mm2"] is None
     assert report["erosions"]["area_px"] > 0 and report["erosions"]["area_mm2"] is None
 
@@ -117,25 +119,25 @@ def test_unknown_spacing_leaves_areas_in_pixels(film):
     [("", "", "R", "estimated"), ("L", "", "L", "file"), ("L", "R", "R", "argument"), ("", "L", "L", "argument")],
 )
 def test_where_the_side_comes_from(film, file_side, option, side, source):
-    options = predict.Options(side=option, view="hand")
-    _, report = predict.predict_one(Radiograph(film, side=file_side), fakes.network(), options)
+    options = Options(side=option, view="hand")
+    report = read(Radiograph(film, side=file_side), fakes.network(), options).report
     assert (report["side"], report["side_source"]) == (side, source)
     assert report["placement"]["mirrored"] == (side == "L")
 
 
 def test_side_stays_unknown_where_the_network_cannot_tell(film):
-    _, report = predict.predict_one(Radiograph(film), fakes.network(mirror_left=False), OPTIONS)
+    report = read(Radiograph(film), fakes.network(mirror_left=False), OPTIONS).report
     assert (report["side"], report["side_source"]) == ("", "unknown")
 
 
 def test_stated_spacing_wins(film):
-    options = predict.Options(view="hand", spacing_mm=0.25)
-    _, report = predict.predict_one(Radiograph(film, pixel_spacing_mm=0.5), fakes.network(), options)
+    options = Options(view="hand", spacing_mm=0.25)
+    report = read(Radiograph(film, pixel_spacing_mm=0.5), fakes.network(), options).report
     assert report["pixel_spacing_mm"] == 0.25
 
 
 def test_lists_of_numbers_stay_on_a_line(tmp_path, film):
-    predict.predict_all([_write(tmp_path / "a.png", film)], tmp_path, fakes.network(), OPTIONS)
+    predict_all([_write(tmp_path / "a.png", film)], tmp_path, fakes.network(), OPTIONS)
     text = (tmp_path / "a.json").read_text()
     assert '"probabilities": [ 0.0, 0.0, 1.0, 0.0, 0.0, 0.0 ]' in text
     assert len(_report(tmp_path / "a.json")["joints"]) == 22
@@ -143,7 +145,7 @@ def test_lists_of_numbers_stay_on_a_line(tmp_path, film):
 
 def test_masks_are_those_of_the_report(tmp_path, film):
     path = _write(tmp_path / "a.png", film)
-    predict.predict_all([path], tmp_path / "out", fakes.network(), predict.Options(view="hand", masks=True))
+    predict_all([path], tmp_path / "out", fakes.network(), OPTIONS, masks=True)
     report = _report(tmp_path / "out" / "a.json")
     bones = unpack_bones(np.asarray(Image.open(tmp_path / "out" / "a_bones.png")))
     assert bones.shape == (*film.shape, anatomy.NUM_BONES)
@@ -159,7 +161,7 @@ def test_doubt_is_said(film):
     def unsure(images):
         return {**fakes.predict_discs(images), "confidence": np.full((len(images), 22), 0.1)}
 
-    _, report = predict.predict_one(Radiograph(film), fakes.network(unsure), OPTIONS)
+    report = read(Radiograph(film), fakes.network(unsure), OPTIONS).report
     assert report["joints"] == [] and report["totals"]["be"] is None
     assert any("Few joint sites" in note for note in report["notes"])
     assert len([entry for entry in report["not_judged"] if entry["kind"] == "site"]) == 22
@@ -171,7 +173,7 @@ def test_folder_goes_on_past_bad_files(tmp_path, film, caplog):
     dicom_files.write(tmp_path / "in" / "c.dcm", film, ImageLaterality="L", PixelSpacing=[0.2, 0.2])
     (tmp_path / "in" / "d.bmp").write_bytes(b"")
     output = tmp_path / "out"
-    failures = predict.predict_all([tmp_path / "in", tmp_path / "gone.png"], output, fakes.network(), OPTIONS)
+    failures = predict_all([tmp_path / "in", tmp_path / "gone.png"], output, fakes.network(), OPTIONS)
     assert len(failures) == 3
     for name, failure in zip(("b.png", "d.bmp", "gone.png"), failures, strict=True):
         assert name in failure
@@ -199,22 +201,22 @@ def test_folder_goes_on_past_what_nobody_foresaw(tmp_path, film, monkeypatch, ca
 
     monkeypatch.setattr(predict.sheet, "sheet", failing)
     inputs, output = [tmp_path / "in"], tmp_path / "out"
-    [failure] = predict.predict_all(inputs, output, fakes.network(), OPTIONS)
+    [failure] = predict_all(inputs, output, fakes.network(), OPTIONS)
     assert "b.png cannot be predicted" in failure and "\n" not in failure and "--debug" in failure
     assert {path.stem for path in output.glob("*.json")} == {"a", "c"}
     assert [bool(row["error"]) for row in _rows(output)] == [False, True, False]
     with pytest.raises(type(error)):
-        predict.predict_all(inputs, output, fakes.network(), predict.Options(view="hand", debug=True))
+        predict_all(inputs, output, fakes.network(), Options(view="hand"), debug=True)
 
 
 def test_a_summary_saved_by_a_spreadsheet_is_gone_on_with(tmp_path, film):
-    predict.predict_all([_write(tmp_path / "a.png", film)], tmp_path / "out", fakes.network(), OPTIONS)
+    predict_all([_write(tmp_path / "a.png", film)], tmp_path / "out", fakes.network(), OPTIONS)
     summary = tmp_path / "out" / "summary.csv"
     summary.write_text(summary.read_text().replace("a.png", "\xe4.png"), encoding="cp1252")
-    predict.predict_all([_write(tmp_path / "b.png", film)], tmp_path / "out", fakes.network(), OPTIONS)
+    predict_all([_write(tmp_path / "b.png", film)], tmp_path / "out", fakes.network(), OPTIONS)
     assert [row["name"] for row in _rows(tmp_path / "out")] == ["a", "b"]
     summary.write_text(summary.read_text(), encoding="utf-8-sig")
-    predict.predict_all([_write(tmp_path / "c.png", film)], tmp_path / "out", fakes.network(), OPTIONS)
+    predict_all([_write(tmp_path / "c.png", film)], tmp_path / "out", fakes.network(), OPTIONS)
     assert [row["name"] for row in _rows(tmp_path / "out")] == ["a", "b", "c"]
 
 
@@ -223,7 +225,7 @@ def test_same_stems_are_all_kept(tmp_path, film):
     _write(tmp_path / "in" / "one" / "hand.png", film)
     _write(tmp_path / "in" / "two" / "hand.png", left)
     output = tmp_path / "out"
-    predict.predict_all([tmp_path / "in"], output, fakes.network(), OPTIONS)
+    predict_all([tmp_path / "in"], output, fakes.network(), OPTIONS)
     assert _report(output / "one__hand.json")["side"] == "R"
     assert _report(output / "two__hand.json")["side"] == "L"
 
@@ -231,12 +233,12 @@ def test_same_stems_are_all_kept(tmp_path, film):
 def test_a_second_run_adds_and_a_repeated_one_replaces(tmp_path, film):
     one, two = _write(tmp_path / "a" / "hand.png", film), _write(tmp_path / "b" / "hand.png", film)
     output = tmp_path / "out"
-    predict.predict_all([one], output, fakes.network(), OPTIONS)
+    predict_all([one], output, fakes.network(), OPTIONS)
     first = (output / "hand.json").read_bytes()
-    predict.predict_all([two], output, fakes.network(), predict.Options(view="hand", side="L"))
+    predict_all([two], output, fakes.network(), Options(view="hand", side="L"))
     assert (output / "hand.json").read_bytes() == first
     assert [row["name"] for row in _rows(output)] == ["hand", "b__hand"]
-    predict.predict_all([one], output, fakes.network(), predict.Options(view="hand", side="L"))
+    predict_all([one], output, fakes.network(), Options(view="hand", side="L"))
     assert _report(output / "hand.json")["side"] == "L"
     assert [(row["name"], row["side"]) for row in _rows(output)] == [("hand", "L"), ("b__hand", "L")]
 
@@ -244,10 +246,10 @@ def test_a_second_run_adds_and_a_repeated_one_replaces(tmp_path, film):
 def test_a_failure_leaves_earlier_results(tmp_path, film):
     path = _write(tmp_path / "hand.png", film)
     output = tmp_path / "out"
-    predict.predict_all([path], output, fakes.network(), OPTIONS)
+    predict_all([path], output, fakes.network(), OPTIONS)
     before = {file.name: file.read_bytes() for file in output.glob("hand*")}
     path.write_bytes(b"")
-    assert predict.predict_all([path], output, fakes.network(), OPTIONS)
+    assert predict_all([path], output, fakes.network(), OPTIONS)
     assert {file.name: file.read_bytes() for file in output.glob("hand*")} == before
 
 
@@ -262,7 +264,7 @@ def test_interrupted_runs_keep_what_is_done(tmp_path, film, monkeypatch):
 
     monkeypatch.setattr(predict, "read_radiograph", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        predict.predict_all([tmp_path / "in"], tmp_path / "out", fakes.network(), OPTIONS)
+        predict_all([tmp_path / "in"], tmp_path / "out", fakes.network(), OPTIONS)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.json", "a_overlay.png", "summary.csv"}
     assert [row["name"] for row in _rows(tmp_path / "out")] == ["a"]
 
@@ -322,7 +324,8 @@ def run(tmp_path_factory) -> pathlib.Path:
 def test_a_run_of_one_task_answers_that_one(tmp_path, film, task):
     config = dataclasses.replace(fakes.config(), tasks=(task,))
     network = load(fakes.save_run(tmp_path / task, config))
-    findings, report = predict.predict_one(Radiograph(film), network, predict.Options(min_confidence=0.0))
+    reading = read(Radiograph(film), network, Options(min_confidence=0.0))
+    findings, report = reading.findings, reading.report
     untrained = {entry["name"] for entry in report["not_judged"] if entry["kind"] == "task"}
     assert untrained == {"bones", "erosions", "joints", "scores"} - {task}
     assert set(findings.by_task) == {task}

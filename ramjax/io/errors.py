@@ -1,5 +1,7 @@
 """The error of released data sets."""
 
+from ramjax.errors import UserError
 
-class ReleaseError(ValueError):
+
+class ReleaseError(UserError, ValueError):
     """A release that cannot be trusted or cannot be had; the message names the file, the key and the remedy."""

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 
+from ramjax.errors import UserError
+
 MIN_SIDE = 64
 """Shortest side, in pixels, of an image in which a wrist can be told from noise."""
 
@@ -15,7 +17,7 @@ COLOUR_SHARE = 0.02
 """An image is a photograph when more than this share of its pixels is coloured; less are arrows or letters."""
 
 
-class ImageError(ValueError):
+class ImageError(UserError, ValueError):
     """A file that is not one readable grey radiograph; the message names the file and the remedy."""
 
 

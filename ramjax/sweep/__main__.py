@@ -31,7 +31,7 @@ from absl import flags
 
 from ramjax import command_line
 from ramjax.devices.preemption import REQUEUE_EXIT_CODE
-from ramjax.errors import RunError
+from ramjax.errors import RunError, explain, sentence
 from ramjax.logs import logging_to
 from ramjax.sweep import local, plan, slurm, table
 from ramjax.sweep.plan import Run
@@ -49,13 +49,13 @@ def main(argv: Sequence[str]) -> int:
         with logging_to(None, first=not quiet):
             return _collect(values) if values.collect else _sweep(values, fixed)
     except (ValueError, flags.Error) as error:
-        print(f"Usage error: {command_line.sentence(error)} See python launch/sweep.py --help.", file=sys.stderr)
+        print(f"Usage error: {sentence(error)} See python launch/sweep.py --help.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted; nothing was started.", file=sys.stderr)
         return 130
     except (OSError, RunError) as error:
-        print(f"Error: {command_line.explain(error)}", file=sys.stderr)
+        print(f"Error: {explain(error)}", file=sys.stderr)
         return 1
 
 

@@ -12,7 +12,9 @@ from PIL import Image
 from ramjax import anatomy, predict
 from ramjax.inference import report as reports
 from ramjax.inference import sheet as sheets
+from ramjax.inference.batch import predict_all
 from ramjax.inference.network import load
+from ramjax.inference.reading import Options, read
 from ramjax.io.radiograph import Radiograph
 from ramjax.tasks import make_tasks
 from ramjax.tasks.findings import find, reported
@@ -20,7 +22,7 @@ from ramjax.tasks.patient import Patient
 from tests.inference import fakes
 
 FILM = fakes.disc_image(200, 150, 40, 90, 15)
-OPTIONS = predict.Options(view="hand")
+OPTIONS = Options(view="hand")
 
 SOURCE = '''
 """Three tasks of somebody's own."""
@@ -115,7 +117,7 @@ def rows_of(output) -> list[dict]:
 
 
 def test_all_tasks_are_in_the_report_after_those_that_are_always_there(network):
-    _, report = predict.predict_one(Radiograph(FILM), network, OPTIONS)
+    report = read(Radiograph(FILM), network, OPTIONS).report
     of_tasks = list(report)[list(report).index("pixel_spacing_mm") + 1 :]
     assert of_tasks == [
         *("totals", "joints", "bones", "erosions", "patient", "acquisition", "swelling", "veins", "not_judged")
@@ -134,7 +136,7 @@ def test_all_tasks_are_in_the_report_after_those_that_are_always_there(network):
 
 def test_all_tasks_are_in_the_summary(network, tmp_path):
     Image.fromarray(FILM).save(tmp_path / "a.png")
-    predict.predict_all([tmp_path / "a.png"], tmp_path / "out", network, OPTIONS)
+    predict_all([tmp_path / "a.png"], tmp_path / "out", network, OPTIONS)
     [row] = rows_of(tmp_path / "out")
     own = ["patient_sex", "patient_age", "acquisition_side", "acquisition_spacing", "swollen", "grades"]
     assert list(row) == [*reports.summary_columns(make_tasks(fakes.config())), *own]
@@ -143,7 +145,8 @@ def test_all_tasks_are_in_the_summary(network, tmp_path):
 
 
 def test_all_tasks_are_on_the_picture(network):
-    findings, report = predict.predict_one(Radiograph(FILM), network, OPTIONS)
+    reading = read(Radiograph(FILM), network, OPTIONS)
+    findings, report = reading.findings, reading.report
     blocks = []
     for task in network.tasks:
         if (finding := findings.of(task)) is not None:
@@ -161,7 +164,8 @@ def test_a_task_that_needs_boxes_nobody_finds_is_said_not_to_be_judged(outside):
     tasks = (Patient(), outside.Swelling())
     kept = {name: value for name, value in predict_own(np.zeros((1, 128, 96, 1))).items() if "patient" in name}
     network = fakes.network(lambda images: {name: np.repeat(of, len(images), 0) for name, of in kept.items()}, tasks)
-    findings, report = predict.predict_one(Radiograph(FILM), network, OPTIONS)
+    reading = read(Radiograph(FILM), network, OPTIONS)
+    findings, report = reading.findings, reading.report
     reasons = {entry["name"]: entry["reason"] for entry in report["not_judged"]}
     assert set(reasons) == {"bones", "erosions", "joints", "scores", "swelling"}
     assert reasons["swelling"] == "no task of the model finds the boxes that it needs"
@@ -172,7 +176,7 @@ def test_a_task_that_needs_boxes_nobody_finds_is_said_not_to_be_judged(outside):
 
 def test_the_patient_is_not_missed_where_it_was_not_trained():
     network = fakes.network()
-    _, report = predict.predict_one(Radiograph(FILM), network, OPTIONS)
+    report = read(Radiograph(FILM), network, OPTIONS).report
     assert "patient" not in report
     assert not any("patient" in column for column in reports.summary_columns(network.tasks))
     assert [task.name for task in reported(network.tasks[:1])] == ["bones", "erosions", "joints", "scores"]
@@ -191,7 +195,7 @@ def test_a_number_that_is_not_finite_is_null(outside):
 def predicted(tmp_path, name: str, network) -> list[dict]:
     """Predicts one more film into the same folder; returns the rows of its summary."""
     Image.fromarray(FILM).save(tmp_path / f"{name}.png")
-    predict.predict_all([tmp_path / f"{name}.png"], tmp_path / "out", network, OPTIONS)
+    predict_all([tmp_path / f"{name}.png"], tmp_path / "out", network, OPTIONS)
     return rows_of(tmp_path / "out")
 
 

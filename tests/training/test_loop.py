@@ -101,10 +101,8 @@ def test_each_data_set_of_a_mixture_is_evaluated_apart(config, tmp_path, capsys,
         if "validation/selection" in row:
             of_each = [row[f"validation/{name}/canvas/bones/dsc"] for name in names]
             assert row["validation/selection"] == pytest.approx(np.mean(of_each))
-            assert (
-                f"validation {names[0]}/canvas/bones/dsc {of_each[0]:.4f}, {names[1]}/canvas/bones/dsc {of_each[1]:.4f},"
-                in shown
-            )
+            told = [f"{name}/canvas/bones/dsc {of:.4f}" for name, of in zip(names, of_each, strict=True)]
+            assert f"validation {told[0]}, {told[1]}," in shown
 
 
 def test_a_mixture_interrupted_in_validation_or_test_ends_the_same(config, tmp_path):
