@@ -3,10 +3,11 @@
     python -m ramjax.predict --workdir=runs/multitask --input=hand.png,more_hands --output=predictions
 
 Inputs are PNG, BMP, JPEG, TIFF or DICOM files and folders of them, separated by commas, repeated, or listed at the end.
-For each, the output folder gets NAME.json (joints, scores, totals, bones, erosion area; its keys are listed in
-ramjax/inference/report.py), NAME_overlay.png to look at, and a row in summary.csv. With --masks also NAME_erosions.png,
-labels 0-3, and NAME_bones.png, whose four channels are one little-endian 32-bit word with bit k set where bone k of
-ramjax.anatomy.BONES is, both on the radiograph's grid.
+For each, the output folder gets NAME.json (joints, scores, totals, bones, erosion area, and what other tasks of the run
+say; its keys are listed in ramjax/inference/report.py and in finding.py of each task in ramjax/tasks), NAME_overlay.png
+to look at, and a row in summary.csv. With --masks also NAME_erosions.png, labels 0-3, and NAME_bones.png, whose four
+channels are one little-endian 32-bit word with bit k set where bone k of ramjax.anatomy.BONES is, both on the
+radiograph's grid.
 Files that fail are named at the end; the others are done all the same.
 
 The results name the file and folder they come from: keep names of patients and other identifiers out of paths. Nothing
@@ -74,7 +75,7 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
     flags.DEFINE_enum("view", "auto", ["auto", "hand", "wrist"], "What is shown; auto tries both.", **define)
     flags.DEFINE_float("spacing_mm", None, "Side of a pixel in mm, over what the file says.", 1e-3, 10.0, **define)
     flags.DEFINE_float("min_confidence", CONFIDENT, "Sites found less surely are not judged.", 0.0, 1.0, **define)
-    flags.DEFINE_bool("masks", False, "Write the masks of bones and erosions too.", **define)
+    flags.DEFINE_bool("masks", False, "Write what was found as masks too.", **define)
     flags.DEFINE_bool("debug", False, "Stop at the first unforeseen error and show its traceback.", **define)
     if command_line.wants_help(argv):
         print(command_line.help_text(__doc__, values))

@@ -64,7 +64,9 @@ def sheet(
     scale = min(height / pixels.shape[0], 1.25 * height / pixels.shape[1])
     unit = height / 70
     original = grey_to_rgb(pixels, scale)
-    found = _painted(original.copy(), drawn, scale, unit, max(1, round(height / 900)))
+    found = _painted(original.copy(), drawn, scale, max(1, round(height / 900)))
+    if any(task.finds_boxes for task in tasks):
+        found = _with_margin_labels(found, [shape for shape in drawn if isinstance(shape, Box)], scale, unit)
     parts = [original, found, _panel(blocks, said, height, unit)]
     gap = round(unit)
     header = round(4.6 * unit)
@@ -87,7 +89,7 @@ def describe_not_judged(not_judged: Sequence[NotJudged]) -> list[str]:
     return [f"{', '.join(names)}: {reason}" for reason, names in by_reason.items()]
 
 
-def _painted(picture: np.ndarray, drawn: Sequence[Shape], scale: float, unit: float, thickness: int) -> np.ndarray:
+def _painted(picture: np.ndarray, drawn: Sequence[Shape], scale: float, thickness: int) -> np.ndarray:
     """Fills lie below outlines, boxes above both."""
     for shape in drawn:
         if isinstance(shape, Fill):
@@ -95,10 +97,10 @@ def _painted(picture: np.ndarray, drawn: Sequence[Shape], scale: float, unit: fl
     for shape in drawn:
         if isinstance(shape, Outline):
             draw_outline(picture, shape, scale, thickness)
-    boxes = [shape for shape in drawn if isinstance(shape, Box)]
-    for box in boxes:
-        draw_box(picture, box.box, scale, box.colour, thickness)
-    return _with_margin_labels(picture, boxes, scale, unit)
+    for shape in drawn:
+        if isinstance(shape, Box):
+            draw_box(picture, shape.box, scale, shape.colour, thickness)
+    return picture
 
 
 def _with_margin_labels(picture: np.ndarray, boxes: Sequence[Box], scale: float, unit: float) -> np.ndarray:

@@ -6,7 +6,6 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from ramjax import anatomy
 from ramjax.metrics import segmentation, surface
@@ -221,6 +220,8 @@ def _match_lesions(pred: np.ndarray, target: np.ndarray, mm: np.ndarray) -> tupl
 
 def _pairs(eligible: np.ndarray, likeness: np.ndarray) -> float:
     """The greatest number of eligible pairs, each row and column in at most one; the most alike where it is open."""
+    from scipy.optimize import linear_sum_assignment  # takes half a second to load, and prediction needs none of it
+
     if not eligible.any():
         return 0.0
     spread = np.ptp(likeness[eligible]) or 1.0

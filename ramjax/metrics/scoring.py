@@ -4,7 +4,6 @@ import dataclasses
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from ramjax import anatomy
 from ramjax.metrics import calibration
@@ -247,6 +246,8 @@ def _kappa(counts: np.ndarray) -> float:
 
 def auroc(rank: np.ndarray, positive: np.ndarray) -> float:
     """Area under the ROC curve from rank sums, ties counting half; NaN without positives or without negatives."""
+    from scipy import stats  # takes a second to load, and prediction needs none of it
+
     n_positive, n_negative = positive.sum(), (~positive).sum()
     above = stats.rankdata(rank)[positive].sum() - n_positive * (n_positive + 1) / 2
     return _ratio(above, n_positive * n_negative)

@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 MAX_PLANES = 57
 """So many planes fit a 64-bit word that may start at any bit of a byte."""
@@ -112,6 +111,8 @@ def measure(
 
 def distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Euclidean distance of each of `points` (n, 2) to the nearest of `others` (m, 2), float64 (n,); m > 0."""
+    from scipy.spatial import cKDTree  # takes half a second to load, and prediction needs none of it
+
     # Points come row by row: splitting at the middle of the range is quicker here than sorting for medians.
     return cKDTree(others, balanced_tree=False, compact_nodes=False).query(points)[0]
 
