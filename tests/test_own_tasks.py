@@ -67,7 +67,8 @@ def run(folder, data_dir) -> pathlib.Path:
     workdir = folder / "run"
     done = call(
         folder, "-m", "ramjax.main", "--config=experiments/debug.py", f"--workdir={workdir}",
-        f"--config.data.data_dir={data_dir}", "--config.data.canvas.mirror_left=False", "--config.data.test_split=train",
+        f"--config.data.data_dir={data_dir}", "--config.data.canvas.mirror_left=False",
+        "--config.data.test_split=train",
         "--config.tasks=('bones','joints','scores','patient','laboratory.handedness.Handedness')",
         "--config.own={'handedness': {'weight': 0.5}}",
     )  # fmt: skip

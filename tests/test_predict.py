@@ -16,6 +16,7 @@ from PIL import Image
 from ramjax import anatomy, predict
 from ramjax.errors import RunError
 from ramjax.inference import report as reports
+from ramjax.inference import sheet
 from ramjax.inference.batch import predict_all
 from ramjax.inference.network import load
 from ramjax.inference.reading import Options, read
@@ -192,14 +193,14 @@ def test_folder_goes_on_past_bad_files(tmp_path, film, caplog):
 def test_folder_goes_on_past_what_nobody_foresaw(tmp_path, film, monkeypatch, caplog, error):
     for name in ("a.png", "b.png", "c.png"):
         _write(tmp_path / "in" / name, film)
-    sheet = predict.sheet.sheet
+    plain = sheet.sheet
 
     def failing(*arguments, title):
         if title == "b":
             raise error
-        return sheet(*arguments, title)
+        return plain(*arguments, title)
 
-    monkeypatch.setattr(predict.sheet, "sheet", failing)
+    monkeypatch.setattr(sheet, "sheet", failing)
     inputs, output = [tmp_path / "in"], tmp_path / "out"
     [failure] = predict_all(inputs, output, fakes.network(), OPTIONS)
     assert "b.png cannot be predicted" in failure and "\n" not in failure and "--debug" in failure
@@ -332,7 +333,7 @@ def test_a_run_of_one_task_answers_that_one(tmp_path, film, task):
     assert report["joints"] or task != "joints"
     assert (report["erosions"] is None) == (task != "erosions")
     assert report["totals"]["be"] is None
-    assert predict.sheet.sheet(film, network.tasks, findings, report, title=task).ndim == 3
+    assert sheet.sheet(film, network.tasks, findings, report, title=task).ndim == 3
 
 
 def test_a_run_of_scores_alone_is_refused(tmp_path, film, capsys):

@@ -20,12 +20,10 @@ from ramjax.figures.overlay import (
     Fill,
     Outline,
     Shape,
-    draw_box,
-    draw_fill,
-    draw_outline,
     encode_png,
     font,
     grey_to_rgb,
+    paint,
 )
 from ramjax.figures.panel import fitted
 from ramjax.notice import NOTE
@@ -114,21 +112,10 @@ def _caption(record: Record) -> str:
 
 
 def _panel(pixels: np.ndarray, drawn: Sequence[Shape]) -> np.ndarray:
-    """Outlines lie below fills, boxes above both."""
     scale = PANEL_HEIGHT / pixels.shape[0]
-    picture = grey_to_rgb(pixels, scale)
-    for shape in drawn:
-        if isinstance(shape, Outline):
-            draw_outline(picture, shape, scale)
-    for shape in drawn:
-        if isinstance(shape, Fill):
-            draw_fill(picture, shape, scale)
-    boxes = [shape for shape in drawn if isinstance(shape, Box)]
-    for box in boxes:
-        draw_box(picture, box.box, scale, box.colour)
-    image = Image.fromarray(picture)
+    image = Image.fromarray(paint(grey_to_rgb(pixels, scale), drawn, scale, order=(Outline, Fill, Box)))
     canvas = ImageDraw.Draw(image)
-    for box in boxes:
+    for box in (shape for shape in drawn if isinstance(shape, Box)):
         at = box.box[3] * scale + 2, (box.box[0] + box.box[2]) / 2 * scale
         canvas.text(at, box.mark, box.colour, font(14), anchor="lm", stroke_width=2, stroke_fill=(0, 0, 0))
     return np.asarray(image)

@@ -102,6 +102,27 @@ def draw_box(picture: np.ndarray, box: Sequence[float], scale: float, colour: Co
             cv2.polylines(picture, [fixed], False, colour, thickness, cv2.LINE_AA, FRACTION)
 
 
+def paint(
+    picture: np.ndarray,
+    drawn: Sequence[Shape],
+    scale: float,
+    thickness: int = 1,
+    order: Sequence[type] = (Fill, Outline, Box),
+) -> np.ndarray:
+    """Draws shapes on the picture, in place, and returns it; of each kind in `order`, the first one lowest."""
+    for kind in order:
+        for shape in drawn:
+            if not isinstance(shape, kind):
+                continue
+            if isinstance(shape, Fill):
+                draw_fill(picture, shape, scale, thickness)
+            elif isinstance(shape, Outline):
+                draw_outline(picture, shape, scale, thickness)
+            else:
+                draw_box(picture, shape.box, scale, shape.colour, thickness)
+    return picture
+
+
 def fixed_point(value: float) -> int:
     """A continuous coordinate of the picture as OpenCV draws it, with `FRACTION` bits behind the point."""
     return round((value - 0.5) * 2**FRACTION)

@@ -15,15 +15,11 @@ from ramjax.figures.overlay import (
     INK,
     WARNING,
     Box,
-    Fill,
-    Outline,
     Shape,
-    draw_box,
-    draw_fill,
-    draw_outline,
     fixed_point,
     font,
     grey_to_rgb,
+    paint,
 )
 from ramjax.figures.panel import Block
 from ramjax.notice import NOTE
@@ -64,7 +60,7 @@ def sheet(
     scale = min(height / pixels.shape[0], 1.25 * height / pixels.shape[1])
     unit = height / 70
     original = grey_to_rgb(pixels, scale)
-    found = _painted(original.copy(), drawn, scale, max(1, round(height / 900)))
+    found = paint(original.copy(), drawn, scale, max(1, round(height / 900)))
     if any(task.finds_boxes for task in tasks):
         found = _with_margin_labels(found, [shape for shape in drawn if isinstance(shape, Box)], scale, unit)
     parts = [original, found, _panel(blocks, said, height, unit)]
@@ -87,20 +83,6 @@ def describe_not_judged(not_judged: Sequence[NotJudged]) -> list[str]:
         if not entry.plain:
             by_reason.setdefault(entry.reason.split(" (")[0], []).append(entry.name)
     return [f"{', '.join(names)}: {reason}" for reason, names in by_reason.items()]
-
-
-def _painted(picture: np.ndarray, drawn: Sequence[Shape], scale: float, thickness: int) -> np.ndarray:
-    """Fills lie below outlines, boxes above both."""
-    for shape in drawn:
-        if isinstance(shape, Fill):
-            draw_fill(picture, shape, scale, thickness)
-    for shape in drawn:
-        if isinstance(shape, Outline):
-            draw_outline(picture, shape, scale, thickness)
-    for shape in drawn:
-        if isinstance(shape, Box):
-            draw_box(picture, shape.box, scale, shape.colour, thickness)
-    return picture
 
 
 def _with_margin_labels(picture: np.ndarray, boxes: Sequence[Box], scale: float, unit: float) -> np.ndarray:
