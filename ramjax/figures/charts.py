@@ -130,7 +130,9 @@ def reliability(series: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]])
     return _svg(draw, 4.2)
 
 
-def lines(series: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str, *, log: bool = False) -> str:
+def lines(
+    series: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str = "", *, log: bool = False
+) -> str:
     """Curves, by name (x, y); NaN leaves a gap."""
 
     def draw(ax: Axes) -> None:

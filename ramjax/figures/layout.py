@@ -61,13 +61,14 @@ def distance_column(about: Mapping[str, Any]) -> str:
 
 
 def directions(headlines: Sequence[Headline]) -> str:
-    """Of which metrics higher values are better, in a sentence."""
-    lower = [headline.title for headline in headlines if headline.better < 0]
-    if not lower:
-        return "Higher is better."
-    if len(lower) == len(headlines):
-        return "Lower is better."
-    return f"Higher is better, except for: {'; '.join(lower)}."  # titles have commas
+    """Of which metrics which values are better, in a sentence."""
+    titles = {better: [it.title for it in headlines if it.better == better] for better in (1, 0, -1)}
+    zero = f"; 0 is best for: {'; '.join(titles[0])}" if titles[0] else ""  # semicolons, since titles have commas
+    if not titles[-1]:
+        return f"Higher is better{zero}."
+    if not titles[1]:
+        return f"Lower is better{zero}."
+    return f"Higher is better, but lower for: {'; '.join(titles[-1])}{zero}."
 
 
 def summed_over_seeds(of: Evaluated) -> str:

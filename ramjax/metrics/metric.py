@@ -41,7 +41,7 @@ class Headline:
     Attributes:
       metric: its name, such as ``bones/dsc``.
       title: a few words for people.
-      better: 1 where higher is better, -1 where lower is, 0 where neither is, as of a bias.
+      better: 1 where higher is better, -1 where lower is, 0 where 0 is best, as of a bias.
       by_group: whether it is also shown of each centre and diagnosis.
       in_summary: whether summaries and comparisons of runs show it; False for what tells something of groups alone.
     """

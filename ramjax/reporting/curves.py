@@ -26,7 +26,7 @@ def section(systems: Sequence[System], tasks: Sequence[Task]) -> Section | None:
         for dataset, keys in _keys_of(runs, metric).items():
             where = f", {layout.DATASET_TITLES.get(dataset, dataset)}" if dataset else ""
             identity = layout.slug("curve-validation", dataset, metric)
-            blocks.append(_chart(runs, keys, identity, f"Validation: {title}{where}", title, log=False))
+            blocks.append(_chart(runs, keys, identity, f"Validation: {title}{where}", log=False))
     blocks = [chart for chart in blocks if chart]
     if not blocks:
         return None
@@ -37,7 +37,7 @@ def section(systems: Sequence[System], tasks: Sequence[Task]) -> Section | None:
 def _losses(runs: Sequence[Run], tasks: Sequence[Task]) -> list[Chart | None]:
     titles = {"train/loss": "Training loss"}
     titles |= {f"train/loss/{task.name}": f"Training loss, {layout.title(task.name).lower()}" for task in tasks}
-    return [_chart(runs, [key], layout.slug("curve", key), title, "loss", log=True) for key, title in titles.items()]
+    return [_chart(runs, [key], layout.slug("curve", key), title, log=True) for key, title in titles.items()]
 
 
 def _validated(tasks: Sequence[Task]) -> dict[str, str]:
@@ -59,14 +59,14 @@ def _keys_of(runs: Sequence[Run], metric: str) -> dict[str, list[str]]:
     return found
 
 
-def _chart(runs: Sequence[Run], keys: Sequence[str], identity: str, title: str, label: str, log: bool) -> Chart | None:
+def _chart(runs: Sequence[Run], keys: Sequence[str], identity: str, title: str, log: bool) -> Chart | None:
     """The curves of the runs that logged one of the keys; None where there is no such run."""
     series = {run.name: _curve(run, keys) for run in runs}
     series = {name: curve for name, curve in series.items() if len(curve[0])}
     if not series:
         return None
     ends = "; ".join(f"{name} ends at {curve[1][-1]:.3f}" for name, curve in series.items())
-    return Chart(identity, title, "", charts.lines(series, "step", label, log=log), f"{title}: {ends}.")
+    return Chart(identity, title, "", charts.lines(series, "step", log=log), f"{title}: {ends}.")
 
 
 def _curve(run: Run, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

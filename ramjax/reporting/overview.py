@@ -39,8 +39,8 @@ def summary(several: Sequence[Evaluated], headlines: Sequence[Headline]) -> Tabl
     return Table(
         layout.slug(several[0].dataset, "summary"),
         f"Summary: {layout.DATASET_TITLES.get(several[0].dataset, several[0].dataset)}",
-        "With 95 % intervals over patients; n counts cases, of joint sites and scores the sites, of lesions "
-        f"the lesions. {layout.directions(there)}",
+        "With 95 % intervals over patients; n counts what a value is taken over: cases, or the sites or lesions of all "
+        f"cases. {layout.directions(there)}",
         "Metric",
         tuple(of.name for of in several),
         tuple(rows),
@@ -173,7 +173,7 @@ def _groups_table(
     return Table(
         layout.slug(several[0].dataset, "by", attribute),
         title,
-        "n counts cases, of MAE the sites. No intervals: look at the numbers of cases before comparing.",
+        "n counts what a value is taken over. No intervals: look at these numbers before comparing.",
         f"Run and {heading}",
         tuple(headlines[index].title for index in kept),
         tuple(Row(row.name, tuple(row.cells[index] for index in kept), row.mode) for row in rows),

@@ -1,18 +1,22 @@
 """The section that tells how to read the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
+from ramjax.figures import layout
 from ramjax.figures.content import Cell, Row, Section, Table
 from ramjax.figures.estimates import Evaluated
 from ramjax.reporting.estimates import SEED
 from ramjax.tasks import Task, measured_by
 
+_Meaning = TypeVar("_Meaning")
+
 
 def section(evaluated: Sequence[Evaluated], tasks: Sequence[Task], replicates: int) -> Section:
     """Definitions, what the two evaluators do, and how the intervals came about, for the tasks that are there."""
     there = [task for task in tasks if any(measured_by([task], of.cases[0]) for of in evaluated)]
-    definitions = {name: meaning for task in there for name, meaning in task.definitions.items()}
-    evaluators = {matter: both for task in there for matter, both in task.evaluators.items()}
+    definitions = _together({task.name: task.definitions for task in there})
+    evaluators = _together({task.name: task.evaluators for task in there})
     text = (
         "Strict is how this project thinks the metric should be taken; compat is what the published evaluators of "
         "RAM-W600 and RAM-H1200 print for the same predictions, quirks included, so that it can stand beside "
@@ -30,3 +34,13 @@ def section(evaluated: Sequence[Evaluated], tasks: Sequence[Task], replicates: i
         rows = tuple(Row(name, tuple(Cell(text=words) for words in both)) for name, both in evaluators.items())
         tables.append(Table("evaluators", "Strict and compat", "", "Matter", ("Strict", "Compat"), rows))
     return Section("reading", "How to read this", text, tuple(tables))
+
+
+def _together(of_tasks: Mapping[str, Mapping[str, _Meaning]]) -> dict[str, _Meaning]:
+    """The entries of all tasks; one that means something else than an earlier one names its task too."""
+    found: dict[str, _Meaning] = {}
+    for task, entries in of_tasks.items():
+        for name, meaning in entries.items():
+            clashes = found.get(name, meaning) != meaning
+            found[f"{name} ({layout.title(task).lower()})" if clashes else name] = meaning
+    return found

@@ -16,12 +16,14 @@ DRAWINGS = {
     "dots": lambda: charts.dots(["x", "y_1", "z"], TWO, "DSC"),
     "dots with cases": lambda: charts.dots(["x", "y", "z"], {"a": VALUES}, "DSC", np.full((4, 3), 0.5)),
     "heat map": lambda: charts.heat_map(np.array([[1000, 2], [0, 0]])),
+    "heat map of classes": lambda: charts.heat_map(np.eye(3, dtype=int), ["<a>", "b & c", "d"]),
     "bland-altman": lambda: charts.bland_altman(np.arange(3.0), np.arange(3.0) - 1, 0.0, -2.0, 2.0),
     "bland-altman of one": lambda: charts.bland_altman(np.ones(1), np.ones(1), 1.0, NAN, NAN),
     "reliability": lambda: charts.reliability({"a": (np.array([0.5, NAN]), np.array([0.6, NAN]), np.array([3, 0]))}),
     "lines": lambda: charts.lines({"a": (np.arange(3.0), np.array([3.0, NAN, 1.0]))}, "step", "loss", log=True),
     "lines below 0": lambda: charts.lines({"a": (np.arange(2.0), np.array([-1.0, 1.0]))}, "step", "loss", log=True),
     "by score": lambda: charts.by_score(TWO, "annotated", "predicted", diagonal=True),
+    "scatter of one": lambda: charts.scatter(np.array([60.0]), np.array([-2.0]), "x", "y", diagonal=True),
     "scatter": lambda: charts.scatter(
         np.array([0, 1, 300.0]), np.array([1, 2, 200.0]), "x", "y", log=True, diagonal=True
     ),
@@ -80,3 +82,20 @@ def test_ids_of_several_drawings_do_not_meet():
         assert set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", text)) and all(
             (a or b) in known for a, b in re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", text)
         )
+
+
+def texts(svg: str) -> list[str]:
+    return [of.text for of in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_classes_have_their_names_on_both_axes():
+    counts = np.array([[7, 0], [1, 4]])
+    assert [texts(charts.heat_map(counts, ["F", "M"])).count(name) for name in ("F", "M", "0")] == [2, 2, 1]
+    assert texts(charts.heat_map(counts)).count("0") == 3  # its number as a class, and once as a count
+
+
+def test_the_line_of_agreement_does_not_stretch_the_scales():
+    """Numbers far from 0 fill the chart."""
+    shown = texts(charts.scatter(np.array([60.0, 80.0]), np.array([62.0, 75.0]), "x", "y", diagonal=True))
+    numbers = [float(text.replace("−", "-")) for text in shown if re.fullmatch(r"[−\d.]+", text)]
+    assert min(numbers) >= 60 and max(numbers) <= 80

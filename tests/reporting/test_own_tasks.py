@@ -1,12 +1,15 @@
 """Tasks beyond the first four are in every part of a report: the patient, and one that ramjax knows nothing of."""
 
+import ast
 import dataclasses
 import html
+import pathlib
 import re
 
 import numpy as np
 import pytest
 
+from ramjax import config as config_lib
 from ramjax import report
 from ramjax.config import Config
 from ramjax.errors import RunError
@@ -16,6 +19,7 @@ from ramjax.reporting import runs as runs_lib
 from ramjax.tasks import make_tasks, parts_of
 from tests.reporting import fakes, pages
 
+ROOT = pathlib.Path(__file__).parents[2]
 OWN = "tests.reporting.own.Sharpness"
 TASKS = ("bones", "patient", OWN)
 
@@ -137,7 +141,8 @@ def test_a_task_from_outside_has_a_table_and_stands_wherever_tasks_do(written):
     ):  # fmt: skip
         assert words in text, words
     assert ["Blank halves", "Left out.", "Count as 0."] in tables["evaluators"]
-    assert "Higher is better, except for: Bones, MSD; Age, MAE (years); Sharpness, error;" in text
+    assert "Higher is better, but lower for: Bones, MSD; Age, MAE (years); Sharpness, error;" in text
+    assert "Lower is better; 0 is best for: Sharpness, offset." in text
 
 
 def test_the_pictures_of_a_further_task_are_its_worst(written):
@@ -176,11 +181,31 @@ def test_runs_with_other_tasks_share_one_report(tmp_path):
     report.write_report([str(tmp_path / "b"), str(tmp_path / "a")], tmp_path / "out" / "report.html", 100)
     tables = pages.tables((tmp_path / "out" / "report.html").read_text())
     assert [row[0] for row in tables["ram-phantom-summary"]][:2] == ["Metric", "Bones, DSC"]
+    meanings = {row[0]: row[1] for row in tables["definitions"][1:]}
+    assert "a site with" in meanings["AUROC"] and "an image of the class" in meanings["AUROC (patient)"]
     rows = {row[0]: row[1:] for row in tables["ram-phantom-summary"][1:]}
     assert list(rows)[-2:] == ["Sharpness, error", "Sharpness, largest error"]  # from outside, so the last
     assert rows["BE, QWK"][1] == rows["Sex, accuracy"][0] == "–"
     compared = {row[0] for row in tables["ram-phantom-compare-1"][1:]}
     assert "Bones, DSC" in compared and not compared & {"BE, QWK", "Sex, accuracy", "Sharpness, error"}
+
+
+def test_nothing_in_the_report_or_the_sweep_names_a_task():
+    """No text of their code, docstrings aside, is the name of a task or of a group of values, or begins with one."""
+    tasks = make_tasks(Config(tasks=config_lib.TASKS))
+    names = {task.name for task in tasks} | set(parts_of(tasks))
+    texts = []
+    for path in [*(ROOT / "ramjax" / "reporting").glob("*.py"), *(ROOT / "ramjax" / "sweep").glob("*.py")]:
+        tree = ast.parse(path.read_text())
+        bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        texts += [
+            (path.name, node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in bare
+        ]
+    assert len(texts) > 100
+    # ``patient`` is an attribute of every case, too.
+    assert [of for of in texts if re.split("[/_@]", of[1])[0] in names and of[1] != "patient"] == []
 
 
 def test_values_of_a_task_that_the_run_does_not_have_are_an_error(tmp_path):
