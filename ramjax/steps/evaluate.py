@@ -19,7 +19,8 @@ def make_eval_step(config: Config) -> Callable[[TrainState, Batch], dict[str, ja
     tasks, apply = make_tasks(config), make_apply(config)
 
     def eval_step(state, batch):
-        outputs = apply(state.ema_params, batch["image"], None if "joints" in config.tasks else batch["boxes"])
+        boxes = None if "joints" in config.tasks else batch["boxes"]
+        outputs = apply(state.ema_params, batch["image"], boxes, variables=state.ema_variables)
         return {
             f"{task.name}/{name}": value
             for task in tasks
