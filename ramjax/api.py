@@ -30,7 +30,7 @@ from ramjax.logs import logging_to
 from ramjax.models.network import MultiTaskNetwork
 from ramjax.record import Record
 from ramjax.runs import run_dir
-from ramjax.steps.state import make_network, network_with, split_network
+from ramjax.steps.state import make_network, restore_network, split_network
 from ramjax.steps.train import SHOWN_BOXES, make_gradient
 from ramjax.tasks import TASKS, Task, labels_of, make_tasks
 
@@ -76,7 +76,9 @@ def eval_batches(config: Config, split: str) -> Iterator[dict[str, np.ndarray]]:
 
 def build_network(config: Config) -> MultiTaskNetwork:
     """The network of an experiment with its first parameters: images (b, h, w, 1) to {task: raw outputs}."""
-    return make_network(config, config.seed)
+    network = make_network(config, config.seed)
+    network.eval()
+    return network
 
 
 def loss_and_gradient(
@@ -142,7 +144,9 @@ class Run:
     @functools.cached_property
     def network(self) -> MultiTaskNetwork:
         state = self.trained.state
-        return network_with(self.config, state.ema_params, state.ema_variables)
+        network = restore_network(self.config, state.ema_params, state.ema_variables, jax.random.key(0))
+        network.eval()
+        return network
 
     def outputs(self, images: Float[Array, "b h w 1"], boxes: Array | None = None) -> dict[str, dict[str, Array]]:
         """The raw outputs of every head. Images are of the canvas's size, grey values 0..1."""

@@ -76,8 +76,11 @@ def memory_table(state: Any, batch: dict[str, jax.Array], compiled: Any = None) 
         "parameters": _bytes(state.params),
         "optimiser": _bytes(state.opt_state),
         "average of the parameters": _bytes(state.ema_params),
+        "variables and their average": _bytes((state.variables, state.ema_variables)),
         "batch": _bytes(batch),
     }
+    if not state.variables:
+        del rows["variables and their average"]
     memory = compiled.memory_analysis() if compiled else None
     if memory:
         rows["activations, gradients and all else for a time"] = memory.temp_size_in_bytes

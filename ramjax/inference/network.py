@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from ramjax.devices import compilation, sharding
 from ramjax.errors import RunError
 from ramjax.runs import run_dir
 from ramjax.steps.predict import make_predict_step
-from ramjax.steps.state import restore_best
+from ramjax.steps.state import TrainState, restore_best
 from ramjax.tasks import TASKS, Task, make_tasks
 
 PredictFn = Callable[[np.ndarray], Mapping[str, np.ndarray]]
@@ -29,7 +28,7 @@ class TrainedNetwork:
       tasks: that it was trained on, in the order in which their heads run.
       name: of the run's folder.
       step: optimiser steps that the parameters have seen.
-      parameters: nested dictionary of arrays, averaged over the steps of training.
+      state: of the training, with the parameters averaged over its steps.
       predict: the network as a function of images.
     """
 
@@ -37,7 +36,7 @@ class TrainedNetwork:
     tasks: tuple[Task, ...]
     name: str
     step: int
-    parameters: Any
+    state: TrainState
     predict: PredictFn
 
 
@@ -62,4 +61,4 @@ def load(workdir: str | pathlib.Path) -> TrainedNetwork:
     )
     state, _ = restore_best(workdir, config, mesh)
     predict = functools.partial(compilation.jit(make_predict_step(config)), state)
-    return TrainedNetwork(config, tasks, workdir.resolve().name, int(state.step), state.ema_params, predict)
+    return TrainedNetwork(config, tasks, workdir.resolve().name, int(state.step), state, predict)

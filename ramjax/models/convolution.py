@@ -1,9 +1,10 @@
-"""Convolution, with gradients in the form that a CPU computes fast.
+"""Convolution, in forms and with gradients that a CPU computes fast.
 
 XLA's CPU backend runs a convolution at the machine's speed if its dimensions are in canonical order (examples, rows,
-columns, channels) and its input is not dilated. Automatic differentiation asks for other orders; XLA reorders them, but
-not within a loop, where such a gradient takes a hundred times as long. So a CPU is given the gradients of input and
-kernel in canonical form. Other devices have gradients of their own, and keep them.
+columns, channels), its input is not dilated and its channels are not in groups. Automatic differentiation asks for
+other orders; XLA reorders them, but not within a loop, where such a gradient takes a hundred times as long. So a CPU is
+given the gradients of input and kernel in canonical form, and groups in forms without any. Other devices have forms and
+gradients of their own, and keep them.
 """
 
 import functools
@@ -11,43 +12,105 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from ramjax.models.linear_call import linear_call
+
 _Pair = tuple[int, int]
+
+BLOCK = 64
+"""Input channels that a CPU convolves at once where they are in groups, at most, unless one group has more."""
 
 
 def conv_general_dilated(
     x: Float[Array, "b h w i"],
-    kernel: Float[Array, "k k i o"],
+    kernel: Float[Array, "k k j o"],
     window_strides: Sequence[int],
     padding: str,
+    feature_group_count: int = 1,
     **settings,
 ) -> Float[Array, "b h2 w2 o"]:
-    """`jax.lax.conv_general_dilated` as `flax.nnx.Conv` calls it, for undilated, ungrouped 2-D kernels.
+    """`jax.lax.conv_general_dilated` as `flax.nnx.Conv` calls it, for undilated 2-D kernels.
 
     Args:
       x: activations.
       kernel: of the activations' dtype.
       window_strides: of both axes.
       padding: ``SAME`` or ``VALID``.
-      **settings: dilations and groups that are all 1, and whatever nnx.Conv leaves at its default.
+      feature_group_count: groups of i / groups input and o / groups output channels, each convolved by itself; j is
+        i / groups.
+      **settings: dilations that are all 1, and whatever nnx.Conv leaves at its default.
 
     Raises:
       ValueError: a setting changes what is computed.
     """
-    for name in ("lhs_dilation", "rhs_dilation", "feature_group_count"):
+    for name in ("lhs_dilation", "rhs_dilation"):
         value = settings.get(name, 1)
         if any(size != 1 for size in (value if isinstance(value, Sequence) else (value,))):
             raise ValueError(f"{name} is {value}; this convolution knows 1 alone, use jax.lax.conv_general_dilated.")
-    return convolve(x, kernel, tuple(window_strides), padding)
+    if feature_group_count == 1:
+        return convolve(x, kernel, tuple(window_strides), padding)
+    return convolve_groups(x, kernel, tuple(window_strides), padding, feature_group_count)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve_groups(
+    x: Float[Array, "b h w i"], kernel: Float[Array, "k k j o"], strides: _Pair, padding: str, groups: int
+) -> Float[Array, "b h2 w2 o"]:
+    """Convolves each group of channels by itself.
+
+    XLA's CPU backend is slow at this: a depthwise convolution takes it 10 times as long as the sum over the kernel's
+    taps, and the kernel's gradient of other groups 10 times as long as that of a convolution of all channels, by a
+    kernel with zeros between the groups (`benchmarks/convolution.py`).
+    """
+    settings = {"strides": strides, "padding": padding}
+    if kernel.shape[2] == 1 and kernel.shape[3] == groups:
+        by_hand = functools.partial(_sum_taps, **settings)
+    else:
+        by_hand = functools.partial(_in_blocks, groups=groups, **settings)
+    by_xla = functools.partial(_canonical, feature_group_count=groups, **settings)
+    return lax.platform_dependent(x, kernel, cpu=by_hand, default=by_xla)
+
+
+def _sum_taps(x, kernel, strides, padding):
+    """A depthwise convolution as a sum of shifted images, each times the weights of its tap; float32 sums."""
+    size, (down, across) = kernel.shape[:2], strides
+    pads = lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
+    padded = jnp.pad(x, ((0, 0), *pads, (0, 0))).astype(jnp.float32)
+    rows, columns = (
+        (side - taps) // stride for side, taps, stride in zip(padded.shape[1:3], size, strides, strict=True)
+    )  # from the first of the result to the last
+    terms = [
+        padded[:, top : top + rows * down + 1 : down, left : left + columns * across + 1 : across]
+        * kernel[top, left, 0].astype(jnp.float32)
+        for top, left in np.ndindex(*size)
+    ]
+    return sum(terms[1:], terms[0]).astype(x.dtype)
+
+
+def _in_blocks(x, kernel, strides, padding, groups):
+    """Groups of channels that make up at most `BLOCK` together, by a kernel with zeros between the groups."""
+    most = max(1, BLOCK // kernel.shape[2])
+    together = max(number for number in range(1, groups + 1) if groups % number == 0 and number <= most)
+    count = groups // together
+    parts = zip(jnp.split(x, count, -1), jnp.split(kernel, count, -1), strict=True)
+    return jnp.concatenate([convolve(x, _spread(kernel, together), strides, padding) for x, kernel in parts], -1)
+
+
+def _spread(kernel: Float[Array, "k k j o"], groups: int) -> Float[Array, "k k i o"]:
+    """The kernel over all channels that does what this one does to each group."""
+    rows, columns, inputs, outputs = kernel.shape
+    own = jnp.eye(groups, dtype=kernel.dtype)[:, None, :, None]
+    return (kernel.reshape(rows, columns, 1, inputs, groups, -1) * own).reshape(rows, columns, -1, outputs)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def convolve(
     x: Float[Array, "b h w i"], kernel: Float[Array, "k k i o"], strides: _Pair, padding: str
 ) -> Float[Array, "b h2 w2 o"]:
-    """Convolves activations by a kernel of the same dtype; differentiable in reverse."""
+    """Convolves activations by a kernel of the same dtype; differentiable in forward and reverse mode."""
     return _canonical(x, kernel, strides, padding)
 
 
@@ -113,19 +176,30 @@ def _canonical(x, kernel, strides, padding, **settings):
     return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=numbers, **settings)
 
 
-def _forward(x, kernel, strides, padding):
-    return convolve(x, kernel, strides, padding), (x, kernel)
+def _tangent(strides, padding, primals, tangents):
+    (x, kernel), (of_x, of_kernel) = primals, tangents
+    settings = {"strides": strides, "padding": padding}
+    terms = []
+    if not isinstance(of_x, SymbolicZero):
+        by_hand = functools.partial(input_gradient, sides=x.shape[1:3], **settings)
+        terms.append(_term(lambda kernel, x: _canonical(x, kernel, **settings), by_hand, kernel, of_x))
+    if not isinstance(of_kernel, SymbolicZero):
+        by_hand = functools.partial(kernel_gradient, size=kernel.shape[:2], **settings)
+        terms.append(_term(lambda x, kernel: _canonical(x, kernel, **settings), by_hand, x, of_kernel))
+    return convolve(x, kernel, strides, padding), sum(terms[1:], terms[0])
 
 
-def _backward(strides, padding, kept, grad):
-    def by_xla(x, kernel, grad):
-        return jax.vjp(lambda x, kernel: _canonical(x, kernel, strides, padding), x, kernel)[1](grad)
-
-    def by_hand(x, kernel, grad):
-        of_x = input_gradient(kernel, grad, x.shape[1:3], strides, padding)
-        return of_x, kernel_gradient(x, grad, kernel.shape[:2], strides, padding)
-
-    return lax.platform_dependent(*kept, grad, cpu=by_hand, default=by_xla)
+convolve.defjvp(_tangent, symbolic_zeros=True)
 
 
-convolve.defvjp(_forward, _backward)
+def _term(function, by_hand, other, tangent):
+    """``function(other, tangent)``, linear in both, with the transpose `by_hand` on a CPU and XLA's elsewhere."""
+    given = jax.typeof(tangent)
+
+    def by_xla(other, grad):
+        return jax.linear_transpose(functools.partial(function, other), given)(grad)[0]
+
+    def transpose(other, grad):
+        return lax.platform_dependent(other, grad, cpu=by_hand, default=by_xla)
+
+    return linear_call(function, transpose, other, tangent)

@@ -37,15 +37,21 @@ def conv(
     dtype: jnp.dtype,
     rngs: nnx.Rngs,
     stride: int = 1,
+    groups: int = 1,
     bias: bool = False,
 ) -> nnx.Conv:
-    """A same-padded square convolution, He-initialised."""
+    """A same-padded square convolution, He-initialised.
+
+    `groups` splits the input's and the output's channels into as many groups, each of which sees its own alone;
+    ``groups=in_features`` is a depthwise convolution. Both `in_features` and `out_features` are multiples of it.
+    """
     return nnx.Conv(
         in_features,
         out_features,
         (kernel, kernel),
         strides=stride,
         padding="SAME",
+        feature_group_count=groups,
         use_bias=bias,
         dtype=dtype,
         conv_general_dilated=convolution.conv_general_dilated,
@@ -111,19 +117,28 @@ def apply_all(modules: Sequence[nnx.Module], x: Array, remat: str = "none") -> A
 
     See `ModelConfig.remat`. Blocks of one shape become a loop: XLA's CPU backend finds what is computed twice, and
     keeps it after all, unless it is in a loop; and a loop is compiled once, however many blocks there are.
+
+    What a block sets, such as batch statistics, is set in `modules` as if it had been called; each block takes the
+    random numbers it would take then, and takes the same when it is computed again. Blocks that share a variable, be it
+    a stream of random numbers, are applied one by one, in no loop.
     """
     if remat == "none":
         for module in modules:
             x = module(x)
         return x
-    for (graphdef, _), equal in itertools.groupby(map(nnx.split, modules), key=_structure):
-        block = jax.checkpoint(lambda x, state, of=graphdef: nnx.merge(of, state)(x), policy=_KEPT[remat])
-        states = [state for _, state in equal]
-        if len(states) == 1:  # it may change the shape of x, as a loop's body may not
-            x = block(x, states[0])
+    for _, group in itertools.groupby(modules, key=_structure):
+        equal = list(group)
+        graphdef = nnx.graphdef(equal[0])
+        block = jax.checkpoint(functools.partial(_apply, graphdef), policy=_KEPT[remat])
+        if len(equal) == 1 or _share_variables(equal):  # a single one may change the shape of x, as no loop's body may
+            for module in equal:
+                x, after = block(x, nnx.state(module))
+                nnx.update(module, after)
         else:
-            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-            x, _ = jax.lax.scan(lambda x, state, block=block: (block(x, state), None), x, stacked)
+            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(nnx.state, equal))
+            x, after = jax.lax.scan(block, x, stacked)
+            for number, module in enumerate(equal):
+                nnx.update(module, jax.tree.map(lambda leaf, number=number: leaf[number], after))
     return x
 
 
@@ -179,7 +194,22 @@ def _enlarge(x: Array, axis: int, factor: int) -> Array:
     return jnp.stack(phases, axis + 1).reshape(*x.shape[:axis], factor * size, *x.shape[axis + 1 :])
 
 
-def _structure(module: tuple[nnx.GraphDef, nnx.State]) -> tuple[nnx.GraphDef, Any]:
-    """What two split modules have in common that are the same function of their parameters."""
-    graphdef, state = module
-    return graphdef, jax.tree.map(jnp.shape, nnx.to_pure_dict(state))
+def _apply(graphdef: nnx.GraphDef, x: Array, state: nnx.State) -> tuple[Array, nnx.State]:
+    """A module as a function: what it returns, and its variables but for the parameters as the call leaves them."""
+    module = nnx.merge(graphdef, state)
+    y = module(x)
+    there = {path for path, _ in nnx.to_flat_state(nnx.filter_state(state, nnx.Not(nnx.Param)))}
+    after = nnx.to_flat_state(nnx.state(module, nnx.Not(nnx.Param)))
+    return y, nnx.from_flat_state([(path, variable) for path, variable in after if path in there])
+
+
+def _structure(module: nnx.Module) -> tuple[nnx.GraphDef, Any]:
+    """What two modules have in common that are the same function of their variables."""
+    graphdef, state = nnx.split(module)
+    return graphdef, jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), nnx.to_pure_dict(state))
+
+
+def _share_variables(modules: Sequence[nnx.Module]) -> bool:
+    """Whether two of the modules hold one and the same variable."""
+    together = jax.tree.leaves(nnx.state(nnx.List(modules)))
+    return len(together) < sum(len(jax.tree.leaves(nnx.state(module))) for module in modules)

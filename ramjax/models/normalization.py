@@ -12,15 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ramjax.models.linear_call import linear_call
+
 SPAN = 16
 """Pixels of a row that are summed at once, at most: few enough to stay in a core's nearest cache."""
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def group_norm(
     x: Float[Array, "b h w c"], scale: Float[Array, " c"], bias: Float[Array, " c"], groups: int, epsilon: float
 ) -> Float[Array, "b h w c"]:
     """Normalises each example and group of channels to mean 0 and variance 1, then scales and shifts each channel.
+
+    Differentiable in forward and reverse mode.
 
     Args:
       x: activations of any float dtype, which is the result's too.
@@ -29,6 +33,12 @@ def group_norm(
       epsilon: added to the variance.
     """
     return _forward(x, scale, bias, groups, epsilon)[0]
+
+
+@group_norm.defjvp
+def _differentiate(groups, epsilon, primals, tangents):
+    y, kept = _forward(*primals, groups, epsilon)
+    return y, linear_call(functools.partial(_tangent, groups), functools.partial(_backward, groups), kept, tangents)
 
 
 def _forward(x, scale, bias, groups, epsilon):
@@ -41,7 +51,19 @@ def _forward(x, scale, bias, groups, epsilon):
     return y.astype(x.dtype), (x, scale, mean, inverse)
 
 
-def _backward(groups, epsilon, kept, grad):
+def _tangent(groups, kept, tangents):
+    (x, scale, mean, inverse), (of_x, of_scale, of_bias) = kept, tangents
+    moved, centred, pixels = of_x.astype(jnp.float32), x.astype(jnp.float32) - mean[:, None, None], x[0, ..., 0].size
+    total, of_centred = _sums(moved, moved * centred)
+    of_mean = _share(total, groups) / pixels
+    of_inverse = -(inverse**3) * _share(of_centred, groups) / pixels
+    of_normal = (moved - of_mean[:, None, None]) * inverse[:, None, None] + centred * of_inverse[:, None, None]
+    of_y = of_normal * scale + centred * (inverse * of_scale)[:, None, None] + of_bias
+    return of_y.astype(x.dtype)
+
+
+def _backward(groups, kept, grad):
+    """The transpose of `_tangent`."""
     x, scale, mean, inverse = kept
     grad, centred = grad.astype(jnp.float32), x.astype(jnp.float32) - mean[:, None, None]
     of_bias, of_centred = _sums(grad, grad * centred)
@@ -55,16 +77,27 @@ def _backward(groups, epsilon, kept, grad):
     return of_x.astype(x.dtype), of_scale.sum(0), of_bias.sum(0)
 
 
-group_norm.defvjp(_forward, _backward)
-
-
+@jax.custom_jvp
 def _sums(
     one: Float[Array, "b h w c"], other: Float[Array, "b h w c"]
 ) -> tuple[Float[Array, "b c"], Float[Array, "b c"]]:
-    """The sums of both over the pixels, float32.
+    """The sums of both over the pixels, float32."""
+    return jax.lax.platform_dependent(one, other, cpu=_sums_by_spans, default=_plain_sums)
 
-    Short spans of a row first, of both at once: XLA's CPU backend then computes what is summed on the way. For sums
-    over more it would write that to memory before, and read it again.
+
+@_sums.defjvp
+def _differentiate_sums(primals, tangents):
+    return _sums(*primals), _plain_sums(*tangents)
+
+
+def _plain_sums(one, other):
+    return one.sum((1, 2)), other.sum((1, 2))
+
+
+def _sums_by_spans(one, other):
+    """Sums short spans of a row first, of both at once: XLA's CPU backend then computes what is summed on the way.
+
+    For sums over more it would write that to memory before, and read it again.
     """
     b, h, w, c = one.shape
     side = max(size for size in range(1, SPAN + 1) if w % size == 0)

@@ -19,7 +19,8 @@ def make_eval_step(config: Config) -> Callable[[TrainState, Batch], dict[str, ja
     finds_boxes = any(task.finds_boxes for task in tasks)
 
     def eval_step(state, batch):
-        outputs = apply(state.ema_params, batch["image"], None if finds_boxes else batch.get("boxes"))
+        boxes = None if finds_boxes else batch.get("boxes")
+        outputs = apply(state.ema_params, batch["image"], boxes, variables=state.ema_variables)
         return {
             f"{task.name}/{name}": value
             for task in tasks

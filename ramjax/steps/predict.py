@@ -19,7 +19,8 @@ def make_predict_step(config: Config) -> Callable[..., dict[str, jax.Array]]:
 
     def predict(state, image, boxes=None):
         able = [task for task in tasks if "boxes" not in task.needs or boxes is not None or finds_boxes]
-        outputs = apply(state.ema_params, image, boxes, heads=[task.name for task in able])
+        heads = [task.name for task in able]
+        outputs = apply(state.ema_params, image, boxes, heads, variables=state.ema_variables)
         predictions = {}
         for task in able:
             predictions |= task.predict(outputs[task.name])

@@ -1,8 +1,24 @@
-"""The training state: made, described, restored, and the network applied with its parameters."""
+"""The training state: made, described, restored, and the network applied with it.
+
+A network may hold more than parameters. Whatever its modules make in their constructors works, in the encoder, the
+decoder and the heads alike:
+
+* `nnx.BatchNorm`, and any `nnx.Variable` of your own that a call sets: kept in `TrainState.variables` from one step to
+  the next, and in checkpoints. On a mesh, statistics are those of the whole batch. A variable that is first made in a
+  call, as by `nnx.Module.sow`, is not kept.
+* `nnx.Dropout(rate, rngs=rngs)`, and ``nnx.Dropout(rate, broadcast_dims=(1, 2, 3), rngs=rngs)`` on the residual branch
+  of a block, which is stochastic depth or drop path (Huang et al., arXiv 1603.09382). Any stream of `nnx.Rngs` is
+  seeded anew in each step, by the config's seed, the step, and the part of a batch that is taken in parts. So the
+  state holds nothing random, and the numbers are the same on any number of devices and after a restart.
+* A module that is another one in training has an attribute ``deterministic`` or ``use_running_average``, as those of
+  Flax have: `nnx.Module.train` and `nnx.Module.eval` set it.
+"""
 
 import functools
 import pathlib
+import zlib
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 import flax.struct
@@ -29,25 +45,31 @@ class TrainState:
       params: float32 parameters.
       opt_state: of the optimiser.
       ema_params: exponential moving average of `params`, used in evaluation.
+      variables: what the network holds beside parameters and random streams, such as batch statistics; a nested dict,
+        empty for the default network.
+      ema_variables: the variables that go with `ema_params`.
     """
 
     step: jax.Array
     params: Any
     opt_state: Any
     ema_params: Any
+    variables: Any = flax.struct.field(default_factory=dict)
+    ema_variables: Any = flax.struct.field(default_factory=dict)
 
 
 def init_state(config: Config) -> TrainState:
     """Returns the state before the first step, a function of the config alone; jit it with the shardings you want."""
-    tasks = make_tasks(config)
-    model = MultiTaskNetwork(config.model, heads_of(tasks), rngs=nnx.Rngs(config.seed))
-    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    optimizer = make_optimizer(config.optimizer, config.train.steps, [task.name for task in tasks])
+    params, _, variables = map(nnx.to_pure_dict, nnx.state(make_network(config, config.seed), *_KINDS))
+    names = [task.name for task in make_tasks(config)]
+    optimizer = make_optimizer(config.optimizer, config.train.steps, names)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state=optimizer.init(params),
         ema_params=jax.tree.map(jnp.copy, params),
+        variables=variables,
+        ema_variables=jax.tree.map(jnp.copy, variables),
     )
 
 
@@ -80,14 +102,66 @@ def _placed(shapes: TrainState, shardings: TrainState) -> TrainState:
 
 
 def make_apply(config: Config) -> Callable[..., dict[str, dict[str, jax.Array]]]:
-    """Returns ``apply(params, image, boxes=None, heads=None) -> outputs``: the network as a pure function."""
+    """Returns ``apply(params, image, boxes=None, heads=None, variables={}) -> outputs``: the network in evaluation."""
 
-    def network():
-        return MultiTaskNetwork(config.model, heads_of(make_tasks(config)), rngs=nnx.Rngs(0))
-
-    def apply(params, image, boxes=None, heads=None):
-        graphdef, state = nnx.split(nnx.eval_shape(network), nnx.Param)
-        nnx.replace_by_pure_dict(state, params)
-        return nnx.merge(graphdef, state)(image, boxes, heads)
+    def apply(params, image, boxes=None, heads=None, variables=MappingProxyType({})):
+        network = restore_network(config, params, variables, jax.random.key(0))
+        network.eval()
+        return network(image, boxes, heads)
 
     return apply
+
+
+def make_train_apply(config: Config) -> Callable[..., tuple[dict[str, dict[str, jax.Array]], Any]]:
+    """Returns ``apply(params, variables, key, image, boxes) -> (outputs, variables)``: the network in training.
+
+    `key` seeds its random streams; the variables are returned as the call has left them.
+    """
+
+    def apply(params, variables, key, image, boxes):
+        network = restore_network(config, params, variables, key)
+        network.train()
+        outputs = network(image, boxes)
+        return outputs, _same_keys(nnx.to_pure_dict(nnx.state(network, *_KINDS)[2]), variables)
+
+    return apply
+
+
+_KINDS = (nnx.Param, nnx.RngState, ...)
+"""What a network holds: parameters, random streams, and all else."""
+
+
+def make_network(config: Config, seed: int) -> MultiTaskNetwork:
+    """The network with its first parameters, which are a function of the config and the seed."""
+    return MultiTaskNetwork(config.model, heads_of(make_tasks(config)), rngs=nnx.Rngs(seed))
+
+
+def restore_network(config: Config, params: Any, variables: Any, key: jax.Array) -> MultiTaskNetwork:
+    """The network with these parameters and variables, its random streams seeded by `key`."""
+    graphdef, *states = nnx.split(nnx.eval_shape(lambda: make_network(config, 0)), *_KINDS)
+    streams = jax.tree_util.tree_map_with_path(functools.partial(_seed, key), nnx.to_pure_dict(states[1]))
+    expected = jax.tree.structure(nnx.to_pure_dict(states[2]))
+    if jax.tree.structure(dict(variables)) != expected:
+        raise ValueError(f"The network has the variables {expected}; give them, as TrainState.variables is.")
+    for state, values in zip(states, (params, streams, variables), strict=True):
+        nnx.replace_by_pure_dict(state, values)
+    return nnx.merge(graphdef, *states)
+
+
+def _seed(key: jax.Array, path: jax.tree_util.KeyPath, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    """The key of a stream, by its place in the network and so whatever other streams there are; its count is 0."""
+    if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jnp.zeros(leaf.shape, leaf.dtype)
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    return jax.random.split(jax.random.fold_in(key, zlib.crc32(name.encode())), leaf.shape)
+
+
+def _same_keys(tree: Any, like: Any) -> Any:
+    """The tree without what a call has added to it."""
+    return {name: _same_keys(tree[name], child) for name, child in like.items()} if isinstance(like, dict) else tree
+
+
+def split_network(network: MultiTaskNetwork) -> tuple[Any, Any]:
+    """The parameters and the variables of a network, as the steps take them."""
+    params, _, variables = map(nnx.to_pure_dict, nnx.state(network, *_KINDS))
+    return params, variables

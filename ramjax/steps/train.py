@@ -1,6 +1,8 @@
 """One training step, as a pure function of the state and a batch; whoever jits it decides on shardings and donation."""
 
+import contextlib
 import functools
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ import optax
 
 from ramjax.config import Config
 from ramjax.steps.optimizer import make_optimizer, make_schedule
-from ramjax.steps.state import TrainState, make_apply
+from ramjax.steps.state import TrainState, make_train_apply
 from ramjax.tasks import make_tasks
 from ramjax.tasks.base import Batch, Term
 
@@ -22,12 +24,16 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
     """Returns ``step(state, batch) -> (state, metrics)``.
 
     Metrics are float32 scalars: ``loss``, ``loss/<task>`` (unweighted), ``grad_norm`` and ``learning_rate``.
-    A batch without any label of a task leaves that task's head as it is: parameters, moments and average.
+    A batch without any label of a task leaves that task's head as it is: parameters, variables, moments and averages.
+
+    The averages are of the parameters and, with the same decay, of the variables that are floats: the statistics of
+    averaged parameters are close to the average of their statistics (as in timm's `ModelEmaV2`). Other variables, such
+    as counts, are taken as they are.
     """
     tasks = make_tasks(config)
     optimizer = make_optimizer(config.optimizer, config.train.steps, [task.name for task in tasks])
     schedule = make_schedule(config.optimizer, config.train.steps)
-    gradient = _make_gradient(config)
+    gradient = make_gradient(config)
 
     def train_step(state, batch):
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
@@ -36,67 +42,105 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
             for task in tasks:
                 boxes = task.vary_boxes(key, boxes)
             batch = {**batch, SHOWN_BOXES: boxes}
-        grads, losses, labelled = gradient(state.params, batch)
+        grads, losses, labelled, variables = gradient(state.params, state.variables, key, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, labelled=labelled)
         params = optax.apply_updates(state.params, updates)
         # Early averages forget the random start sooner: the decay rises with the step.
         decay = jnp.minimum(config.optimizer.ema_decay, (1.0 + state.step) / (10.0 + state.step))
         decay = jnp.where(config.optimizer.ema_decay > 0, decay, 0.0)
         ema_params = optax.incremental_update(params, state.ema_params, 1 - decay)
-        ema_params["heads"] = {
-            name: jax.tree.map(functools.partial(jnp.where, labelled[name]), head, state.ema_params["heads"][name])
-            for name, head in ema_params["heads"].items()
-        }
+        ema_variables = jax.tree.map(
+            lambda new, old: optax.incremental_update(new, old, 1 - decay) if _is_float(new) else new,
+            variables,
+            state.ema_variables,
+        )
         metrics = {
             "loss": sum(task.weight * losses[task.name] for task in tasks),
             "grad_norm": optax.tree.norm(grads),
             "learning_rate": jnp.float32(schedule(state.step)),
         }
         metrics |= {f"loss/{name}": value for name, value in losses.items()}
-        return TrainState(step=state.step + 1, params=params, opt_state=opt_state, ema_params=ema_params), metrics
+        after = TrainState(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            ema_params=_at_rest(labelled, ema_params, state.ema_params),
+            variables=_at_rest(labelled, variables, state.variables),
+            ema_variables=_at_rest(labelled, ema_variables, state.ema_variables),
+        )
+        return after, metrics
 
     return train_step
 
 
-def _make_gradient(config: Config) -> Callable[[Any, Batch], tuple[Any, dict[str, jax.Array], dict[str, jax.Array]]]:
-    """Returns ``gradient(params, batch) -> (grads, losses, labelled)``: of the total loss, and what each task adds.
+def make_gradient(
+    config: Config,
+) -> Callable[[Any, Any, jax.Array, Batch], tuple[Any, dict[str, jax.Array], dict[str, jax.Array], Any]]:
+    """Returns ``gradient(params, variables, key, batch) -> (grads, losses, labelled, variables)``.
+
+    Of the total loss, with what each task adds to it, and the network's variables thereafter. `key` seeds what is
+    random. Where heads need boxes, the batch has those that they are given as `SHOWN_BOXES`.
 
     The batch is taken in `config.train.accumulation_steps` parts. A term's count depends on the labels alone, so that
     those of the whole batch are known before the first part: the parts' gradients add up to that of the whole batch,
-    however its labels are spread. `grads` are float32; `labelled` tells whether the batch has any label of a task.
+    however its labels are spread. The variables go from part to part; each part has random numbers of its own.
+    `grads` are float32; `labelled` tells whether the batch has any label of a task.
     """
-    tasks, apply, parts = make_tasks(config), make_apply(config), config.train.accumulation_steps
+    tasks, apply, parts = make_tasks(config), make_train_apply(config), config.train.accumulation_steps
 
-    def terms(params, batch):
-        outputs = apply(params, batch["image"], batch.get(SHOWN_BOXES))
-        return {task.name: task.loss(outputs[task.name], batch) for task in tasks}
-
-    def counts(params, batch):
-        shapes = jax.eval_shape(apply, params, batch["image"], batch.get(SHOWN_BOXES))
+    def counts(params, variables, key, batch):
+        shapes, _ = jax.eval_shape(apply, params, variables, key, batch["image"], batch.get(SHOWN_BOXES))
         blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)  # The counts do not look at it.
-        return {task.name: [term.count for term in task.loss(blank[task.name], batch)] for task in tasks}
+        with contextlib.redirect_stdout(io.StringIO()):  # What a loss prints is printed when it is really taken.
+            return _counts({task.name: task.loss(blank[task.name], batch) for task in tasks})
 
-    def gradient(params, batch):
-        of_batch = counts(params, batch)
+    def gradient(params, variables, key, batch):
+        of_batch = counts(params, variables, key, batch) if parts > 1 else None
 
-        def loss(params, part):
+        def loss(params, variables, number, part):
+            of_part = jax.random.fold_in(key, number)
+            outputs, variables = apply(params, variables, of_part, part["image"], part.get(SHOWN_BOXES))
+            terms = {task.name: task.loss(outputs[task.name], part) for task in tasks}
+            whole = of_batch or _counts(terms)
             losses = {
-                name: sum(Term(term.total, count).mean() for term, count in zip(of_part, of_batch[name], strict=True))
-                for name, of_part in terms(params, part).items()
+                name: sum(Term(term.total, n).mean() for term, n in zip(of_task, whole[name], strict=True))
+                for name, of_task in terms.items()
             }
-            return sum(task.weight * losses[task.name] for task in tasks), losses
+            return sum(task.weight * losses[task.name] for task in tasks), (losses, variables, whole)
 
-        def add_part(sums, part):
-            return jax.tree.map(jnp.add, sums, jax.grad(loss, has_aux=True)(params, part)), None
+        def add_part(carried, numbered):
+            sums, variables = carried
+            grads, (losses, variables, _) = jax.grad(loss, has_aux=True)(params, variables, *numbered)
+            return (jax.tree.map(jnp.add, sums, (grads, losses)), variables), None
 
         if parts == 1:  # On a CPU, even a loop of one takes a fifth more time.
-            grads, losses = jax.grad(loss, has_aux=True)(params, batch)
+            grads, (losses, variables, of_batch) = jax.grad(loss, has_aux=True)(params, variables, 0, batch)
         else:
             zeros = jax.tree.map(jnp.zeros_like, params), {task.name: jnp.zeros(()) for task in tasks}
-            (grads, losses), _ = jax.lax.scan(add_part, zeros, _split(batch, parts))
-        return grads, losses, {name: sum(of_task) > 0 for name, of_task in of_batch.items()}
+            numbered = jnp.arange(parts), _split(batch, parts)
+            ((grads, losses), variables), _ = jax.lax.scan(add_part, (zeros, variables), numbered)
+        return grads, losses, {name: sum(of_task) > 0 for name, of_task in of_batch.items()}, variables
 
     return gradient
+
+
+def _counts(terms: dict[str, list[Term]]) -> dict[str, list[jax.Array]]:
+    return {name: [term.count for term in of_task] for name, of_task in terms.items()}
+
+
+def _at_rest(labelled: dict[str, jax.Array], after: Any, before: Any) -> Any:
+    """The parameters or variables after a step, those of heads without a label as they were before."""
+    if "heads" not in after:  # None of them has a variable.
+        return after
+    heads = {
+        name: jax.tree.map(functools.partial(jnp.where, labelled[name]), head, before["heads"][name])
+        for name, head in after["heads"].items()
+    }
+    return {**after, "heads": heads}
+
+
+def _is_float(leaf: jax.Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
 def _split(batch: Batch, parts: int) -> Batch:
