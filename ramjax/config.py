@@ -13,6 +13,7 @@ import dataclasses
 import keyword
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import ml_collections
@@ -22,7 +23,7 @@ from ramjax.typed import ConfigError, build, check
 
 OPERATIONAL: tuple[str, ...] = (
     "data.data_dir", "data.workers", "data.prefetch", "mesh.", "model.remat", "train.accumulation_steps",
-    "train.log_every", "train.keep_checkpoints", "profile.", "evaluation.",
+    "train.log_every", "train.keep_checkpoints", "profile.", "evaluation.", "tracking.",
 )  # fmt: skip
 """Beginnings of the keys that say where and how fast a run goes and how it is evaluated, not what is trained."""
 
@@ -454,6 +455,30 @@ class EvaluationConfig:
             raise ConfigError(f"scales is {self.scales}; give factors above 0, one of them at most 1.")
 
 
+TRACKERS: tuple[str, ...] = ("tensorboard", "wandb", "mlflow")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackingConfig:
+    """Where people look at a run, beside metrics.jsonl, which is always written.
+
+    Attributes:
+      writers: any of `TRACKERS`; Weights & Biases and MLflow each need an extra: ``pip install "ramjax[wandb]"``.
+      project: of Weights & Biases, the experiment of MLflow.
+      name: of the run there; empty is the name of the run directory.
+    """
+
+    writers: tuple[str, ...] = ("tensorboard",)
+    project: str = "ramjax"
+    name: str = ""
+
+    def __post_init__(self):
+        if set(self.writers) - set(TRACKERS) or len(set(self.writers)) != len(self.writers):
+            raise ConfigError(f"writers is {self.writers}; name any of {', '.join(TRACKERS)}, each once.")
+        if not self.project:
+            raise ConfigError("project is empty; name one, such as ramjax.")
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """One experiment.
@@ -468,6 +493,7 @@ class Config:
         are, lists as tuples; whoever makes the task checks them.
       optimizer, mesh, train, profile: how it is trained, and on which devices.
       evaluation: how the test split is evaluated.
+      tracking: where people look at the run.
     """
 
     seed: int = 0
@@ -485,6 +511,7 @@ class Config:
     train: TrainConfig = TrainConfig()
     profile: ProfileConfig = ProfileConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
 
     def __post_init__(self):
         check(self, "seed", least=0)
@@ -534,11 +561,12 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 def trained(values: dict[str, Any]) -> dict[str, Any]:
     """What decides what a config trains: of the nested dict of `to_dict`, the values by path, without `OPERATIONAL`."""
+    return {key: value for key, value in flat(values).items() if not key.startswith(OPERATIONAL)}
 
-    def flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-        result = {}
-        for key, value in values.items():
-            result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        return result
 
-    return {key: value for key, value in flat(values, "").items() if not key.startswith(OPERATIONAL)}
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of the nested dict of `to_dict` by path, such as ``data.canvas.height``."""
+    result = {}
+    for key, value in values.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return result

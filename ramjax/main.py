@@ -4,10 +4,10 @@
 
 Starting the same command again goes on where an interrupted run stopped. Any key of the config can be set on the
 command line: --config.train.steps=100. A run goes on with the config it began with; only data.data_dir, data.workers,
-data.prefetch, mesh.*, model.remat, train.accumulation_steps, train.log_every, train.keep_checkpoints and profile.* may
-change, as on another machine, and evaluation.*, to test otherwise. With --mode=eval, --config may be left out: the run
-directory knows it; to set one of those keys, state --config too. The test leaves eval_test.json, cases.parquet and
-pictures, which ramjax.report shows.
+data.prefetch, mesh.*, model.remat, train.accumulation_steps, train.log_every, train.keep_checkpoints, profile.* and
+tracking.* may change, as on another machine, and evaluation.*, to test otherwise. With --mode=eval, --config may be
+left out: the run directory knows it; to set one of those keys, state --config too. The test leaves eval_test.json,
+cases.parquet and pictures, which ramjax.report shows.
 
 A run of several processes is this command in each of them, with --distributed on a cluster that JAX knows (Slurm, Open
 MPI, Cloud TPU, GKE), else with --coordinator, --process_index and --process_count; launch/local.sh --processes=N does

@@ -188,6 +188,7 @@ INF, NAN = float("inf"), float("nan")
         ("mesh.data", 0), ("mesh.data", -2), ("mesh.space", 0), ("mesh.split_from", -1),
         ("train.accumulation_steps", 0), ("profile.steps", "10"), ("profile.steps", "15:10"), ("profile.steps", "0:3"),
         ("train.steps", 0), ("train.keep_checkpoints", 0),
+        ("tracking.writers", ("tensorbord",)), ("tracking.writers", ("wandb", "wandb")),
     ],
 )  # fmt: skip
 def test_numbers_out_of_range_are_named_by_their_whole_path(path, value):

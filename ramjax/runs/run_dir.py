@@ -1,7 +1,7 @@
 """The run directory: it says what was run, with what, and keeps all that came of it.
 
-config.json, versions.json, parameters.txt, log.txt, metrics.jsonl, tensorboard/, checkpoints/, eval_test.json,
-cases.parquet, pictures/ and test_grid.png.
+config.json, versions.json, parameters.txt, log.txt, metrics.jsonl, tensorboard/, tracking/ (of Weights & Biases and
+MLflow), checkpoints/, eval_test.json, cases.parquet, pictures/ and test_grid.png.
 """
 
 import contextlib

@@ -68,17 +68,18 @@ def run(config: Config, workdir: pathlib.Path, mode: Mode, preemption: Preemptio
     """
     mesh = sharding.make_mesh(config)
     try:
-        if mode != "eval":
-            with run_dir.locked(workdir):
-                train(config, workdir, mesh, preemption)
-        return None if mode == "train" else test(config, workdir, mesh, preemption)
+        with Writer(workdir, config) as writer:
+            if mode != "eval":
+                with run_dir.locked(workdir):
+                    train(config, workdir, mesh, preemption, writer)
+            return None if mode == "train" else test(config, workdir, mesh, preemption, writer)
     except jax.errors.JaxRuntimeError as error:
         if is_out_of_memory(error):  # outside the steps: when the state was made or restored, or in the test
             raise out_of_memory(config, states.abstract_state(config, mesh), {}, None) from error
         raise
 
 
-def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption) -> None:
+def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption, writer: Writer) -> None:
     """Takes the steps that are left, with validation and checkpoints; see `run`."""
     # 1. Data. Opening the training split prepares a synthetic data set where it is not there yet.
     tasks = make_tasks(config)
@@ -104,7 +105,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     _log_start(config, workdir, mesh, train_sources, abstract, start)
 
     # 3. What watches over the steps.
-    writer = Writer(workdir, start)
+    writer.start(start)
     progress = Progress(start, steps, config.data.batch_size, quiet=jax.process_index() != 0)
     eval_step = validation.jit_eval_step(eval_steps.make_eval_step(config), mesh)
     validate = _Validation(
@@ -160,7 +161,6 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         finally:
             profile.close()
             progress.close()
-            writer.close()
     if start == steps:
         log.info("All %d steps were done before.", steps)
 
@@ -225,7 +225,7 @@ class _Validation:
         )
 
 
-def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption) -> dict[str, float]:
+def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption, writer: Writer) -> dict[str, float]:
     """Evaluates the best checkpoint on the test split, on the radiographs' own grid, and prints a table.
 
     Writes eval_test.json, cases.parquet, the pictures and test_grid.png.
@@ -266,6 +266,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
         run = {"run": workdir.resolve().name, "seed": config.seed, "tasks": config.tasks}
         test_split.write(workdir, evaluated, run | about, tasks, PICTURES)
         files.write_json(workdir / "eval_test.json", about | metrics)
+    writer.test(int(state.step), metrics, {"test_grid": workdir / "test_grid.png"})
     log.info("%s", _table(tasks, metrics))
     log.info(
         "Metrics: %s   Cases: %s   Pictures: %s and %s   Everything else: %s",

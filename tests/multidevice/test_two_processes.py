@@ -78,7 +78,8 @@ def test_two_processes_get_the_numbers_of_one(together, alone):
 def test_one_process_writes(together, alone):
     both, one = (sorted(str(path.relative_to(of)) for path in of.glob("*")) for of in (together[0], alone))
     assert both == one
-    assert len(list((together[0] / "tensorboard").iterdir())) == 1
+    events = [path.name.endswith(".test") for path in (together[0] / "tensorboard").iterdir()]
+    assert sorted(events) == [False, True]  # one file of the training, one of the test
     assert (together[0] / "log.txt").read_text().count("4/4: loss") == 1
 
 

@@ -25,6 +25,7 @@ from ramjax.steps import state as states
 from ramjax.steps import train as train_steps
 from ramjax.steps.state import abstract_state, restore_best
 from ramjax.training import loop
+from ramjax.training.writers import Writer
 from tests.training import tiny_job
 
 TIMES = ("train/examples_per_second", "train/data_wait_share")
@@ -61,7 +62,7 @@ def test_a_run_learns_and_leaves_everything(config, tmp_path, capsys):
     names = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
     assert names == {
         "config.json", "versions.json", "parameters.txt", "log.txt", "metrics.jsonl", "tensorboard", "checkpoints",
-        "eval_test.json", "cases.parquet",
+        "eval_test.json", "cases.parquet", "test_grid.png",
     }  # fmt: skip
     rows = read_json_lines(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows if "train/loss" in row] == [2, 4, 6, 8, 9]
@@ -231,7 +232,7 @@ def test_workers_of_the_test_that_end_by_the_same_signal_are_no_failure(config, 
 
     monkeypatch.setattr(test_split, "evaluate_source", dying)
     with pytest.raises(Preempted), Preemption() as preemption, preemption.deferred():
-        loop.test(config, tmp_path, sharding.make_mesh(config), preemption)
+        loop.test(config, tmp_path, sharding.make_mesh(config), preemption, Writer(tmp_path, config))
 
 
 def test_nothing_is_compiled_once_all_was_done_once(config, tmp_path, monkeypatch, compilations):

@@ -1,0 +1,118 @@
+import dataclasses
+import importlib.machinery
+import io
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboardX.proto import plugin_hparams_pb2
+
+from ramjax.config import TrackingConfig
+from ramjax.errors import RunError
+from ramjax.files import read_json_lines
+from ramjax.training.writers import Writer
+from tests.training.writers import event_files
+
+
+@pytest.fixture
+def config(debug_config):
+    return with_writers(debug_config, "tensorboard")
+
+
+def with_writers(config, *writers):
+    return dataclasses.replace(config, tracking=TrackingConfig(writers))
+
+
+def session(folder, config, start, rows=()):
+    with Writer(folder, config) as writer:
+        writer.start(start)
+        for step, metrics in rows:
+            writer.write(step, metrics)
+
+
+def test_rows_and_events_hold_the_metrics(config, tmp_path):
+    session(tmp_path, config, 0, [(2, {"train/loss": 0.5, "train/loss/bones": math.nan}), (4, {"train/loss": 0.25})])
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows == [{"step": 2, "train/loss": 0.5, "train/loss/bones": None}, {"step": 4, "train/loss": 0.25}]
+    assert event_files.scalars(tmp_path / "tensorboard") == [(2, "train/loss", 0.5), (4, "train/loss", 0.25)]
+
+
+def test_a_run_that_goes_on_drops_what_it_does_again(config, tmp_path):
+    rows = [(step, {"train/loss": float(step)}) for step in (2, 4, 6)]
+    session(tmp_path, config, 0, [*rows, (4, {"validation/dsc": 0.5, "validation/nsd": math.inf})])
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "train/lo')  # killed while it wrote
+    with Writer(tmp_path, config) as writer:
+        assert writer.value(4, "validation/dsc") is None
+        writer.start(4)
+        assert writer.value(4, "validation/dsc") == 0.5
+        assert writer.value(2, "validation/dsc") is writer.value(4, "validation/nsd") is None
+        writer.write(6, {"train/loss": 0.0})
+    rows = read_json_lines(tmp_path / "metrics.jsonl")
+    assert [(row["step"], row.get("train/loss")) for row in rows] == [(2, 2.0), (4, 4.0), (4, None), (6, 0.0)]
+
+
+def test_no_file_is_no_metrics(tmp_path):
+    assert read_json_lines(tmp_path / "metrics.jsonl") == []
+
+
+def test_tensorboard_has_the_settings(config, tmp_path):
+    session(tmp_path, config, 0)
+    (started,) = [
+        plugin_hparams_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content).session_start_info
+        for _, value in event_files.values(tmp_path / "tensorboard")
+        if value.tag == "_hparams_/session_start_info"
+    ]
+    assert started.hparams["data.canvas.height"].number_value == config.data.canvas.height
+    assert started.hparams["tasks"].string_value == "bones, erosions, joints, scores"
+    assert started.hparams["data.canvas.mirror_left"].bool_value is config.data.canvas.mirror_left
+
+
+def test_tensorboard_has_the_latest_test_and_its_picture(config, tmp_path):
+    Image.fromarray(np.full((3, 5, 3), 200, np.uint8)).save(tmp_path / "test_grid.png")
+    session(tmp_path, config, 0, [(2, {"train/loss": 0.5})])
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    for dsc in (0.25, 0.75):  # evaluated again
+        with Writer(tmp_path, config) as writer:
+            writer.test(2, {"bones/dsc": dsc, "bones/nsd": math.nan}, {"test_grid": tmp_path / "test_grid.png"})
+    assert event_files.scalars(tmp_path / "tensorboard") == [(2, "train/loss", 0.5), (2, "test/bones/dsc", 0.75)]
+    (image,) = [value for _, value in event_files.values(tmp_path / "tensorboard") if value.tag == "test_grid"]
+    assert (image.image.width, image.image.height) == (5, 3)
+    assert np.asarray(Image.open(io.BytesIO(image.image.encoded_image_string))).mean() == 200
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before  # of eval_test.json it is no copy
+
+
+def test_without_a_tracker_there_is_metrics_jsonl(debug_config, tmp_path):
+    session(tmp_path, with_writers(debug_config), 0, [(2, {"train/loss": 0.5})])
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_other_processes_read_and_write_nothing(config, tmp_path, monkeypatch):
+    session(tmp_path, config, 0, [(2, {"validation/selection": 0.5})])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    with Writer(tmp_path, config) as writer:
+        writer.start(2)
+        assert writer.value(2, "validation/selection") == 0.5
+        writer.write(4, {"train/loss": 0.5})
+        writer.test(4, {"bones/dsc": 0.5}, {"test_grid": tmp_path / "absent.png"})
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+@pytest.mark.parametrize("kind", ["missing", "folder"])
+def test_a_package_that_is_missing_is_named_with_its_extra(debug_config, tmp_path, monkeypatch, name, kind):
+    """W&B leaves a folder ``wandb`` where it was started, which Python takes for a package without any content."""
+    found = None if kind == "missing" else importlib.machinery.ModuleSpec(name, None, is_package=True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda package: found)
+    with pytest.raises(RunError, match=rf"tracking.writers names {name}, which is not installed.*'ramjax\[{name}\]'"):
+        Writer(tmp_path, with_writers(debug_config, "tensorboard", name))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_before_the_start_is_a_mistake_of_the_program(config, tmp_path):
+    with pytest.raises(ValueError, match="was not started"), Writer(tmp_path, config) as writer:
+        writer.write(2, {"train/loss": 0.5})
