@@ -7,6 +7,8 @@ Each --grid is an axis, and all combinations are run. --list=FILE gives one set 
 --folds=5 divides the training split by patients and tests on each fifth; all three multiply. --config.KEY=VALUE holds
 for every run. All is checked before anything starts. Each run has a folder of its own in --output, named by its
 settings: one that is done is left alone, one that was interrupted goes on, one that fails does not stop the others.
+--name names them for people, in the table, the report and trackers, with values of the config in braces:
+--name='{model.decoder_width} wide'. A line of --list may have its own: name='No mirror' data.augment.mirror=0.
 
   --run=local   here, --jobs at a time, a GPU for each where there are GPUs; then the table
   --run=slurm   as one job array, through launch/slurm.sbatch; --collect makes the table later
@@ -67,6 +69,7 @@ def parse(argv: Sequence[str]) -> tuple[flags.FlagValues | None, list[str]]:
     flags.DEFINE_string("output", None, "Folder of the sweep.", **define)
     flags.DEFINE_multi_string("grid", [], "KEY=VALUE,VALUE,... of one axis; may be repeated.", **define)
     flags.DEFINE_string("list", None, "File with KEY=VALUE KEY=VALUE ... of one set a line.", **define)
+    flags.DEFINE_string("name", "", "Name of each run, with keys of the config in braces.", **define)
     flags.DEFINE_integer("folds", 0, "Folds of a cross-validation, 2 or more; 0 for none.", 0, **define)
     flags.DEFINE_enum("run", "local", ["local", "slurm", "print"], "Where to run.", **define)
     flags.DEFINE_integer("jobs", 0, "Runs at a time; 0: one locally, as many as fit on Slurm.", 0, **define)
@@ -96,7 +99,9 @@ def _collect(values: flags.FlagValues) -> int:
 def _sweep(values: flags.FlagValues, fixed: Sequence[str]) -> int:
     output = _output(values)
     lines = _lines(values.list)
-    runs = plan.make_runs(values.config, output, grid=values.grid, lines=lines, folds=values.folds, fixed=fixed)
+    runs = plan.make_runs(
+        values.config, output, grid=values.grid, lines=lines, folds=values.folds, fixed=fixed, label=values.name
+    )
     waiting = [run for run in runs if run.state != "done"]
     if values.dry_run:
         _show(runs, values, output)

@@ -23,6 +23,12 @@ from ramjax.sweep.folds import fold_splits
 FOLD = "fold"
 """Stands among the settings for the number of the fold, from 1; no key of the config has this name."""
 
+LABEL = "name"
+"""Stands in a line of a list for the label of its runs; no key of the config has this name."""
+
+REPLICATES: tuple[str, ...] = ("seed", FOLD)
+"""Settings that repeat an experiment instead of changing it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -34,6 +40,8 @@ class Run:
       settings: what tells it from the others, by dotted config key and `FOLD`.
       flags: of `ramjax.main`.
       config: what these flags come to.
+      label: its name for people, in tables, the report and trackers; '' for that of its folder. Runs that differ in
+        `REPLICATES` alone may have the same one.
     """
 
     name: str
@@ -41,6 +49,7 @@ class Run:
     settings: Mapping[str, Any]
     flags: tuple[str, ...]
     config: Config
+    label: str = ""
 
     @property
     def state(self) -> str:
@@ -62,6 +71,7 @@ def make_runs(
     lines: Sequence[str] = (),
     folds: int = 0,
     fixed: Sequence[str] = (),
+    label: str = "",
 ) -> list[Run]:
     """Plans the runs of every combination of `lines`, `grid` and folds.
 
@@ -70,31 +80,39 @@ def make_runs(
       output: folder of the run directories.
       grid: one ``key=value,value,...`` an axis; a value may hold commas within brackets or quotes.
       lines: ``key=value key=value ...`` each, quoted as in a shell; empty lines and ``#`` comments count for nothing.
+        ``name=...`` among them is the label of the line's runs, in place of `label`.
       folds: 2 or more to divide the training split by patients; 0 not to.
       fixed: ``--config.key=value`` flags of every run.
+      label: of every run, with values of its config in braces: ``{model.decoder_width} wide, fold {fold}``.
 
     Raises:
-      ValueError: an axis, a key, a value or the number of folds cannot be; the message names it.
+      ValueError: an axis, a key, a value, a label or the number of folds cannot be; the message names it.
     """
     axes = [_parse_axis(axis) for axis in grid]
     sets = [_parse_line(line) for line in lines if shlex.split(line, comments=True)] or [{}]
     combined = [
-        list(given.items()) + list(point) for given in sets for point in itertools.product(*axes)
+        (given.get(LABEL, label), [pair for pair in given.items() if pair[0] != LABEL] + list(point))
+        for given in sets
+        for point in itertools.product(*axes)
     ]  # pairs, so that a key given twice is seen
-    if not folds and combined == [[]]:
+    if not folds and [pairs for _, pairs in combined] == [[]]:
         raise ValueError("There is nothing to sweep over; give --grid KEY=VALUE,VALUE, --list=FILE or --folds=N.")
     runs: dict[str, Run] = {}
     also = [flag.removeprefix("--config.").partition("=")[0] for flag in fixed]
     also += ["data.test_split"] if folds else []  # which the folds set
-    for pairs in combined:
+    also += ["tracking.name"] if label or any(LABEL in given for given in sets) else []
+    for text, pairs in combined:
         keys = [key for key, _ in pairs]
         if twice := next((key for key in keys + also if (keys + also).count(key) > 1), None):
-            raise ValueError(f"{twice} is set twice; name each key once (--folds sets data.test_split).")
+            raise ValueError(
+                f"{twice} is set twice; name each key once (--folds sets data.test_split, --name tracking.name)."
+            )
         flags = [*fixed, *(f"--config.{key}={value}" for key, value in pairs)]
         for run in _runs_of(config, output, keys, flags, folds):
             if run.name in runs:
                 raise ValueError(f"Two runs are {run.name}; give each combination of values once.")
-            runs[run.name] = run
+            runs[run.name] = _labelled(run, text) if text else run
+    _check_labels(list(runs.values()))
     return list(runs.values())
 
 
@@ -102,7 +120,13 @@ def save(runs: Sequence[Run], output: pathlib.Path) -> None:
     """Writes sweep.json, from which `load` knows the runs again."""
     output.mkdir(parents=True, exist_ok=True)
     content = [
-        {"name": run.name, "settings": run.settings, "flags": run.flags, "config": config_lib.to_dict(run.config)}
+        {
+            "name": run.name,
+            "label": run.label,
+            "settings": run.settings,
+            "flags": run.flags,
+            "config": config_lib.to_dict(run.config),
+        }
         for run in runs
     ]
     files.write_json(output / "sweep.json", content)
@@ -125,6 +149,7 @@ def load(output: pathlib.Path) -> list[Run]:
                 of["settings"],
                 tuple(of["flags"]),
                 stored_config.read(of["config"], str(path)),
+                of.get("label", ""),
             )
             for of in content
         ]
@@ -157,6 +182,38 @@ def _run(
         name = f"{name[:100]}...{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     workdir = output / name
     return Run(name, workdir, settings, (f"--config={config}", f"--workdir={workdir}", *flags), typed)
+
+
+def _labelled(run: Run, text: str) -> Run:
+    """The run with the label that `text` comes to, which trackers show, too."""
+    values = {field.name: getattr(run.config, field.name) for field in dataclasses.fields(Config)}
+    if FOLD in run.settings:
+        values[FOLD] = run.settings[FOLD]
+    try:
+        label = text.format(**values).strip()
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        reason = f"unknown key {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"The name {text!r} cannot be made ({reason}); write keys of the config in braces, such as "
+            "'{model.decoder_width} wide'."
+        ) from error
+    if not label:
+        raise ValueError(f"The name {text!r} comes to nothing for {run.name}; write one.")
+    config = dataclasses.replace(run.config, tracking=dataclasses.replace(run.config.tracking, name=label))
+    return dataclasses.replace(run, label=label, config=config, flags=(*run.flags, f"--config.tracking.name={label}"))
+
+
+def _check_labels(runs: Sequence[Run]) -> None:
+    """Raises ValueError where runs have one label that are not repetitions of one experiment."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        other = first.setdefault(run.label, run)
+        here, there = ({k: v for k, v in of.settings.items() if k not in REPLICATES} for of in (run, other))
+        if run.label and here != there:
+            raise ValueError(
+                f"{other.name} and {run.name} would both be named {run.label!r}; put what tells them apart into the "
+                f"name, such as {{{next(key for key in {**here, **there} if here.get(key) != there.get(key))}}}."
+            )
 
 
 def _check(config: str, flags: Sequence[str]) -> Config:

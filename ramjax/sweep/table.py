@@ -11,11 +11,8 @@ from typing import Any
 
 from ramjax import files
 from ramjax.notice import NOTE
-from ramjax.sweep.plan import FOLD, Run
+from ramjax.sweep.plan import FOLD, LABEL, REPLICATES, Run
 from ramjax.tasks import make_tasks, union_of
-
-REPLICATES: tuple[str, ...] = ("seed", FOLD)
-"""Settings that repeat an experiment instead of changing it; means are over these."""
 
 
 def write(runs: Sequence[Run], output: pathlib.Path) -> str:
@@ -32,34 +29,39 @@ def write(runs: Sequence[Run], output: pathlib.Path) -> str:
 
 def to_csv(runs: Sequence[Run], results: Sequence[Mapping[str, float]], metrics: Sequence[str]) -> str:
     """A row a run: its settings, its state and the metrics in full; empty where there is none."""
-    settings = _columns(run.settings for run in runs)
+    of_runs = [_settings(run) for run in runs]
+    settings = _columns(of_runs)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["run", *settings, "state", *metrics])
-    for run, result in zip(runs, results, strict=True):
-        values = [run.settings.get(key, "") for key in settings], [result.get(key, "") for key in metrics]
+    for run, of_run, result in zip(runs, of_runs, results, strict=True):
+        values = [of_run.get(key, "") for key in settings], [result.get(key, "") for key in metrics]
         writer.writerow([run.name, *values[0], run.state, *values[1]])
     return out.getvalue()
 
 
 def to_markdown(runs: Sequence[Run], results: Sequence[Mapping[str, float]], metrics: Sequence[str]) -> str:
     """The means over `REPLICATES` with their standard deviations, all runs, and the command that compares them."""
-    settings = _columns(run.settings for run in runs)
+    of_runs = [_settings(run) for run in runs]
+    settings = _columns(of_runs)
     changed = [key for key in settings if key not in REPLICATES]
     text = ["# Sweep", ""]
     if len(changed) < len(settings):
+        if len(_groups(of_runs, changed)) > len(_groups(of_runs, [key for key in changed if key != LABEL])):
+            changed.remove(LABEL)  # it names the seeds, too
         over = " and ".join(f"{key}s" for key in settings if key in REPLICATES)
         text += [f"Mean ± standard deviation over {over}, of the runs that are done:", ""]
-        text += _markdown_table([*changed, "runs", *metrics], _mean_rows(runs, results, changed, metrics))
+        text += _markdown_table([*changed, "runs", *metrics], _mean_rows(of_runs, results, changed, metrics))
     rows = [
-        [*(_text(run.settings.get(key, "")) for key in settings), run.state, *(_number(of.get(key)) for key in metrics)]
-        for run, of in zip(runs, results, strict=True)
+        [*(_text(of_run.get(key, "")) for key in settings), run.state, *(_number(of.get(key)) for key in metrics)]
+        for run, of_run, of in zip(runs, of_runs, results, strict=True)
     ]
     text += ["Each run:", "", *_markdown_table([*settings, "state", *metrics], rows)]
     done = [run for run, of in zip(runs, results, strict=True) if of]
     if len(done) > 1 and FOLD not in settings:  # the folds' cases differ, so there is nothing to pair
         page = done[0].workdir.parent / "report" / "report.html"
-        flags = shlex.join([*(f"--workdir={run.workdir}" for run in done), f"--output={page}"])
+        names = [f"--name={run.label or run.name}" for run in done] if LABEL in settings else []
+        flags = shlex.join([*(f"--workdir={run.workdir}" for run in done), *names, f"--output={page}"])
         text += ["Compared in pairs, with intervals:", "", f"    python -m ramjax.report {flags}", ""]
     return "\n".join([*text, NOTE, ""])
 
@@ -88,17 +90,30 @@ def _headlines(runs: Sequence[Run]) -> list[str]:
 
 
 def _mean_rows(
-    runs: Sequence[Run], results: Sequence[Mapping[str, float]], changed: Sequence[str], metrics: Sequence[str]
+    of_runs: Sequence[Mapping[str, Any]],
+    results: Sequence[Mapping[str, float]],
+    changed: Sequence[str],
+    metrics: Sequence[str],
 ) -> list[list[str]]:
-    groups: dict[tuple[str, ...], list[Mapping[str, float]]] = {}
-    for run, result in zip(runs, results, strict=True):
-        of = groups.setdefault(tuple(_text(run.settings.get(key, "")) for key in changed), [])
-        if result:
-            of.append(result)
-    return [
-        [*key, str(len(of)), *(_mean([result[metric] for result in of if metric in result]) for metric in metrics)]
-        for key, of in groups.items()
-    ]
+    rows = []
+    for key, indices in _groups(of_runs, changed).items():
+        of = [results[index] for index in indices if results[index]]
+        means = (_mean([result[metric] for result in of if metric in result]) for metric in metrics)
+        rows.append([*key, str(len(of)), *means])
+    return rows
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """What tells the run from others, its label first, where it has one."""
+    return ({LABEL: run.label} if run.label else {}) | dict(run.settings)
+
+
+def _groups(of_runs: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
+    """The indices of the runs that have the same settings of these keys."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, of_run in enumerate(of_runs):
+        groups.setdefault(tuple(_text(of_run.get(key, "")) for key in keys), []).append(index)
+    return groups
 
 
 def _mean(values: Sequence[float]) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from ramjax import config as config_lib
 from ramjax.errors import RunError
+from ramjax.experiment import parse_experiment
 from ramjax.sweep import plan
 from tests.commands import assert_one_sentence
 
@@ -168,3 +169,44 @@ def test_settings_of_own_tasks_can_be_swept_over(tmp_path):
 def test_flags_survive_a_shell(tmp_path):
     (run,) = make(tmp_path, grid=["tasks=('bones', 'joints')"])
     assert tuple(shlex.split(shlex.join(run.flags))) == run.flags
+
+
+def test_labels_are_made_of_the_config_and_go_to_the_trackers(tmp_path):
+    lines = ["model.decoder_width=8", "name='Wide & {seed:02}' model.decoder_width=16"]
+    runs = make(tmp_path, lines=lines, grid=["seed=1,2"], label="{model.decoder_width} wide")
+    assert [run.label for run in runs] == ["8 wide", "8 wide", "Wide & 01", "Wide & 02"]
+    assert [run.config.tracking.name for run in runs] == [run.label for run in runs]
+    assert runs[2].name == "model.decoder_width=16,seed=1" and "name" not in runs[2].settings
+    for run in runs:
+        assert parse_experiment(CONFIG, run.flags[2:]) == run.config
+    finish(runs[0])
+    (unnamed,) = make(tmp_path, grid=["model.decoder_width=8"], fixed=["--config.seed=1"])
+    assert runs[0].state == "done" and unnamed.label == ""
+
+
+def test_a_sweep_from_before_there_were_labels_is_read(tmp_path):
+    plan.save(make(tmp_path, grid=["seed=1"], label="first"), tmp_path)
+    content = json.loads((tmp_path / "sweep.json").read_text())
+    assert plan.load(tmp_path)[0].label == "first"
+    (tmp_path / "sweep.json").write_text(json.dumps([{k: v for k, v in of.items() if k != "label"} for of in content]))
+    assert plan.load(tmp_path)[0].label == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"grid": ["seed=1"], "label": "{model.width}"}, "'{model.width}' cannot be made .*no attribute 'width'"),
+        ({"grid": ["seed=1"], "label": "{width}"}, "'{width}' cannot be made .unknown key 'width'"),
+        ({"grid": ["seed=1"], "label": "{fold}"}, "unknown key 'fold'"),
+        ({"grid": ["seed=1"], "label": "{seed"}, "cannot be made"),
+        ({"grid": ["seed=1"], "label": "{tracking.name}"}, "comes to nothing for seed=1"),
+        ({"grid": ["seed=1"], "label": "x", "fixed": ["--config.tracking.name=y"]}, "tracking.name is set twice"),
+        (
+            {"grid": ["seed=1,2", "model.decoder_width=8,16"], "label": "x"},
+            "would both be named 'x'; put what tells them apart into the name, such as {model.decoder_width}",
+        ),
+    ],
+)
+def test_labels_that_cannot_be(tmp_path, given, words):
+    with pytest.raises(ValueError, match=words):
+        make(tmp_path, **given)

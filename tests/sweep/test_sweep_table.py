@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from ramjax import config as config_lib
+from ramjax import report
 from ramjax.sweep import plan, table
 
 
@@ -107,3 +108,26 @@ def test_damaged_results_are_named(runs, tmp_path):
     (runs[0].workdir / "eval_test.json").write_text("{")
     with pytest.raises(ValueError, match=r"eval_test\.json is damaged"):
         table.write(runs, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("label", "of_means"), [("{train.steps} steps", True), ("{train.steps} steps, seed {seed}", False)]
+)
+def test_labels_stand_in_the_tables_and_in_the_command(tmp_path, label, of_means):
+    runs = plan.make_runs("experiments/debug.py", tmp_path, grid=["train.steps=5,6", "seed=0,1"], label=label)
+    for run in runs[:3]:
+        finish(run, **{"bones/dsc": 0.5})
+    plan.save(runs, tmp_path)
+    markdown = table.write(plan.load(tmp_path), tmp_path)
+    means, each = (rows(part) for part in markdown.split("Each run:"))
+    assert means[0] == [*(["name"] if of_means else []), "train.steps", "runs", "bones/dsc"]
+    assert means[2] == [*(["5 steps"] if of_means else []), "5", "2", "0.500 ± 0.000"]
+    assert each[0] == ["name", "train.steps", "seed", "state", "bones/dsc"]
+    assert [row[0] for row in each[2:]] == [run.label for run in runs]
+    of_csv = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
+    assert [row["name"] for row in of_csv] == [run.label for run in runs]
+    (line,) = [line for line in markdown.splitlines() if "ramjax.report" in line]
+    words = shlex.split(line)
+    assert [word for word in words if "--name" in word] == [f"--name={run.label}" for run in runs[:3]]
+    values = report.parse(words[2:])
+    assert len(values.workdir) == len(values.name) == 3
