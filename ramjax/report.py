@@ -2,15 +2,23 @@
 
     python -m ramjax.report --workdir=runs/multitask
     python -m ramjax.report --workdir=runs/a --workdir=runs/b --output=compared/report.html
+    python -m ramjax.report --workdir=runs/a --workdir=runs/b --name=Baseline --name="With dropout" --baseline=Baseline
 
 A run is finished when it was evaluated (python -m ramjax.main --workdir=RUN --mode=eval does that again). Several runs
-stand side by side and are compared in pairs on the cases they share; runs that differ in nothing but the seed are
-pooled. Without --output the page is report/report.html in the (first) run. It needs nothing from elsewhere, so it can
-be sent as it is. Beside it are written
+stand side by side and are compared in pairs on the cases they share, or all with the one of --baseline; runs that
+differ in nothing but the seed are pooled. They are named by their folders, or by --name: the first --name is of the
+first --workdir, and so on; runs that are pooled may have the same one.
+
+Without --output the page is report/report.html in the (first) run. It needs nothing from elsewhere, so it can be sent
+as it is. Beside it are written
 
   cases.parquet   every value of every case of all runs, one a row, with the column run
   tables.csv      all tables of the page in one: table, row, column, value, sd, low, high, n, mode, source
   tables.tex      the same tables for LaTeX (booktabs)
+
+--tables=bones,'be*' keeps these tables only: ids as in tables.csv, with or without the data set in front, * for any
+letters. --captions=FILE is of titles and captions of your own: if there is no such file, it is written with the present
+ones, to be edited; start the same command again and they are in the page and in tables.tex.
 
 Cases are named by their ids: keep names of patients out of file names.
 
@@ -23,7 +31,7 @@ import logging
 import os
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from absl import flags
 from tqdm import tqdm
@@ -49,7 +57,15 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         with logging_to(None):
-            write_report(values.workdir, pathlib.Path(values.output).expanduser(), values.replicates)
+            write_report(
+                values.workdir,
+                pathlib.Path(values.output).expanduser(),
+                values.replicates,
+                names=values.name,
+                baseline=values.baseline,
+                chosen=values.tables,
+                captions=None if values.captions is None else pathlib.Path(values.captions).expanduser(),
+            )
     except KeyboardInterrupt:
         print("Interrupted; nothing was written.", file=sys.stderr)
         return 130
@@ -66,6 +82,10 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
     values = flags.FlagValues()
     define = {"flag_values": values}
     flags.DEFINE_multi_string("workdir", [], "Run directory of a finished run; may be repeated.", **define)
+    flags.DEFINE_multi_string("name", [], "Name of a run; as many as --workdir, in their order.", **define)
+    flags.DEFINE_string("baseline", None, "Name or run directory that all others are compared with.", **define)
+    flags.DEFINE_list("tables", [], "Ids of the tables to show, * for any letters. Default: all.", **define)
+    flags.DEFINE_string("captions", None, "TOML file of titles and captions; written if absent.", **define)
     flags.DEFINE_string(
         "output", None, "The page; its folder is made if absent. Default: WORKDIR/report/report.html.", **define
     )
@@ -79,6 +99,12 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
         raise flags.Error(f"{extra[0]!r} is not a flag; flags start with --.")
     if not values.workdir:
         raise flags.Error("--workdir is missing.")
+    if values.name and len(values.name) != len(values.workdir):
+        raise flags.Error(
+            f"--name is given {len(values.name)} times and --workdir {len(values.workdir)}; name each run, or none."
+        )
+    if not all(name.strip() for name in values.name):
+        raise flags.Error("--name is empty; give each run a name.")
     if values.output is None:
         values.output = str(pathlib.Path(values.workdir[0]) / "report" / "report.html")
     if pathlib.Path(values.output).suffix not in (".html", ".htm"):
@@ -86,31 +112,68 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
     return values
 
 
-def write_report(workdirs: list[str], output: pathlib.Path, replicates: int = REPLICATES) -> None:
+def write_report(
+    workdirs: list[str],
+    output: pathlib.Path,
+    replicates: int = REPLICATES,
+    *,
+    names: Sequence[str] = (),
+    baseline: str | None = None,
+    chosen: Sequence[str] = (),
+    captions: pathlib.Path | None = None,
+) -> None:
     """Writes the page and the files beside it, all of them or none.
 
-    Raises:
-      RunError: a run is not finished, or cannot stand beside the others; the output cannot be written.
-    """
-    from ramjax.reporting import build, runs  # after the flags: a wrong one should not take seconds to say
+    Args:
+      workdirs: run directories.
+      output: the page.
+      replicates: of every bootstrap.
+      names: of the runs, as many; none names them by their folders.
+      baseline: name or run directory that the others are compared with; None compares all with each other.
+      chosen: patterns of ids of tables; none shows all.
+      captions: file of titles and captions, written where it is absent.
 
-    found = runs.read_runs(workdirs)
+    Raises:
+      RunError: a run is not finished, or cannot stand beside the others; a name, baseline, table or the file of
+        captions is wrong; the output cannot be written.
+    """
+    from ramjax.reporting import build, runs, tables  # after the flags: a wrong one should not take seconds to say
+
+    found = runs.read_runs(workdirs, names)
     _check_output(output, [run.folder for run in found])
+    edited = tables.read_captions(captions) if captions and captions.exists() else None
     with tqdm(desc="Intervals", unit="metric", disable=None, leave=False, delay=1.0) as bar:
-        report = build.report(found, replicates, lambda total: _start(bar, total))
+        report = build.report(
+            found,
+            replicates,
+            lambda total: _start(bar, total),
+            baseline=baseline,
+            chosen=chosen,
+            captions=edited,
+        )
     contents = {
         output: report.html,
         output.with_name("cases.parquet"): report.cases,
         output.with_name("tables.csv"): report.csv,
         output.with_name("tables.tex"): report.latex,
     }
+    if captions and edited is None:
+        contents[captions] = report.captions
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
+        for path in contents:
+            path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(contents)
     except OSError as error:
         remedy = "the disk is full; make room" if is_disk_full(error) else f"{error.strerror}; name another place"
-        raise RunError(f"--output={output} cannot be written: {remedy} and start again.") from error
-    log.info("Report: %s   Beside it: cases.parquet, tables.csv, tables.tex\n%s", output, notice.NOTE)
+        of_captions = captions and error.filename in (str(captions), str(captions.parent))
+        what = f"--captions={captions}" if of_captions else f"--output={output}"
+        raise RunError(f"{what} cannot be written: {remedy} and start again.") from error
+    log.info("Report: %s   Beside it: cases.parquet, tables.csv, tables.tex", output)
+    if captions and edited is None:
+        log.info("Captions to edit: %s   Then start the same command again.", captions)
+    if missing := [id for id in edited or () if id not in report.tables]:
+        log.warning("%s has captions of %s, which the report does not have.", captions, ", ".join(missing))
+    log.info(notice.NOTE)
 
 
 def _check_output(output: pathlib.Path, folders: list[pathlib.Path]) -> None:

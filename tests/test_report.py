@@ -59,6 +59,11 @@ assert not xla_bridge.backends_are_initialized()
         (("--workdir=RUN", "--output=r.html", "--replicates=5"), ("replicates",)),
         (("--workdir=RUN", "--output=r.html", "more"), ("'more' is not a flag",)),
         (("--workdirs=RUN", "--output=r.html"), ("workdirs",)),
+        (
+            ("--workdir=RUN", "--name=a", "--name=b"),
+            ("--name is given 2 times and --workdir 1", "name each run, or none"),
+        ),
+        (("--workdir=RUN", "--name= "), ("--name is empty",)),
     ],
 )
 def test_wrong_usage(run, flags, words, capsys):
@@ -74,6 +79,10 @@ def test_help_tells_it_all(capsys):
         "--workdir",
         "--output",
         "--replicates",
+        "--name",
+        "--baseline",
+        "--tables",
+        "--captions",
         "tables.csv",
         "cases.parquet",
         "Exit codes",

@@ -1,5 +1,6 @@
 """What a report is made of: sections of tables, charts and pictures. The page, the CSV and the LaTeX all come of it."""
 
+import collections
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -55,12 +56,18 @@ class Row:
       cells: one a column.
       mode: ``strict`` or ``compat``; '' where it does not matter.
       source: who published it; '' for our own.
+      contest: in a table with `Table.better`, rows of the same contest and mode compete, such as those of all systems
+        on one group of bones.
+      better: of a row whose cells compete with each other, such as one system a column: 1 where higher is better, -1
+        where lower is, 0 where they do not compete.
     """
 
     name: str
     cells: tuple[Cell, ...]
     mode: str = ""
     source: str = ""
+    contest: str = ""
+    better: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +81,8 @@ class Table:
       heading: of the first column, which names the rows.
       columns: headings of the others.
       rows: each with as many cells as `columns`.
+      better: of each column whose rows compete, 1 where higher is better, -1 where lower is, 0 where they do not
+        compete; () of a table without such columns.
     """
 
     id: str
@@ -82,8 +91,13 @@ class Table:
     heading: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    better: tuple[int, ...] = ()
 
     def __post_init__(self):
+        if len(self.better) not in (0, len(self.columns)):
+            raise ValueError(
+                f"{self.id} has {len(self.columns)} columns and says of {len(self.better)} what is better."
+            )
         for row in self.rows:
             if len(row.cells) != len(self.columns):
                 raise ValueError(f"Row {row.name!r} of {self.id} has {len(row.cells)} cells, not {len(self.columns)}.")
@@ -96,6 +110,34 @@ class Table:
     @property
     def shown_title(self) -> str:
         return f"{self.title} (strict)" if self.modes == {"strict"} else self.title
+
+    @property
+    def shown_caption(self) -> str:
+        return f"{self.caption} The best values are bold.".strip() if self.best else self.caption
+
+    @property
+    def best(self) -> frozenset[tuple[int, int]]:
+        """Places (row, column) of the best values, where two or more compete.
+
+        Values that look the same at the decimals shown, the fewest of those that compete, are equally good.
+        """
+        contests: dict[tuple[object, ...], list[tuple[int, int]]] = collections.defaultdict(list)
+        for i, row in enumerate(self.rows):
+            for j, cell in enumerate(row.cells):
+                if math.isnan(cell.value) or cell.text:
+                    continue
+                if row.better:
+                    contests["row", i, row.better].append((i, j))
+                elif self.better and self.better[j]:
+                    contests["column", j, row.mode, row.contest, self.better[j]].append((i, j))
+        best: set[tuple[int, int]] = set()
+        for (*_, better), places in contests.items():
+            cells = {place: self.rows[place[0]].cells[place[1]] for place in places}
+            digits = min(cell.digits for cell in cells.values())
+            values = {place: better * round(cell.value, digits) for place, cell in cells.items()}
+            if len(places) > 1:
+                best |= {place for place, value in values.items() if value == max(values.values())}
+        return frozenset(best)
 
 
 @dataclasses.dataclass(frozen=True)

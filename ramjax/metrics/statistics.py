@@ -125,8 +125,8 @@ def compare(
     The p-value is the one that belongs to the interval: with B replicates, b of them on the rarer side of 0 (or at 0),
     it is 2 (b + 1) / (B + 1), at most 1; but for the added 1 it is below 1 - level where 0 lies outside the interval.
     It says how rarely another set of patients would turn the difference round. It is approximate with few patients, is
-    not corrected for several comparisons, and is never below 2 / (B + 1). Each run's seeds are drawn on their own, as
-    those of two methods have nothing in common.
+    not corrected for several comparisons (see `holm`), and is never below 2 / (B + 1). Each run's seeds are drawn on
+    their own, as those of two methods have nothing in common.
 
     Sources: Efron & Tibshirani 1993, section 15.4; the added 1, Davison AC, Hinkley DV. Bootstrap Methods and their
     Application. Cambridge 1997, section 4.2.
@@ -150,6 +150,32 @@ def compare(
         p_value = min(1.0, 2 * (int(rarer) + 1) / (len(differences) + 1))
     sizes = (len(clusters.order), len(clusters.counts))
     return Comparison(difference, low, high, level, p_value, *sizes, len(values), dropped)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Holm's correction: p-values that stay below alpha keep the chance of any false finding among them below alpha.
+
+    The smallest of m is multiplied by m, the next by m - 1 and so on; none ends below one that was smaller before, and
+    none above 1. It holds however the tests depend on each other. Source: Holm S. A simple sequentially rejective
+    multiple test procedure. Scand J Stat 1979;6:65-70.
+
+    Args:
+      p_values: of one family of tests, 0 to 1; NaN for a test that could not be made, which does not count.
+
+    Returns:
+      The corrected ones, float64 in the same order, NaN where they were NaN.
+
+    Raises:
+      ValueError: a p-value is not in 0..1.
+    """
+    p = np.asarray(p_values, np.float64)
+    tested = np.flatnonzero(~np.isnan(p))
+    if ((p[tested] < 0) | (p[tested] > 1)).any():
+        raise ValueError(f"p_values has {p[tested].min():g} to {p[tested].max():g}; expected 0 to 1.")
+    order = tested[np.argsort(p[tested], kind="stable")]
+    corrected = np.full(p.shape, np.nan)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    return corrected
 
 
 @dataclasses.dataclass(frozen=True)

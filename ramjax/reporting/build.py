@@ -1,7 +1,7 @@
 """From runs to the report: its sections, and the files it is written as."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -10,49 +10,63 @@ from ramjax.figures.content import Section, tables_of
 from ramjax.figures.estimates import Evaluated
 from ramjax.metrics import cases as cases_lib
 from ramjax.notice import NOTE
-from ramjax.reporting import curves, estimates, export, galleries, overview, page, reading
-from ramjax.reporting.runs import Run, System, as_systems, datasets_of, tasks_of
+from ramjax.reporting import curves, estimates, export, galleries, overview, page, reading, tables
+from ramjax.reporting.runs import Run, System, as_systems, datasets_of, find_system, tasks_of
 from ramjax.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """A report as the contents of its files."""
+    """A report as the contents of its files; `captions` and `tables` (ids) are of all tables, chosen or not."""
 
     html: bytes
     cases: bytes
     csv: bytes
     latex: bytes
+    captions: bytes
+    tables: tuple[str, ...]
 
 
-def report(runs: Sequence[Run], replicates: int, progress: Callable[[int], Callable[[], None]]) -> Files:
+def report(
+    runs: Sequence[Run],
+    replicates: int,
+    progress: Callable[[int], Callable[[], None]],
+    *,
+    baseline: str | None = None,
+    chosen: Sequence[str] = (),
+    captions: Mapping[str, Mapping[str, str]] | None = None,
+) -> Files:
     """Makes the report of runs that `runs.read_runs` took.
 
     Args:
       runs: finished runs.
       replicates: of every bootstrap.
       progress: takes how many bootstraps there will be and returns what to call after each.
+      baseline: name or folder of the system that the others are compared with; None compares all with each other.
+      chosen: tables, by patterns of their ids (see `tables.choose`); all where there is none.
+      captions: new titles and captions by the id of the table (see `tables.retitle`).
+
+    Raises:
+      RunError: there is no such baseline or table, or runs of different methods were given one name.
     """
     systems, datasets, tasks = as_systems(runs), datasets_of(runs), tasks_of(runs)
+    base = None if baseline is None else find_system(systems, baseline)
     names = [headline.metric for headline in overview.headlines_of(tasks)]
     measured = [of for name in datasets for system in systems if (of := estimates.measure(system, name, tasks))]
-    pairs = len(systems) * (len(systems) - 1) // 2 * len(datasets) * len(names)
-    advance = progress(sum(len(of.metrics["strict"]) for of in measured) + pairs)
+    comparisons = len(estimates.pairs(measured, base)) * len(names)
+    advance = progress(sum(len(of.metrics["strict"]) for of in measured) + comparisons)
     evaluated = [estimates.with_intervals(of, replicates, advance) for of in measured]
-    differences = [
-        (name, difference)
-        for name in datasets
-        for difference in estimates.compare(
-            [of for of in evaluated if of.dataset == name], tasks, names, replicates, advance
-        )
-    ]
-    sections = _sections(systems, tasks, datasets, evaluated, differences, replicates)
-    tables = tables_of(sections)
+    differences = estimates.compare(evaluated, tasks, names, replicates, advance, base)
+    all_sections = _sections(systems, tasks, datasets, evaluated, differences, replicates)
+    sections = tables.choose(tables.retitle(all_sections, captions or {}), chosen, map(layout.slug, datasets))
+    shown = tables_of(sections)
     return Files(
         page.render(_title(systems), sections).encode(),
         _all_cases(runs),
-        export.to_csv(tables).encode(),
-        export.to_latex(tables, NOTE).encode(),
+        export.to_csv(shown).encode(),
+        export.to_latex(shown, NOTE).encode(),
+        tables.to_captions(tables_of(all_sections)).encode(),
+        tuple(table.id for table in tables_of(all_sections)),
     )
 
 
@@ -61,7 +75,7 @@ def _sections(
     tasks: Sequence[Task],
     datasets: Sequence[str],
     evaluated: Sequence[Evaluated],
-    differences: Sequence[tuple[str, estimates.Difference]],
+    differences: Sequence[estimates.Difference],
     replicates: int,
 ) -> tuple[Section, ...]:
     headlines = overview.headlines_of(tasks)

@@ -20,12 +20,22 @@ SEED = 0
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """System a less system b, on the `cases` that both have, by name of the measure."""
+    """System a less system b on a data set.
 
+    Attributes:
+      dataset: name of the data set.
+      a, b: names of the systems.
+      cases: that both have.
+      comparisons: by name of the measure.
+      corrected: p-values corrected for all comparisons of the report, by name of the measure.
+    """
+
+    dataset: str
     a: str
     b: str
     cases: int
     comparisons: dict[str, statistics.Comparison]
+    corrected: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def measure(system: System, dataset: str, tasks: Sequence[Task]) -> Evaluated | None:
@@ -49,19 +59,32 @@ def with_intervals(evaluated: Evaluated, replicates: int, advance: Callable[[], 
     return dataclasses.replace(evaluated, estimates=evaluated.estimates | {"strict": estimates})
 
 
+def pairs(evaluated: Sequence[Evaluated], baseline: System | None = None) -> list[tuple[Evaluated, Evaluated]]:
+    """The pairs (a, b) to compare, of the same data set each: all, or every other system a with the baseline b."""
+    together = [(a, b) for b, a in itertools.combinations(evaluated, 2) if a.dataset == b.dataset]
+    if baseline is None:
+        return together
+    with_baseline = [pair for pair in together if baseline.key in (pair[0].key, pair[1].key)]
+    return [(b, a) if a.key == baseline.key else (a, b) for a, b in with_baseline]
+
+
 def compare(
     evaluated: Sequence[Evaluated],
     tasks: Sequence[Task],
     names: Sequence[str],
     replicates: int,
     advance: Callable[[], None] = lambda: None,
+    baseline: System | None = None,
 ) -> list[Difference]:
-    """Each pair of systems on the cases that both have, by the named measures, strict."""
+    """The `pairs` of systems on the cases that both have, by the named measures, strict; `advance` after each.
+
+    The p-values are corrected by Holm's method for all measures, pairs and data sets together.
+    """
     differences = []
-    for b, a in itertools.combinations(evaluated, 2):
+    for a, b in pairs(evaluated, baseline):
         shared = shared_cases([*a.cases, *b.cases])
         if not len(shared[0]):
-            differences.append(Difference(a.name, b.name, 0, {}))
+            differences.append(Difference(a.dataset, a.name, b.name, 0, {}))
             continue
         of_runs = [metrics_of(tasks, cases, "strict") for cases in shared]
         comparisons = {}
@@ -69,8 +92,13 @@ def compare(
             if all(name in of for of in of_runs):
                 comparisons[name] = _compare([of[name] for of in of_runs], len(a.cases), shared[0], replicates)
             advance()
-        differences.append(Difference(a.name, b.name, len(shared[0]), comparisons))
-    return differences
+        differences.append(Difference(a.dataset, a.name, b.name, len(shared[0]), comparisons))
+    return _corrected(differences)
+
+
+def _corrected(differences: Sequence[Difference]) -> list[Difference]:
+    corrected = iter(statistics.holm([c.p_value for of in differences for c in of.comparisons.values()]).tolist())
+    return [dataclasses.replace(of, corrected={name: next(corrected) for name in of.comparisons}) for of in differences]
 
 
 def metrics_of(tasks: Sequence[Task], cases: Cases, mode: Mode) -> dict[str, Metric]:

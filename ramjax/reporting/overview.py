@@ -85,36 +85,53 @@ def seeds_section(evaluated: Sequence[Evaluated], headlines: Sequence[Headline])
     return Section("seeds", "Seeds", text, tuple(tables))
 
 
-def comparison_section(differences: Sequence[tuple[str, Difference]], headlines: Sequence[Headline]) -> Section | None:
-    """Paired differences, given with the data set that each is of."""
+def comparison_section(differences: Sequence[Difference], headlines: Sequence[Headline]) -> Section | None:
+    """Paired differences, and what their p-values mean."""
     if not differences:
         return None
     tables, text = [], []
     titles = {headline.metric: headline.title for headline in headlines}
-    for dataset, of in differences:
-        where = layout.DATASET_TITLES.get(dataset, dataset)
+    for of in differences:
+        where = layout.DATASET_TITLES.get(of.dataset, of.dataset)
         if not of.cases:
             text.append(f"{of.a} and {of.b} share no case of {where}: they are not compared.")
             continue
         rows = [
-            Row(titles[name], (_difference_cell(c), _p_cell(c.p_value)), "strict") for name, c in of.comparisons.items()
+            Row(titles[name], (_difference_cell(c), _p_cell(c.p_value), _p_cell(of.corrected[name])), "strict")
+            for name, c in of.comparisons.items()
         ]
         tables.append(
             Table(
-                layout.slug(dataset, "compare", str(len(tables) + 1)),
+                layout.slug(of.dataset, "compare", str(len(tables) + 1)),
                 f"{of.a} less {of.b}",
                 f"On the {layout.counted(of.cases, 'case')} of {where} that both have, drawn by patient for both "
                 "alike.",
                 "Metric",
-                ("Difference", "p-value"),
+                ("Difference", "p-value", "p-value, corrected"),
                 tuple(rows),
             )
         )
     text.append(
         "An interval without 0 is a difference that another sample of patients would hardly turn round. P-values are "
-        "two-sided, not corrected for the number of metrics, and never below 2 / (replicates + 1)."
+        "two-sided and never below 2 / (replicates + 1)."
     )
+    tested = [c for of in differences for c in of.comparisons.values() if np.isfinite(c.p_value)]
+    if tested:
+        text.append(_correction(len(tested), min(c.replicates for c in tested)))
     return Section("comparison", "Runs compared", tuple(text), tuple(tables))
+
+
+def _correction(count: int, replicates: int) -> str:
+    """What was corrected for, and whether the replicates are enough for it to find anything."""
+    family = f"the {count} p-values" if count > 1 else "the one p-value"
+    sentence = f"The corrected ones (Holm) take {family} of this section, all metrics and systems, for one family."
+    least = count * 2 / (replicates + 1)
+    if least <= 0.05:
+        return sentence
+    return (
+        f"{sentence} With {replicates} replicates none of them can be below {least:.2g}; "
+        f"--replicates={200 * count} lets the smallest be 0.01."
+    )
 
 
 def _properties(run: Run, datasets: Sequence[str]) -> dict[str, str]:

@@ -30,7 +30,8 @@ class Run:
     """A finished run.
 
     Attributes:
-      name: of its folder, with as much of the path before it as tells it from the other runs.
+      name: the one that was given, with the seed where several runs have it; else of its folder, with as much of the
+        path before it as tells it from the other runs.
       folder: the run directory.
       cases: what was measured.
       config: the content of config.json, with the defaults of what an older version left out.
@@ -38,6 +39,7 @@ class Run:
       git: revision of the code, ``unknown`` where it was not noted.
       curves: the rows of metrics.jsonl; [] without the file.
       parameters: how many the network has; None where parameters.txt does not say.
+      given: the name that was given, which runs of different seeds may share; '' where none was.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Run:
     git: str
     curves: list[dict[str, Any]]
     parameters: int | None
+    given: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,18 +62,26 @@ class System:
     runs: tuple[Run, ...]
 
 
-def read_runs(workdirs: Sequence[str | pathlib.Path]) -> list[Run]:
+def read_runs(workdirs: Sequence[str | pathlib.Path], given: Sequence[str] = ()) -> list[Run]:
     """Reads runs that can be reported together.
 
+    Args:
+      workdirs: run directories.
+      given: names for them, as many; () names them by their folders. Runs that differ in nothing but the seed may
+        have the same name, which is then that of their system.
+
     Raises:
-      RunError: a folder is no finished run, is named twice, or its evaluation cannot stand beside the first one's.
+      RunError: a folder is no finished run, is named twice, or its evaluation cannot stand beside the first one's; a
+        name is given to runs that are not seeds of one method.
     """
     folders = [pathlib.Path(workdir).expanduser().absolute() for workdir in workdirs]
     for index, folder in enumerate(folders):
         if folder.resolve() in [other.resolve() for other in folders[:index]]:
             raise RunError(f"--workdir={workdirs[index]} is named twice; name each run once.")
-    names = _distinct_names(folders)
+    names = given or _distinct_names(folders)
     runs = [_read(folder, name) for folder, name in zip(folders, names, strict=True)]
+    if given:
+        runs = _named(runs)
     first = runs[0]
     for run in runs[1:]:
         for key in COMMON:
@@ -99,8 +110,27 @@ def as_systems(runs: Sequence[Run]) -> list[System]:
     for number, group in enumerate(groups, 1):
         more = len(group) - 1
         name = group[0].name + (f" and {more} more seed{'s' * (more > 1)}" if more else "")
+        if group[0].given and len({run.given for run in group}) == 1:
+            name = group[0].given
         systems.append(System(name, f"system-{number}", tuple(group)))
     return systems
+
+
+def find_system(systems: Sequence[System], wanted: str) -> System:
+    """The system of a name, or that a run of a name or folder belongs to, beside which there are others.
+
+    Raises:
+      RunError: there is none, or no other.
+    """
+    place = pathlib.Path(wanted).expanduser().resolve()
+    for system in systems:
+        names = {system.name, *(name for run in system.runs for name in (run.name, run.given) if name)}
+        if wanted in names or place in [run.folder.resolve() for run in system.runs]:
+            if len(systems) == 1:
+                raise RunError(f"--baseline={wanted} has nothing beside it; name more runs with --workdir.")
+            return system
+    known = ", ".join(system.name for system in systems)
+    raise RunError(f"--baseline={wanted} is none of the systems; name one of: {known}.")
 
 
 def shared_cases(several: Sequence[Cases]) -> list[Cases]:
@@ -199,6 +229,25 @@ def _parameters(folder: pathlib.Path) -> int | None:
         re.search(r"^total\s+([\d,]+)\s*$", path.read_text(encoding="utf-8"), re.MULTILINE) if path.exists() else None
     )
     return int(found[1].replace(",", "")) if found else None
+
+
+def _named(runs: Sequence[Run]) -> list[Run]:
+    """The runs, whose names were given; those that share one get their seeds behind it."""
+    named = []
+    for run in runs:
+        alike = [other for other in runs if other.name == run.name]
+        seed = run.config.get("seed")
+        seeds = [other.config.get("seed") for other in alike]
+        if len(alike) > 1 and (len(set(seeds)) < len(seeds) or any(_method(of) != _method(run) for of in alike)):
+            raise RunError(
+                f"--name={run.name} is given to {alike[0].folder} and {alike[1].folder}, which are not seeds of one "
+                "method; give each a name of its own."
+            )
+        name = run.name if len(alike) == 1 else f"{run.name}, seed {seed}"
+        named.append(dataclasses.replace(run, name=name, given=run.name))
+    if twice := next((run.name for run in named if [of.name for of in named].count(run.name) > 1), None):
+        raise RunError(f"Two runs come to be named {twice}; give them other names.")
+    return named
 
 
 def _distinct_names(folders: Sequence[pathlib.Path]) -> list[str]:

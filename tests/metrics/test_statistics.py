@@ -125,6 +125,38 @@ def test_seeds_are_pooled_and_their_spread_is_told():
     assert against.low < -1 and against.high > 0 and against.p_value > 0.1
 
 
+def test_holm_of_a_hand_worked_case():
+    """Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1: 0.02, 0.03, 0.06, and 0.04, which may not fall below 0.06."""
+    corrected = statistics.holm([0.01, 0.04, float("nan"), 0.03, 0.005])
+    np.testing.assert_allclose(corrected, [0.03, 0.06, np.nan, 0.06, 0.02], rtol=1e-12)
+
+
+def test_holm_is_the_closed_test_of_bonferroni():
+    """Corrected is the largest, over all sets of tests that contain it, of the set's Bonferroni p-value."""
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 3, 6):
+        p = rng.choice([rng.uniform(0, 0.1, count), np.round(rng.uniform(0, 1, count), 1)])  # the latter with ties
+        sets = [s for size in range(1, count + 1) for s in itertools.combinations(range(count), size)]
+        expected = [max(min(1, len(s) * p[list(s)].min()) for s in sets if i in s) for i in range(count)]
+        np.testing.assert_allclose(statistics.holm(p), expected, rtol=1e-12)
+
+
+def test_holm_keeps_the_order_and_lies_between_the_p_values_and_bonferroni():
+    p = np.random.default_rng(1).uniform(0, 0.05, 40)
+    corrected = statistics.holm(p)
+    assert (corrected >= p).all() and (corrected <= np.minimum(1, 40 * p)).all()
+    assert (np.diff(corrected[np.argsort(p)]) >= 0).all()
+    assert statistics.holm([]).size == 0 and statistics.holm([0.2])[0] == 0.2
+    shuffled = np.random.default_rng(2).permutation(40)
+    np.testing.assert_array_equal(statistics.holm(p[shuffled]), corrected[shuffled])
+
+
+@pytest.mark.parametrize("p", [[-0.1, 0.5], [0.5, 1.1]])
+def test_holm_refuses_what_is_no_p_value(p):
+    with pytest.raises(ValueError, match=r"p_values has .* expected 0 to 1"):
+        statistics.holm(p)
+
+
 def test_unknown_patients_are_patients_of_their_own():
     values = np.arange(6.0)
     unknown = statistics.bootstrap(values, np.mean, [""] * 6)

@@ -4,6 +4,8 @@ import csv
 import io
 import math
 import re
+import shutil
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -49,11 +51,50 @@ def test_a_mode_that_all_rows_share_is_in_the_title_instead():
     assert "Evaluator" not in text and r"\caption{Title\_1 (strict)." in text
 
 
-def test_wide_tables_are_shrunk_to_the_page():
-    columns = tuple("abcde")
-    text = export.to_latex([table(columns=columns, rows=(Row("r", (Cell(1.0),) * 5),))], "")
-    assert text.count(r"\resizebox{\textwidth}{!}{%") == 1
+def test_wide_tables_have_their_intervals_below_the_values():
+    cells = (Cell(0.5, 0.4, 0.6, n=9),) * 8
+    text = export.to_latex([table(columns=tuple("abcdefgh"), rows=(Row("r", cells),))], "")
+    below = r"\begin{tabular}[t]{@{}r@{}}0.500\\{\scriptsize [0.400, 0.600] n=9}\end{tabular}"
+    assert text.count(below) == 8
     assert_balanced(text)
+    many = export.to_latex([table(columns=tuple("abcdefgh"), rows=(Row("r", cells),) * 30)], "")
+    assert "[t]" not in many  # or they would be higher than a page
+
+
+def test_sentences_are_set_in_paragraphs():
+    rows = (Row("r", (Cell(text="a word"), Cell(text="all that a metric means, in more than forty letters"))),)
+    assert r"\begin{tabular}{llp{0.80\textwidth}}" in export.to_latex([table(rows=rows)], "")
+
+
+def test_the_best_is_bold_in_latex():
+    rows = tuple(Row(name, (Cell(value), Cell(0.5, sd=0.1)), "strict") for name, value in (("x", 0.25), ("y", 0.75)))
+    text = export.to_latex([table(rows=rows, better=(1, 0))], "")
+    assert r"x & 0.250 & 0.500 $\pm$ 0.100 \\" in text and r"y & \textbf{0.750} & 0.500 $\pm$ 0.100 \\" in text
+    assert "The best values are bold.}" in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX: apt-get install texlive-latex-recommended")
+@pytest.mark.parametrize("name", ["several", "wrists", "nasty"])
+def test_latex_makes_pages_of_it(name, request, tmp_path):
+    """In an article as LaTeX makes it, which has the narrowest lines."""
+    nasty = [table(), table(id="two", rows=(), better=(1, -1)), table(id="three", title="±−–≥≤∞×²κ·→∩…" + NASTY)]
+    made = export.to_latex(nasty, "") if name == "nasty" else None
+    text = made or (request.getfixturevalue(name) / "tables.tex").read_text()
+    (tmp_path / "tables.tex").write_text(text)
+    packages = re.search(r"^% (\\usepackage.*)$", text, re.MULTILINE)[1]
+    names = re.findall(r"\\label\{(.*?)\}", text)
+    (tmp_path / "article.tex").write_text(
+        "\n".join([r"\documentclass{article}", packages, r"\begin{document}", r"\input{tables}"])
+        + "".join(rf" \ref{{{name}}}" for name in names)
+        + "\n\\end{document}\n"
+    )
+    for _ in range(2):  # the second time, references are known
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "article.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+        assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "article.pdf").stat().st_size > 10_000
+    for amiss in ("Overfull", "too large", "undefined", "multiply defined"):
+        assert amiss not in done.stdout, re.search(f".*{amiss}.*", done.stdout)[0]
 
 
 def test_a_row_has_as_many_cells_as_there_are_columns():

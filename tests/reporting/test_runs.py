@@ -67,6 +67,41 @@ def test_other_ways_to_evaluate_and_the_same_seed_again_are_systems_of_their_own
     assert [system.key for system in systems] == ["system-1", "system-2", "system-3"]
 
 
+def test_names_that_are_given(tmp_path):
+    folders = [bare_run(tmp_path / "a"), bare_run(tmp_path / "b", seed=1), bare_run(tmp_path / "c", name="other")]
+    found = runs.read_runs(folders, ["Baseline", "Baseline", "With dropout"])
+    assert [run.name for run in found] == ["Baseline, seed 0", "Baseline, seed 1", "With dropout"]
+    assert [system.name for system in runs.as_systems(found)] == ["Baseline", "With dropout"]
+    found = runs.read_runs(folders, ["First", "Second", "With dropout"])
+    assert [system.name for system in runs.as_systems(found)] == ["First and 1 more seed", "With dropout"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "methods", "names", "words"),
+    [
+        ((0, 1), ("one", "other"), ("X", "X"), "--name=X is given to .*a and .*b, which are not seeds of one method"),
+        ((0, 0), ("one", "one"), ("X", "X"), "--name=X is given to .*a and .*b, which are not seeds of one method"),
+        ((0, 1, 2), ("one",) * 3, ("X", "X", "X, seed 0"), "Two runs come to be named X, seed 0; give them other"),
+    ],
+)
+def test_names_that_cannot_be(tmp_path, seeds, methods, names, words):
+    folders = [bare_run(tmp_path / "abc"[i], seed=seeds[i], name=methods[i]) for i in range(len(seeds))]
+    with pytest.raises(RunError, match=words):
+        runs.read_runs(folders, names)
+
+
+def test_a_system_is_found_by_its_name_or_that_of_a_run_or_folder(tmp_path):
+    folders = [bare_run(tmp_path / "a"), bare_run(tmp_path / "b", seed=1), bare_run(tmp_path / "c", name="other")]
+    systems = runs.as_systems(runs.read_runs(folders, ["Base", "Base", "Other"]))
+    for wanted in ("Base", "Base, seed 1", str(tmp_path / "a"), f"{tmp_path}/c/../b"):
+        assert runs.find_system(systems, wanted) is systems[0]
+    assert runs.find_system(runs.as_systems(runs.read_runs(folders)), "c").name == "c"
+    with pytest.raises(RunError, match="--baseline=a is none of the systems; name one of: Base, Other"):
+        runs.find_system(systems, "a")
+    with pytest.raises(RunError, match="--baseline=Base has nothing beside it"):
+        runs.find_system(systems[:1], "Base")
+
+
 def test_shared_cases_come_in_the_order_of_the_first():
     first, second = fakes.cases(6), fakes.cases(6).take(np.array([5, 3, 1, 0]))
     a, b = runs.shared_cases([first, second])
