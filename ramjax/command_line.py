@@ -1,12 +1,106 @@
-"""What the command lines share: help, and the place of compiled programs."""
+"""The frame of every command: flags and help, errors as one sentence each, exit codes, the place of programs."""
 
 import os
 import pathlib
+import sys
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from ramjax.errors import explain
+from ramjax.logs import logging_to
 
-def wants_help(argv: list[str]) -> bool:
+Define = Callable[[flags.FlagValues], None]
+"""Defines the flags of a command, each with ``flag_values=values``."""
+
+Check = Callable[[flags.FlagValues], None]
+"""Raises flags.Error where flags that parse contradict each other, or one is missing."""
+
+
+def command(
+    name: str,
+    about: str,
+    define: Define,
+    act: Callable[[flags.FlagValues], int | None],
+    *,
+    check: Check = lambda values: None,
+    interrupted: str = "Interrupted; nothing was written.",
+    positional: str | None = None,
+) -> Callable[[Sequence[str]], int]:
+    """Returns ``main(argv)`` of a command, which returns the exit code.
+
+    The codes are 0 for done, 1 for an error that the last line of stderr names, 2 for wrong usage, 130 for Ctrl-C. The
+    flag ``--debug`` is every command's: it shows the traceback of an error.
+
+    Args:
+      name: as it is started, such as ``python -m ramjax.report``.
+      about: its help, above the flags.
+      define: of its flags.
+      act: does the work, and may return another exit code than 0.
+      check: of the flags, together.
+      interrupted: said at Ctrl-C.
+      positional: the flag that takes arguments without ``--``, a list; None refuses them.
+    """
+
+    def main(argv: Sequence[str]) -> int:
+        try:
+            values = parse(about, define, argv, check=check, positional=positional)
+        except flags.Error as error:
+            print(f"Usage error: {error} See {name} --help.", file=sys.stderr)
+            return 2
+        if values is None:
+            return 0
+        try:
+            with logging_to(None):
+                return act(values) or 0
+        except KeyboardInterrupt:
+            print(interrupted, file=sys.stderr)
+            return 130
+        except Exception as error:
+            print(f"Error: {explain(error)}", file=sys.stderr)
+            if values.debug:
+                raise
+            return 1
+
+    return main
+
+
+def parse(
+    about: str,
+    define: Define,
+    argv: Sequence[str],
+    *,
+    check: Check = lambda values: None,
+    positional: str | None = None,
+) -> flags.FlagValues | None:
+    """Parses a command line (program name first) into flags of its own; None when it asked for help, which is printed.
+
+    Raises:
+      flags.Error: a flag is unknown, mistyped or missing.
+    """
+    values = flags.FlagValues()
+    define(values)
+    flags.DEFINE_bool("debug", False, "Show the traceback of an error.", flag_values=values)
+    if wants_help(argv):
+        print(help_text(about, values))
+        return None
+    extra = values(list(argv))[1:]
+    if positional is not None:
+        setattr(values, positional, [*values[positional].value, *extra])
+    elif extra:
+        raise flags.Error(f"{extra[0]!r} is not a flag; flags start with --.")
+    check(values)
+    return values
+
+
+def needs(values: flags.FlagValues, *names: str) -> None:
+    """Raises flags.Error for the first of these flags that is missing or empty."""
+    for name in names:
+        if not values[name].value:
+            raise flags.Error(f"--{name} is missing.")
+
+
+def wants_help(argv: Sequence[str]) -> bool:
     """Whether a command line (program name first) asks for help."""
     return bool({"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(argv[1:]))
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ramjax import points
+from ramjax.metrics.points import compare
 
 PREDICTION = {
     "pixel_spacing_mm": 0.5,
@@ -17,7 +18,7 @@ PLACED = {"pixel_spacing_mm": 0.2, "sites_xy": {"MCP-I": [53, 104], "DistalRadiu
 
 
 def test_distances_in_mm_of_the_points_file():
-    compared = points.compare(PREDICTION, PLACED)
+    compared = compare(PREDICTION, PLACED)
     assert compared.distances == {"MCP-I": pytest.approx(1.0), "R": 0}
     assert compared.mean == pytest.approx(0.5) and compared.missing == ("U",) and compared.unit == "mm"
 
@@ -25,7 +26,7 @@ def test_distances_in_mm_of_the_points_file():
 @pytest.mark.parametrize("spacing, distance, unit", [(0.5, 2.5, "mm"), (None, 5, "px")])
 def test_spacing_of_the_prediction_or_none(spacing, distance, unit):
     placed = {"sites_xy": PLACED["sites_xy"]}
-    compared = points.compare({**PREDICTION, "pixel_spacing_mm": spacing}, placed)
+    compared = compare({**PREDICTION, "pixel_spacing_mm": spacing}, placed)
     assert compared.distances["MCP-I"] == pytest.approx(distance) and compared.unit == unit
 
 

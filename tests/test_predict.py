@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ramjax import anatomy, predict
+from ramjax import anatomy, command_line, predict
 from ramjax.errors import RunError
+from ramjax.inference import files, sheet
 from ramjax.inference import report as reports
-from ramjax.inference import sheet
 from ramjax.inference.batch import predict_all
 from ramjax.inference.network import load
 from ramjax.inference.reading import Options, read
@@ -155,7 +155,7 @@ def test_masks_are_those_of_the_report(tmp_path, film):
     assert (radius & (film > 128)).sum() > 0.9 * (film > 128).sum()
     erosions = np.asarray(Image.open(tmp_path / "out" / "a_erosions.png"))
     assert (erosions == 2).sum() == report["erosions"]["area_px"]
-    assert predict.files.find_files([tmp_path], tmp_path / "out", ["bones", "erosions"]) == [path]
+    assert files.find_files([tmp_path], tmp_path / "out", ["bones", "erosions"]) == [path]
 
 
 def test_doubt_is_said(film):
@@ -295,9 +295,8 @@ def test_help(capsys):
 
 
 def test_inputs_from_everywhere():
-    values = predict.parse(
-        ["predict", "--workdir=w", "--output=o", "--input=a.png,b.png", "--input=c", "d.png", "e.png"]
-    )
+    argv = ["predict", "--workdir=w", "--output=o", "--input=a.png,b.png", "--input=c", "d.png", "e.png"]
+    values = command_line.parse(predict.__doc__, predict.define, argv, check=predict.check, positional="input")
     assert values.input == ["a.png", "b.png", "c", "d.png", "e.png"]
 
 
@@ -376,7 +375,7 @@ def test_end_to_end_with_a_real_network(tmp_path, film, run, capsys):
 
 @pytest.mark.skipif(not RADIOGRAPHS, reason="RAMJAX_RADIOGRAPHS names no folder of real radiographs")
 def test_real_radiographs_end_to_end(tmp_path, run):
-    inputs = predict.files.find_files([RADIOGRAPHS], tmp_path)[:3]
+    inputs = files.find_files([RADIOGRAPHS], tmp_path)[:3]
     argv = ["predict", f"--workdir={run}", f"--output={tmp_path}", *map(str, inputs)]
     assert predict.main(argv) == 0
     assert len(list(tmp_path.glob("*_overlay.png"))) == len(inputs) == len(_rows(tmp_path))

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from ramjax import report
+from ramjax import command_line, report
+from ramjax.reporting import REPLICATES
+from ramjax.reporting.write import write_report
 from tests.commands import assert_one_sentence
 from tests.reporting import fakes
 
@@ -33,8 +35,10 @@ def test_it_says_where_everything_went(run, tmp_path):
 
 
 def test_without_output_it_is_in_the_run(run):
-    values = report.parse(["report", f"--workdir={run}", "--workdir=other"])
-    assert values.output == str(run / "report" / "report.html") and values.replicates == report.REPLICATES
+    values = command_line.parse(
+        report.__doc__, report.define, ["report", f"--workdir={run}", "--workdir=other"], check=report.check
+    )
+    assert values.output == str(run / "report" / "report.html") and values.replicates == REPLICATES
 
 
 def test_it_takes_no_device(run, tmp_path):
@@ -112,7 +116,7 @@ def test_what_cannot_be_done_is_a_sentence(run, tmp_path, workdir, output, words
 
 def test_what_was_there_stays_when_the_new_cannot_be_written(run, tmp_path, monkeypatch):
     output = tmp_path / "report.html"
-    report.write_report([str(run)], output, 100)
+    write_report([str(run)], output, 100)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     real = pathlib.Path.open
 
@@ -124,6 +128,6 @@ def test_what_was_there_stays_when_the_new_cannot_be_written(run, tmp_path, monk
     monkeypatch.setattr(pathlib.Path, "open", full)
     other = fakes.write_run(tmp_path.parent / f"{tmp_path.name}-other", fakes.cases(8, tasks=("be",)), curves=False)
     with pytest.raises(report.RunError, match="the disk is full; make room and start again"):
-        report.write_report([str(other)], output, 100)
+        write_report([str(other)], output, 100)
     monkeypatch.undo()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

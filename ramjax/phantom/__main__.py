@@ -17,9 +17,9 @@ import numpy as np
 from absl import flags
 from PIL import Image, ImageDraw
 
-from ramjax import anatomy, files
+from ramjax import anatomy, command_line, files
 from ramjax.figures import overlay
-from ramjax.io.images import ImageError, read_radiograph
+from ramjax.io.images import read_radiograph
 from ramjax.phantom import Case, PhantomConfig, render
 
 _ASPECT, _CAPTION, _GAP = 2.0, 22, 8
@@ -58,33 +58,29 @@ def _panels(config: PhantomConfig) -> list[tuple[np.ndarray, str]]:
     return panels
 
 
-def main(argv: list[str]) -> int:
-    """Runs the command line `argv` (program name first) and returns the exit code."""
-    values = flags.FlagValues()
+def define(values: flags.FlagValues) -> None:
     define = {"flag_values": values}
     flags.DEFINE_string("output", None, "PNG to write.", **define)
     flags.DEFINE_integer("count", 6, "Number of hands.", 1, 1000, **define)
     flags.DEFINE_float("scale", 0.5, "Size relative to the native resolution, 0.1 to 1.", 0.1, 1.0, **define)
     flags.DEFINE_integer("seed", 0, "Of all random choices.", 0, **define)
     flags.DEFINE_string("beside", None, "A radiograph to show first.", **define)
-    if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(argv[1:]):
-        print(f"{__doc__}\nFlags:\n{values.get_help()}")
-        return 0
-    try:
-        rest = values(argv)[1:]
-        if rest or not values.output:
-            raise flags.Error(f"{rest[0]} is not a flag." if rest else "--output is missing.")
-    except flags.Error as error:
-        print(f"Usage error: {error} See python -m ramjax.phantom --help.", file=sys.stderr)
-        return 2
-    try:
-        first = [(read_radiograph(values.beside).pixels, "radiograph")] if values.beside else []
-        config = PhantomConfig(patients=values.count, scale=values.scale, seed=values.seed)
-        files.write_bytes(values.output, overlay.encode_png(contact_sheet(first + _panels(config))))
-    except (ImageError, OSError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+
+def act(values: flags.FlagValues) -> None:
+    first = [(read_radiograph(values.beside).pixels, "radiograph")] if values.beside else []
+    config = PhantomConfig(patients=values.count, scale=values.scale, seed=values.seed)
+    files.write_bytes(values.output, overlay.encode_png(contact_sheet(first + _panels(config))))
+    print(f"{values.count} synthetic hands: {values.output}")
+
+
+main = command_line.command(
+    "python -m ramjax.phantom",
+    __doc__,
+    define,
+    act,
+    check=lambda values: command_line.needs(values, "output"),
+)
 
 
 if __name__ == "__main__":

@@ -2,3 +2,6 @@
 
 Used by the command `ramjax.report`.
 """
+
+REPLICATES = 1000
+"""Bootstrap replicates of an interval."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ramjax import report
+from ramjax.reporting.write import write_report
 from tests.reporting import fakes
 
 REPLICATES = 100
@@ -24,19 +24,19 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="session")
 def single(runs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("single")
-    report.write_report([str(runs / "a")], folder / "report.html", REPLICATES)
+    write_report([str(runs / "a")], folder / "report.html", REPLICATES)
     return folder
 
 
 @pytest.fixture(scope="session")
 def several(runs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("several")
-    report.write_report([str(runs / name) for name in ("a", "b", "worse")], folder / "report.html", REPLICATES)
+    write_report([str(runs / name) for name in ("a", "b", "worse")], folder / "report.html", REPLICATES)
     return folder
 
 
 @pytest.fixture(scope="session")
 def wrists(runs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("wrists")
-    report.write_report([str(runs / "wrists")], folder / "report.html", REPLICATES)
+    write_report([str(runs / "wrists")], folder / "report.html", REPLICATES)
     return folder

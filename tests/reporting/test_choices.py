@@ -6,11 +6,11 @@ import tomllib
 import numpy as np
 import pytest
 
-from ramjax import report
 from ramjax.errors import RunError
 from ramjax.figures.content import Cell, Folded, Row, Section, Table
 from ramjax.metrics import statistics
 from ramjax.reporting import tables
+from ramjax.reporting.write import write_report
 from tests.reporting import fakes, pages
 
 REPLICATES = 100
@@ -37,7 +37,7 @@ def made(workdirs, tmp_path_factory):
     """A report with everything: named, compared with the baseline, some tables, captions to be edited."""
     folder = tmp_path_factory.mktemp("made")
     options = dict(names=NAMES, baseline="Base_1", chosen=["be", "*compare*", "ram-phantom-be-t*"])
-    report.write_report(workdirs, folder / "r.html", REPLICATES, **options, captions=folder / "captions.toml")
+    write_report(workdirs, folder / "r.html", REPLICATES, **options, captions=folder / "captions.toml")
     return folder
 
 
@@ -72,7 +72,7 @@ def test_every_other_system_is_compared_with_the_baseline_and_corrected_for_all(
 
 
 def test_without_a_baseline_all_pairs_are_one_family(workdirs, tmp_path):
-    report.write_report(workdirs, tmp_path / "r.html", REPLICATES, chosen=["compare-*"])
+    write_report(workdirs, tmp_path / "r.html", REPLICATES, chosen=["compare-*"])
     values = pages.values(tmp_path / "tables.csv")
     assert {key[0] for key in values} == {f"ram-phantom-compare-{k}" for k in (1, 2, 3)}
     p, corrected = (
@@ -103,7 +103,7 @@ def test_captions_are_written_to_be_edited_and_read_again(made, workdirs, tmp_pa
     edited.write_text(f"[ram-phantom-be]\ntitle = 'Erosion'\ncaption = '''{CAPTION}'''\n[gone]\ncaption = ''\n")
     options = dict(names=NAMES, baseline=workdirs[0], chosen=["be"], captions=edited)
     before = edited.read_bytes()
-    report.write_report(workdirs, tmp_path / "r.html", REPLICATES, **options)
+    write_report(workdirs, tmp_path / "r.html", REPLICATES, **options)
     latex, text = (tmp_path / "tables.tex").read_text(), (tmp_path / "r.html").read_text()
     assert "\\caption{Erosion. Kappa of ''all'' sites, 50 \\% of them.\nA second line." in latex
     assert "<strong>Erosion</strong>" in text and "Kappa of &#34;all&#34; sites" in text
@@ -112,7 +112,7 @@ def test_captions_are_written_to_be_edited_and_read_again(made, workdirs, tmp_pa
 
 def test_captions_of_tables_that_are_not_there_are_a_warning(workdirs, tmp_path, caplog):
     (tmp_path / "c.toml").write_text("[ram-phantom-bee]\ncaption = 'x'\n")
-    report.write_report(workdirs[:1], tmp_path / "r.html", REPLICATES, captions=tmp_path / "c.toml")
+    write_report(workdirs[:1], tmp_path / "r.html", REPLICATES, captions=tmp_path / "c.toml")
     assert "has captions of ram-phantom-bee, which the report does not have" in caplog.text
 
 
@@ -128,7 +128,7 @@ def test_captions_of_tables_that_are_not_there_are_a_warning(workdirs, tmp_path,
 def test_captions_that_cannot_be_read(workdirs, tmp_path, content, words):
     (tmp_path / "c.toml").write_text(content)
     with pytest.raises(RunError, match=f"--captions=.*c.toml {words}"):
-        report.write_report(workdirs[:1], tmp_path / "r.html", REPLICATES, captions=tmp_path / "c.toml")
+        write_report(workdirs[:1], tmp_path / "r.html", REPLICATES, captions=tmp_path / "c.toml")
     assert not (tmp_path / "r.html").exists()
 
 
@@ -141,7 +141,7 @@ def test_captions_that_cannot_be_read(workdirs, tmp_path, content, words):
 )
 def test_what_is_not_there_is_said_with_what_is(workdirs, tmp_path, options, words):
     with pytest.raises(RunError, match=words):
-        report.write_report(workdirs, tmp_path / "r.html", REPLICATES, **options)
+        write_report(workdirs, tmp_path / "r.html", REPLICATES, **options)
 
 
 def test_sections_that_are_left_with_nothing_go_and_others_stay():

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from ramjax import config as config_lib
-from ramjax import report
 from ramjax.config import Config
 from ramjax.errors import RunError
 from ramjax.figures.content import tables_of
 from ramjax.reporting import estimates
 from ramjax.reporting import runs as runs_lib
+from ramjax.reporting.write import write_report
 from ramjax.tasks import make_tasks, parts_of
 from tests.reporting import fakes, pages
 
@@ -63,7 +63,7 @@ def written(tmp_path_factory):
     write_run(folder / "a", cases())
     write_run(folder / "b", cases(1), seed=1)
     write_run(folder / "c", cases(2), name="other")
-    report.write_report([str(folder / name) for name in "abc"], folder / "out" / "report.html", 100)
+    write_report([str(folder / name) for name in "abc"], folder / "out" / "report.html", 100)
     return folder / "out"
 
 
@@ -178,7 +178,7 @@ def test_runs_with_other_tasks_share_one_report(tmp_path):
     """Each has rows of its own; what one alone measured is not compared."""
     write_run(tmp_path / "a", cases())
     fakes.write_run(tmp_path / "b", fakes.cases(24, tasks=("bones", "be"), skill=0.7), name="other")
-    report.write_report([str(tmp_path / "b"), str(tmp_path / "a")], tmp_path / "out" / "report.html", 100)
+    write_report([str(tmp_path / "b"), str(tmp_path / "a")], tmp_path / "out" / "report.html", 100)
     tables = pages.tables((tmp_path / "out" / "report.html").read_text())
     assert [row[0] for row in tables["ram-phantom-summary"]][:2] == ["Metric", "Bones, DSC"]
     meanings = {row[0]: row[1] for row in tables["definitions"][1:]}

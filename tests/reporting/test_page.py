@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from ramjax import report
 from ramjax.notice import NOTE
+from ramjax.reporting.write import write_report
 from tests.reporting.conftest import REPLICATES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -145,7 +145,7 @@ def test_the_page_says_what_it_is_and_whom_it_is_not_about(single):
 
 
 def test_the_same_runs_give_the_same_bytes(runs, single, tmp_path):
-    report.write_report([str(runs / "a")], tmp_path / "report.html", REPLICATES)
+    write_report([str(runs / "a")], tmp_path / "report.html", REPLICATES)
     for name in ("report.html", "cases.parquet", "tables.csv", "tables.tex"):
         assert (tmp_path / name).read_bytes() == (single / name).read_bytes(), name
 
@@ -156,6 +156,6 @@ def test_names_are_text_and_never_markup(tmp_path):
     of = fakes.cases(6, tasks=("be",))
     of.attributes["center"][:3] = "<img src=x onerror=alert(1)>"
     folder = fakes.write_run(tmp_path / 'a"b<i>', of, pictures=False, curves=False)
-    report.write_report([str(folder)], tmp_path / "out" / "report.html", REPLICATES)
+    write_report([str(folder)], tmp_path / "out" / "report.html", REPLICATES)
     text = (tmp_path / "out" / "report.html").read_text()
     assert "<img src=x" not in text and "&lt;img src=x" in text and "<i>" not in text

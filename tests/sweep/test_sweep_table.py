@@ -7,8 +7,8 @@ import shlex
 
 import pytest
 
+from ramjax import command_line, report
 from ramjax import config as config_lib
-from ramjax import report
 from ramjax.sweep import plan, table
 
 
@@ -129,5 +129,5 @@ def test_labels_stand_in_the_tables_and_in_the_command(tmp_path, label, of_means
     (line,) = [line for line in markdown.splitlines() if "ramjax.report" in line]
     words = shlex.split(line)
     assert [word for word in words if "--name" in word] == [f"--name={run.label}" for run in runs[:3]]
-    values = report.parse(words[2:])
+    values = command_line.parse(report.__doc__, report.define, words[2:], check=report.check)
     assert len(values.workdir) == len(values.name) == 3
