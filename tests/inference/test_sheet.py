@@ -127,6 +127,12 @@ def test_sites_that_were_not_found_are_said_to_be_so():
     assert confidence.cells["U"].text == "not found" and be.cells["U"].text == "?" and be.cells["MCP-I"].text == "1"
 
 
+def test_a_sheet_without_boxes_has_no_margins_for_their_words():
+    findings = Findings({"bones": findings_of().by_task["bones"]})
+    narrow, wide = sheet(noise((120, 90)), findings, TASKS[:1]), sheet(noise((120, 90)), findings, TASKS)
+    assert wide.shape[1] - narrow.shape[1] == 2 * 250
+
+
 def test_the_patient_is_read_off_the_sheet():
     pixels = noise((120, 90))
     without, with_patient = (

@@ -206,3 +206,12 @@ def test_a_disk_that_fills_while_saving_is_noticed(folder, abstract, monkeypatch
     monkeypatch.setattr(checkpoints._latest, "wait_until_finished", full)
     with pytest.raises(RunError, match=r"^The disk of .*latest is full; make room and start the same command again\.$"):
         checkpoints.wait()
+
+
+def test_reading_alone_is_quiet(folder, abstract, caplog):
+    """Orbax would warn four times that nothing will be saved."""
+    level = logging.getLogger("absl").level
+    with caplog.at_level(logging.WARNING), Checkpoints(folder, read_only=True) as checkpoints:
+        assert checkpoints.restore_best(abstract) is not None
+    assert not caplog.records
+    assert logging.getLogger("absl").level == level
