@@ -263,7 +263,7 @@ def test_interrupted_runs_keep_what_is_done(tmp_path, film, monkeypatch):
             raise KeyboardInterrupt
         return read_radiograph(path)
 
-    monkeypatch.setattr(predict, "read_radiograph", interrupted)
+    monkeypatch.setattr("ramjax.inference.batch.read_radiograph", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict_all([tmp_path / "in"], tmp_path / "out", fakes.network(), OPTIONS)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.json", "a_overlay.png", "summary.csv"}

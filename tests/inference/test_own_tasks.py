@@ -234,7 +234,7 @@ def test_a_trained_network_of_own_tasks_predicts(tmp_path, outside):
     assert row["acquisition_side"] == report["acquisition"]["side"]["value"]
     network = load(workdir)
     assert [task.name for task in network.tasks] == ["bones", "joints", "scores", "patient", "acquisition"]
-    assert set(network.parameters["heads"]) == {task.name for task in network.tasks}
+    assert set(network.state.ema_params["heads"]) == {task.name for task in network.tasks}
 
 
 def test_annotated_boxes_are_given_to_those_that_find_none(outside):
