@@ -59,7 +59,7 @@ def test_every_record_is_measured_once_in_order_and_pictured(config, tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
     (folder / "hands-00009.jpg").write_bytes(b"of an earlier evaluation")
-    cases = test_split.write(tmp_path, {"hands": evaluated}, {"run": "x"}, PARTS, 2)
+    cases = test_split.write(tmp_path, {"hands": evaluated}, {"run": "x"}, make_tasks(config), 2)
     assert sorted(path.name for path in folder.iterdir()) == [f"hands-{i:05}.jpg" for i in range(3)]
     assert all((tmp_path / picture).read_bytes()[:2] == b"\xff\xd8" for picture in cases.attributes["picture"])
     assert (tmp_path / "test_grid.png").read_bytes().startswith(b"\x89PNG")
