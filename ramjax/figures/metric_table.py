@@ -29,6 +29,7 @@ def headline_table(several: Sequence[Evaluated], task: str, headlines: Sequence[
     there = [headline for headline in headlines if any(of.estimate(headline.metric).n for of in several)]
     if not there:
         return None
+    several = [of for of in several if any(of.estimate(headline.metric).n for headline in there)]
     names = [headline.metric for headline in there]
     modes = [mode for mode in MODES if any(name in of.estimates[mode] for of in several for name in names)]
     return Table(
@@ -43,6 +44,7 @@ def headline_table(several: Sequence[Evaluated], task: str, headlines: Sequence[
 
 def _all_table(several: Sequence[Evaluated], task: str) -> Table | None:
     """Every metric, a row a metric and mode, a column a system."""
+    several = [of for of in several if any(name.startswith(f"{task}/") for name in of.estimates["strict"])]
     rows = []
     for mode in MODES:
         names = dict.fromkeys(name for of in several for name in of.estimates[mode] if name.startswith(f"{task}/"))
@@ -55,7 +57,7 @@ def _all_table(several: Sequence[Evaluated], task: str) -> Table | None:
     return Table(
         layout.slug(several[0].dataset, "task", task, "all"),
         f"{layout.title(task)}: all metrics",
-        "By their names in eval_test.json, each value with its 95 % interval, and the n behind it.",
+        "By name, each value with its 95 % interval, and the n behind it.",
         "Metric",
         tuple(of.name for of in several),
         tuple(rows),

@@ -181,6 +181,9 @@ def test_runs_with_other_tasks_share_one_report(tmp_path):
     write_report([str(tmp_path / "b"), str(tmp_path / "a")], tmp_path / "out" / "report.html", 100)
     tables = pages.tables((tmp_path / "out" / "report.html").read_text())
     assert [row[0] for row in tables["ram-phantom-summary"]][:2] == ["Metric", "Bones, DSC"]
+    for table in ("patient", "sharpness"):
+        assert {row[0] for row in tables[f"ram-phantom-task-{table}"][1:]} == {"a"}
+    assert tables["ram-phantom-task-sharpness-all"][0] == ["Metric", "Evaluator", "a"]
     meanings = {row[0]: row[1] for row in tables["definitions"][1:]}
     assert "a site with" in meanings["AUROC"] and "an image of the class" in meanings["AUROC (patient)"]
     rows = {row[0]: row[1:] for row in tables["ram-phantom-summary"][1:]}
