@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from ramjax.errors import explain
+from ramjax.errors import explain, sentence
 from ramjax.logs import logging_to
 
 Define = Callable[[flags.FlagValues], None]
@@ -46,7 +46,7 @@ def command(
         try:
             values = parse(about, define, argv, check=check, positional=positional)
         except flags.Error as error:
-            print(f"Usage error: {error} See {name} --help.", file=sys.stderr)
+            print(f"Usage error: {sentence(error)} See {name} --help.", file=sys.stderr)
             return 2
         if values is None:
             return 0

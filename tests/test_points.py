@@ -73,4 +73,4 @@ def test_malformed_values_are_one_sentence(tmp_path, capsys, name, changes, word
 
 def test_usage(capsys):
     assert points.main(["points", "--prediction=x"]) == 2
-    assert "both needed" in capsys.readouterr().err
+    assert "--points is missing" in capsys.readouterr().err

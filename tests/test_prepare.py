@@ -173,7 +173,7 @@ def test_without_a_network_one_sentence_says_what_to_fetch_and_where_to_put_it(t
         (["--dataset=ram_h1200", "--source={empty}"], 1, ["is empty", "name the folder"]),
         (["--dataset=ram_h1200", "--source=."], 1, ["does not hold the release RAM-H1200-v1", "Segmentation"]),
         (["--dataset=ram_phantom/tiny", "--source=."], 1, ["is made, not read", "leave --source out"]),
-        ([], 2, ["--dataset=NAME is missing"]),
+        ([], 2, ["--dataset is missing"]),
         (["--dataset=ram_h1200", "extra"], 2, ["'extra' is not a flag"]),
         (["--dateset=ram_h1200"], 2, ["dateset", "dataset"]),
     ],

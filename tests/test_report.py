@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from ramjax import command_line, report
+from ramjax.errors import RunError
 from ramjax.reporting import REPLICATES
 from ramjax.reporting.write import write_report
 from tests.commands import assert_one_sentence
@@ -127,7 +128,7 @@ def test_what_was_there_stays_when_the_new_cannot_be_written(run, tmp_path, monk
 
     monkeypatch.setattr(pathlib.Path, "open", full)
     other = fakes.write_run(tmp_path.parent / f"{tmp_path.name}-other", fakes.cases(8, tasks=("be",)), curves=False)
-    with pytest.raises(report.RunError, match="the disk is full; make room and start again"):
+    with pytest.raises(RunError, match="the disk is full; make room and start again"):
         write_report([str(other)], output, 100)
     monkeypatch.undo()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
