@@ -114,8 +114,9 @@ class DataConfig:
     """Where records come from and how they are batched.
 
     Attributes:
-      datasets: one or more builders of `tfds_builders`, each with its config: ``ram_phantom/small``. Training mixes
-        them; evaluation reports each apart. The splits below are those of each.
+      datasets: one or more builders of `tfds_builders`, each with its config: ``ram_phantom/small``; or a package of
+        your own by its dotted path, ``my_lab.films``. Training mixes them; evaluation reports each apart. The splits
+        below are those of each.
       weights: of the data sets in the mixture, as many as `datasets`: examples come in this proportion, whatever the
         sets' sizes.
       crops: canvases that training takes of a record each time it is read, one after the other; more than 1 spares
@@ -167,6 +168,7 @@ class ModelConfig:
     """The shared network (see `ramjax.models.network`).
 
     Attributes:
+      encoder: ``residual``, or ``package.module.Class`` for an encoder of your own (see `ramjax.models.encoder`).
       stem_stride: 1, 2 or 4: the stride of the first pyramid level.
       widths: channels of the pyramid levels, two or more, finest first; each level halves the resolution of the one
         before. Every width of the network is a multiple of 8, or so small that it is one group of channels.
@@ -177,6 +179,7 @@ class ModelConfig:
         but the results of its convolutions; ``blocks``: all within a block, which needs the least memory.
     """
 
+    encoder: str = "residual"
     stem_stride: int = 4
     widths: tuple[int, ...] = (32, 64, 96, 128, 160)
     blocks: tuple[int, ...] = (0, 1, 2, 2, 2)
@@ -185,6 +188,8 @@ class ModelConfig:
     remat: Literal["none", "activations", "blocks"] = "none"
 
     def __post_init__(self):
+        if self.encoder != "residual" and not _is_dotted_path(self.encoder):
+            raise ConfigError(f"encoder is {self.encoder}; use residual, or package.module.Class for one of your own.")
         if self.stem_stride not in (1, 2, 4):
             raise ConfigError(f"stem_stride is {self.stem_stride}; use 1, 2 or 4.")
         if len(self.widths) < 2:

@@ -1,6 +1,7 @@
 """Plain values to frozen dataclasses: every key known and of its type, or an error that names its path."""
 
 import dataclasses
+import importlib
 import math
 import typing
 from typing import Any, Literal
@@ -52,6 +53,22 @@ def build(cls: type, values: Any, path: str = "") -> Any:
         return cls(**converted)
     except ConfigError as error:  # of a range: a group knows the names of its keys, not where it stands
         raise ConfigError(prefix + str(error)) from None
+
+
+def import_class(path: str, key: str) -> Any:
+    """Returns what a dotted path such as ``package.module.Class`` names.
+
+    Raises:
+      ConfigError: it cannot be imported; the message names `key`, the config key that holds the path.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"{key} names {path}, which cannot be imported ({error}); write it as package.module.Class, with the "
+            "package's folder in PYTHONPATH."
+        ) from error
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:

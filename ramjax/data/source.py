@@ -25,7 +25,9 @@ FILE_FORMAT = "array_record"
 """Random access, and readable without TensorFlow."""
 
 DATASETS = ("ram_phantom", "ram_h1200", "ram_w600")
-"""Packages of `tfds_builders`; each has a class `Builder` in its module ``<name>_dataset_builder``."""
+"""Packages of `tfds_builders`; each has a class `Builder` in its module ``<name>_dataset_builder``.
+
+A package elsewhere that is laid out like these is named by its dotted path, such as ``my_lab.films``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +87,18 @@ def open_source(dataset: str, data_dir: str, split: str) -> Source:
 def make_builder(dataset: str, data_dir: str) -> tfds.core.DatasetBuilder:
     """Returns the TFDS builder of ``name`` or ``name/config``, prepared or not; ValueError where it is unknown."""
     name, _, config = dataset.partition("/")
-    if name not in DATASETS:
-        raise ValueError(f"Unknown data set {dataset!r}; known are {', '.join(DATASETS)}.")
-    module = importlib.import_module(f"tfds_builders.{name}.{name}_dataset_builder")
+    if name not in DATASETS and "." not in name:
+        raise ValueError(
+            f"Unknown data set {dataset!r}; known are {', '.join(DATASETS)}, and packages of your own by their dotted "
+            "path, such as my_lab.films."
+        )
+    package = name if "." in name else f"tfds_builders.{name}"
+    try:
+        module = importlib.import_module(f"{package}.{package.rpartition('.')[2]}_dataset_builder")
+    except ImportError as error:
+        raise ValueError(
+            f"Data set {dataset!r} cannot be imported ({error}); it is a package whose folder is in PYTHONPATH."
+        ) from error
     configs = module.Builder.builder_configs
     if config and config not in configs:
         known = f"it has {', '.join(configs)}" if configs else "it has none"
