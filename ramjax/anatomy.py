@@ -1,6 +1,6 @@
-"""The one vocabulary: bones, joint sites, score scales, erosion labels, overlap pairs, aliases.
+"""The vocabulary: bones, joint sites, score scales, erosion labels, overlap pairs, aliases.
 
-Everything that names a bone, a site or a label takes the name from here. An unknown name is an error that names it.
+All names of bones, sites and labels come from here. An unknown name is an error that names it.
 
 Sources: the channel order and the overlap pairs are those of the RAM-H1200 release (arXiv 2605.05616); sites and scales
 are the Sharp/van der Heijde score of the hand (van der Heijde D. J Rheumatol 1999;26:743-5 and 2000;27:261-3).

@@ -1,12 +1,12 @@
-"""Typed configuration: a ConfigDict in, frozen dataclasses out; nothing below `main` sees a ConfigDict.
+"""Typed configuration: a ConfigDict in, frozen dataclasses out. Nothing below the commands sees a ConfigDict.
 
 Every key has a default, so an experiment states only what differs. An unknown or mistyped key is an error that names
 its path.
 
-To add a key, give it the default that means "as before this key existed": the runs that are on disk lack it, and are
-read, continued and used with its default. The other keys have the values of the main job (experiments/multitask.py on
-a CPU). A default never changes afterwards, for the meaning of the runs that lack the key would change with it. When you
-rename a key, write its old path into `ramjax.runs.stored_config.RENAMED`.
+To add a key, give it the default that means "as before this key existed": stored runs lack the key, and are read,
+continued and used with its default. Never change a default later, because it is part of the meaning of stored runs. All
+other defaults are the settings of the main job (experiments/multitask.py on a CPU). To rename a key, write its old path
+into `ramjax.runs.stored_config.RENAMED`.
 """
 
 import dataclasses
@@ -115,12 +115,13 @@ class DataConfig:
     """Where records come from and how they are batched.
 
     Attributes:
-      datasets: one or more builders of `tfds_builders`, each with its config: ``ram_phantom/small``. Training mixes
-        them; evaluation reports each apart. The splits below are those of each.
-      weights: of the data sets in the mixture, as many as `datasets`: examples come in this proportion, whatever the
-        sets' sizes.
-      crops: canvases that training takes of a record each time it is read, one after the other; more than 1 spares
-        reading where the canvas shows a small part of the record. Divides `batch_size`.
+      datasets: one or more builders of `tfds_builders`, each with its config: ``ram_phantom/small``; or a package of
+        your own by its dotted path, ``my_lab.films``. Training mixes them; evaluation reports each separately. The
+        splits below exist in each of them.
+      weights: one for each of `datasets`: training draws examples in this proportion, whatever the sizes of the data
+        sets.
+      crops: how many canvases training takes of a record each time it is read. More than 1 saves reading where the
+        canvas shows a small part of the record. Divides `batch_size`.
       data_dir: folder of prepared data sets; ``~`` is expanded.
       train_split, validation_split, test_split: TFDS split names or slices (``train[:8]``).
       batch_size: examples a training step, over all devices and hosts.
@@ -168,16 +169,19 @@ class ModelConfig:
     """The shared network (see `ramjax.models.network`).
 
     Attributes:
+      encoder: ``residual``, or ``package.module.Class`` for an encoder of your own (see `ramjax.models.encoder`).
       stem_stride: 1, 2 or 4: the stride of the first pyramid level.
       widths: channels of the pyramid levels, two or more, finest first; each level halves the resolution of the one
         before. Every width of the network is a multiple of 8, or so small that it is one group of channels.
       blocks: residual blocks of each level.
       decoder_width: channels of the dense features, at the stride of the first level.
       dtype: of activations; parameters, gradients and the optimiser's state are float32.
-      remat: what the backward pass computes again instead of keeping it: ``none``; ``activations``: all within a block
-        but the results of its convolutions; ``blocks``: all within a block, which needs the least memory.
+      remat: what the backward pass computes again instead of keeping it: ``none``; ``activations``, everything within a
+        block except the results of its convolutions; ``blocks``, everything within a block, which needs the least
+        memory.
     """
 
+    encoder: str = "residual"
     stem_stride: int = 4
     widths: tuple[int, ...] = (32, 64, 96, 128, 160)
     blocks: tuple[int, ...] = (0, 1, 2, 2, 2)
@@ -186,6 +190,8 @@ class ModelConfig:
     remat: Literal["none", "activations", "blocks"] = "none"
 
     def __post_init__(self):
+        if self.encoder != "residual" and not _is_dotted_path(self.encoder):
+            raise ConfigError(f"encoder is {self.encoder}; use residual, or package.module.Class for one of your own.")
         if self.stem_stride not in (1, 2, 4):
             raise ConfigError(f"stem_stride is {self.stem_stride}; use 1, 2 or 4.")
         if len(self.widths) < 2:
@@ -269,8 +275,8 @@ class ScoresConfig(TaskConfig):
       roi_margin: the box is enlarged by this factor before it is sampled.
       jitter: in training the annotated box moves and grows by at most this fraction of its side.
       width: channels of the head.
-      be_weights, jsn_weights: weight in the loss of a site by its score, 0 to 5 and 0 to 4, for rare scores to count
-        more; 0 leaves a score out. The loss is the weighted mean.
+      be_weights, jsn_weights: weight of a site in the loss, by its score 0 to 5 and 0 to 4, so that rare scores can
+        count more; 0 leaves a score out. The loss is the weighted mean.
     """
 
     weight: float = 1.5
@@ -344,11 +350,12 @@ class MeshConfig:
     Attributes:
       data: devices along the axis that splits the batch; one of the three sizes may be -1, for all that are left.
       fsdp: along the axis that splits the batch too, and with it the large parameters and their optimiser state.
-      space: along the axis that splits each canvas by its height, for radiographs too large for one device; best where
-        the height is a multiple of `space` times the network's largest stride, for then only borders are exchanged.
+      space: along the axis that splits each canvas by its height, for radiographs too large for one device. It is
+        fastest where the height is a multiple of `space` times the network's largest stride, because then only borders
+        are exchanged.
       split_from: a parameter with at least so many elements is split over `fsdp`, along the largest axis that divides.
-      rules: exceptions, the first that matches holds: ``PATTERN=AXIS`` splits the parameters whose path the regular
-        expression PATTERN occurs in along AXIS (0, 1, ...), ``PATTERN=none`` leaves them whole, whatever their size.
+      rules: exceptions; the first match counts. ``PATTERN=AXIS`` splits along AXIS (0, 1, ...) the parameters whose
+        path the regular expression PATTERN matches somewhere. ``PATTERN=none`` leaves them whole, whatever their size.
     """
 
     data: int = -1
@@ -382,10 +389,10 @@ class TrainConfig:
 
     Attributes:
       steps: optimiser steps.
-      accumulation_steps: parts that each batch is taken in, one after the other, for less memory; the gradient is that
-        of the whole batch.
+      accumulation_steps: each batch is processed in this many parts, to save memory; the gradient is that of the whole
+        batch.
       log_every, eval_every, checkpoint_every: in steps; the last step is always logged, evaluated and saved.
-      keep_checkpoints: how many of the latest stay, beside the best on the validation split.
+      keep_checkpoints: how many of the latest are kept, beside the best on the validation split.
     """
 
     steps: int = 1000
@@ -432,7 +439,7 @@ class EvaluationConfig:
     Attributes:
       grid: ``native`` measures on the radiograph's own pixels, ``square512`` on the whole of it stretched to 512 x 512,
         as the wrist papers do.
-      tolerance: within which a boundary counts as near in the normalised surface Dice.
+      tolerance: distance within which a boundary counts as near in the normalised surface Dice.
       unit: of the tolerance and of distances, ``px`` of the grid or ``mm``.
       overlap: share of a tile that the next one covers again, where the canvas shows a part of the radiograph.
       mirror: average with the prediction of the mirror image; for networks that have seen both sides.
@@ -484,7 +491,7 @@ class Config:
     """One experiment.
 
     Attributes:
-      seed: decides the initial parameters, the order of the data and all that is random; 0 or above.
+      seed: of the initial parameters, the order of the data and all random numbers; 0 or above.
       tasks: the tasks that are trained, one or more, each once: names of `TASKS`, or ``package.module.Class`` for a
         task of your own.
       data, model: what the network sees, and the part of it that the tasks share.
@@ -536,7 +543,7 @@ TASKS: tuple[str, ...] = tuple(of.name for of in dataclasses.fields(Config) if i
 
 
 def defaults() -> ml_collections.ConfigDict:
-    """Every key with its default: where an experiment starts, so that all keys can be set on the command line."""
+    """Every key with its default. Experiments start from it, so that all keys can be set on the command line."""
     return ml_collections.ConfigDict(to_dict(Config()))
 
 
@@ -560,7 +567,7 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def trained(values: dict[str, Any]) -> dict[str, Any]:
-    """What decides what a config trains: of the nested dict of `to_dict`, the values by path, without `OPERATIONAL`."""
+    """The settings that decide what is trained: the values of `to_dict` by path, without `OPERATIONAL`."""
     return {key: value for key, value in flat(values).items() if not key.startswith(OPERATIONAL)}
 
 

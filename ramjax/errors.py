@@ -1,4 +1,4 @@
-"""Errors a user can do something about: each is one sentence that names what is wrong and the remedy."""
+"""Errors that a user can fix: each is one sentence that names what is wrong and the remedy."""
 
 import errno
 import re
@@ -9,11 +9,11 @@ class UserError(Exception):
 
 
 class RunError(UserError, RuntimeError):
-    """A run that cannot start or go on; its message is meant for people."""
+    """A run that cannot start or continue; its message is meant for people."""
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether `error`, or what caused it, says that the disk or the quota is full."""
+    """Whether `error`, or its cause, is that the disk or the quota is full."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True

@@ -1,4 +1,4 @@
-"""An experiment file, with a preset and changed keys, as the config that it comes to."""
+"""Loads an experiment file, with a preset and changed keys, as a config."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,18 +14,18 @@ def load_experiment(path: str, changes: Mapping[str, Any] | None = None) -> Conf
     """The config of an experiment file.
 
     Args:
-      path: of the file, with a preset or not: ``experiments/multitask.py:h1200``.
+      path: of the file, with or without a preset: ``experiments/multitask.py:h1200``.
       changes: values by key: ``{"train.steps": 100, "tasks": ("bones",)}``.
 
     Raises:
       ConfigError: a key is unknown or mistyped, or a value is out of its range.
-      Exception: whatever the file raises, for it is Python.
+      Exception: whatever the file raises; it is Python code.
     """
     return parse_experiment(path, [f"--config.{key}={_text(value)}" for key, value in (changes or {}).items()])
 
 
 def parse_experiment(path: str, changes: Sequence[str]) -> Config:
-    """As `load_experiment`, of changes as they stand on a command line: ``--config.train.steps=100``."""
+    """As `load_experiment`, with the changes as flags of a command line: ``--config.train.steps=100``."""
     values, argv = flags.FlagValues(), ["ramjax", f"--config={path}", *changes]
     define_experiment(values, argv)
     extra = values(argv)[1:]
@@ -35,7 +35,7 @@ def parse_experiment(path: str, changes: Sequence[str]) -> Config:
 
 
 def define_experiment(values: flags.FlagValues, argv: Sequence[str]) -> None:
-    """Defines the flag ``--config`` and those of its keys among `values`, for the command line `argv`."""
+    """Adds the flag ``--config`` and the flags of its keys to `values`, for the command line `argv`."""
     config_flags.DEFINE_config_file(
         "config", None, "Experiment file, such as experiments/multitask.py, or one with a preset: FILE:accelerator.",
         flag_values=values, lock_config=True, sys_argv=list(argv),

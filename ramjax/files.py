@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever happens meanwhile: written beside, synced to the disk, then renamed."""
+"""Writes files completely or not at all: under another name, synced to the disk, then renamed."""
 
 import json
 import math
@@ -9,10 +9,10 @@ from typing import Any
 
 
 def write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
-    """Writes several files, replacing what was there only when all new ones are complete.
+    """Writes several files; replaces old ones only when all new ones are complete.
 
     Raises:
-      OSError: a file cannot be written, which it names; none has changed (unless renaming itself fails).
+      OSError: a file cannot be written; the error names it. No file has changed (unless the renaming itself failed).
     """
     beside = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
     path = None
@@ -42,12 +42,12 @@ def write_text(path: str | pathlib.Path, text: str) -> None:
 
 
 def write_json(path: str | pathlib.Path, values: Any) -> None:
-    """As `write_text`; NaN and infinities, which JSON lacks, become null."""
+    """As `write_text`; NaN and infinities, which JSON does not have, become null."""
     write_text(path, json.dumps(finite_or_none(values), indent=2) + "\n")
 
 
 def read_json_lines(path: str | pathlib.Path) -> list[Any]:
-    """The rows of a file of one JSON value a line, up to one that a kill has cut; none where the file is missing."""
+    """The values of a file of one JSON value a line, without a last one that is cut off; [] without the file."""
     path, rows = pathlib.Path(path), []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:

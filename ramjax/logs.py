@@ -1,4 +1,4 @@
-"""Where the log of `ramjax` goes: to the console for people, to a file with times and tracebacks."""
+"""Where the log of `ramjax` goes: to the console, and with times and tracebacks to a file."""
 
 import contextlib
 import logging
@@ -13,8 +13,8 @@ from tqdm import tqdm
 def logging_to(path: pathlib.Path | None, *, first: bool = True) -> Iterator[None]:
     """Sends the log of `ramjax` to the console and, with times and tracebacks, to `path`; other packages' warnings too.
 
-    Messages of level DEBUG go to the file only. Processes but the `first` of a run show warnings only and write no
-    file.
+    Messages of level DEBUG go to the file only. Of several processes, only the `first` writes a file; the others show
+    warnings only.
     """
     logger, root = logging.getLogger("ramjax"), logging.getLogger()
     console = _Console(logging.INFO if first else logging.WARNING)

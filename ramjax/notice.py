@@ -1,3 +1,3 @@
-"""What every output that could be taken for a finding says."""
+"""The notice on every output that could be mistaken for a clinical finding."""
 
 NOTE = "Research use only, not a medical device."

@@ -1,9 +1,10 @@
-"""Compares predicted joint sites with points that somebody placed.
+"""Compares predicted joint sites with points that were placed by hand.
 
     python -m ramjax.points --prediction=predictions/hand.json --points=hand.points.json
 
 The points file is JSON: ``sites_xy`` maps names of joint sites to [x, y] in pixels of the radiograph, and
-``pixel_spacing_mm`` (optional, else the prediction's) gives the unit. Sites not found are named, not averaged.
+``pixel_spacing_mm`` (optional; else that of the prediction) gives distances in mm. Sites that were not found are listed
+and do not enter the mean.
 """
 
 import sys

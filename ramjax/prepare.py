@@ -1,15 +1,15 @@
-"""Prepares a data set: reads a release, writes one record a radiograph, and tells what was found.
+"""Prepares a data set: reads a release, writes one record a radiograph, and reports what it found.
 
     python -m ramjax.prepare --dataset=ram_h1200 --source=RAM-H1200-v1 --data_dir=data
 
 Data sets: ram_h1200 (whole hands); ram_w600/joint (wrists with bones and scores, splits by patient), ram_w600/bones and
 ram_w600/scores (one level in its official splits); ram_phantom/small, /full, /tiny (synthetic hands, which training
-prepares by itself). Without --source the release is looked for in DATA_DIR/downloads/manual, else downloaded into
-DATA_DIR/downloads, where an interrupted download goes on.
+prepares by itself). Without --source the release is looked for in DATA_DIR/downloads/manual. If it is not there, it is
+downloaded into DATA_DIR/downloads; an interrupted download continues.
 
-In the end a table is printed, found [published], with all that is amiss; the same lies beside the data as
-metadata.json. What merely deviates is a warning. What cannot be trusted (a damaged image, an unknown score or
-category, sizes that differ) stops with the file and the key, and nothing half-written stays.
+At the end a table is printed: found [published], and all defects. The same report is stored with the data as
+metadata.json. A deviation is a warning. What cannot be trusted (a damaged image, an unknown score or category, sizes
+that differ) is an error that names the file and the key, and nothing half-written stays.
 
 Exit codes: 0 done, 1 an error that the last line names, 2 wrong usage, 130 interrupted: start the same command again.
 

@@ -1,4 +1,4 @@
-"""The record: one radiograph and all that is known about it, as every builder yields it and every pipeline reads it.
+"""The record: one radiograph and all that is known about it. Every builder makes it, and every pipeline reads it.
 
 `Record` is the decoded form, plain numpy. On disk a record is an example of `ramjax.data.features`.
 """
@@ -45,7 +45,7 @@ class Record:
       joints: the annotated joint regions.
       joints_known: bool (22,): the sites of `anatomy.SITES` that are annotated or known to be absent; where False, the
         site may be there without a box (a wrist set marks six sites, a border cuts a joint).
-      has_bones, has_erosions, has_joints, has_be, has_jsn: what was annotated at all; not told by an empty mask.
+      has_bones, has_erosions, has_joints, has_be, has_jsn: what was annotated at all; an empty mask does not tell.
       id: unique within the data set.
       dataset: name of the data set, e.g. ``ram_phantom``.
       patient: key of the patient, unique across centres; '' unknown.
@@ -84,7 +84,7 @@ class Record:
 
     @classmethod
     def unlabelled(cls, image: np.ndarray, pixel_spacing_mm: float = math.nan) -> "Record":
-        """A record that knows nothing but its image, uint8 (H, W), and perhaps its spacing."""
+        """A record without annotations: its image, uint8 (H, W), and perhaps its pixel spacing."""
         return cls(
             image=image,
             bones=np.zeros((*image.shape, 4), np.uint8),

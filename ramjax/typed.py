@@ -1,6 +1,7 @@
-"""Plain values to frozen dataclasses: every key known and of its type, or an error that names its path."""
+"""Makes frozen dataclasses of plain values; an unknown key or a wrong type is an error that names its path."""
 
 import dataclasses
+import importlib
 import math
 import typing
 from typing import Any, Literal
@@ -11,7 +12,7 @@ _MISSING = dataclasses.MISSING
 
 
 class ConfigError(UserError, ValueError):
-    """A key that is unknown, missing, of the wrong type or out of range, or values that contradict each other."""
+    """A key is unknown, missing, of the wrong type or out of range, or values contradict each other."""
 
 
 class UnknownKeyError(ConfigError):
@@ -23,7 +24,7 @@ class UnknownKeyError(ConfigError):
 
 
 def build(cls: type, values: Any, path: str = "") -> Any:
-    """Returns the dataclass `cls` of a nested dict `values`; what it does not state has its default.
+    """Returns the dataclass `cls` of a nested dict `values`; missing keys have their defaults.
 
     Lists are taken for tuples, integers for floats where a float is needed. Fields may be of type bool, int, float,
     str, ``Literal[...]``, ``tuple[T, ...]``, ``dict[str, T]``, another dataclass, or ``Any`` for plain values.
@@ -31,7 +32,7 @@ def build(cls: type, values: Any, path: str = "") -> Any:
     Args:
       cls: the dataclass.
       values: a value a key; a dict for a field that is a dataclass or a dict.
-      path: where `values` stand, such as ``own.handedness``, for the messages.
+      path: path of `values` in the config, such as ``own.handedness``, for the messages.
 
     Raises:
       UnknownKeyError: `cls` has no such key.
@@ -52,6 +53,22 @@ def build(cls: type, values: Any, path: str = "") -> Any:
         return cls(**converted)
     except ConfigError as error:  # of a range: a group knows the names of its keys, not where it stands
         raise ConfigError(prefix + str(error)) from None
+
+
+def import_class(path: str, key: str) -> Any:
+    """Returns what a dotted path such as ``package.module.Class`` names.
+
+    Raises:
+      ConfigError: it cannot be imported; the message names `key`, the config key that holds the path.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"{key} names {path}, which cannot be imported ({error}); write it as package.module.Class, with the "
+            "package's folder in PYTHONPATH."
+        ) from error
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:

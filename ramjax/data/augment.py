@@ -1,7 +1,7 @@
 """Random changes of a training example: of the placement before the one warp, of the grey values after it.
 
-What the network must bear in real radiographs decides what varies: pose and framing, wrists alone, exposure, detector
-curve, uneven illumination, noise, softness or edge enhancement, and markers on the film.
+What varies is what the network meets in real radiographs: pose and framing, wrists alone, exposure, detector curve,
+uneven illumination, noise, blur or edge enhancement, and markers on the film.
 """
 
 import dataclasses
@@ -74,14 +74,14 @@ def vary_grey(image: np.ndarray, augment: AugmentConfig, rng: np.random.Generato
 
 
 def _noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """White Gaussian noise, float32, from 256 equally likely values: five times as fast as exact, and as good here."""
+    """White Gaussian noise, float32, drawn from 256 equally likely values: five times as fast, and as good here."""
     return cv2.LUT(rng.integers(0, 256, shape, np.uint8), _QUANTILES * np.float32(sigma))
 
 
 def _curve(augment: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """Exposure and detector curve, float32 (256,) over grey values 0..1.
 
-    Order is kept and nothing saturates: a film's own black and white have been normalised.
+    The curve is monotonic and nothing saturates, because black and white of the film were normalised before.
     """
     grey = np.linspace(0, 1, 256) ** _log_uniform(augment.gamma, rng)
     # An S whose slope at mid grey is the contrast: Perlin's gain function.
@@ -92,7 +92,7 @@ def _curve(augment: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
 
 
 def _compress_range(image: np.ndarray, share: float) -> None:
-    """Takes a share of the slow variation out, as the processing of digital films does: fingers brighten."""
+    """Weakens slow variation over the image, as the processing of digital films does: fingers become brighter."""
     height, width = image.shape
     small = cv2.resize(image, (-(-width // 8), -(-height // 8)), interpolation=cv2.INTER_AREA)
     slow = cv2.GaussianBlur(small, (0, 0), 0.05 * small.shape[0])

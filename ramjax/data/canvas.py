@@ -35,7 +35,7 @@ def to_canvas(
       record: what is to be shown; nothing in it is changed.
       canvas: shape and sizing.
       augment: random changes; None for evaluation.
-      rng: where the randomness comes from: crops, and `augment`. None crops the centre, and is an error with `augment`.
+      rng: the random numbers of crops and of `augment`. None crops the centre; it is an error with `augment`.
       labels: what the tasks learn from.
 
     Returns:
@@ -50,7 +50,8 @@ def to_canvas(
 
 
 def place(record: Record, canvas: CanvasConfig, rng: np.random.Generator | None = None) -> Placement:
-    """Returns where the record goes: centred; with `rng`, randomly cropped where it is larger than the canvas."""
+    """Returns the placement of the record: centred, or with `rng` randomly cropped where it is larger than the canvas.
+    """
     height, width = record.image.shape
     size = _scale(record, canvas)
     shift = [
@@ -109,7 +110,7 @@ def render(
 def enlarged(
     canvas: CanvasConfig, shape: tuple[int, int], pixel_spacing_mm: float, steps: tuple[int, int]
 ) -> CanvasConfig:
-    """A canvas that shows a whole image at the scale of `canvas`, though that may show a part of it only.
+    """A canvas of the same scale as `canvas`, but large enough to show a whole image.
 
     Args:
       canvas: as trained on.
@@ -130,7 +131,7 @@ def enlarged(
 
 
 def empty(canvas: CanvasConfig, labels: Sequence[Labels] = ()) -> dict[str, Any]:
-    """An example of padding only, with nothing annotated and `valid` False: what fills up the last batch."""
+    """An example that fills up the last batch: only padding, nothing annotated, `valid` False."""
     record = Record.unlabelled(np.zeros((canvas.height, canvas.width), np.uint8))
     example = render(record, dataclasses.replace(place(record, canvas), window=np.zeros(4)), canvas, labels=labels)
     return {**example, "valid": np.bool_(False)}

@@ -1,6 +1,6 @@
 """The record on disk: its TFDS features, `encode` to an example and `decode` back.
 
-Images are lossless PNG bytes made and read by OpenCV, so that TFDS never meets an array and never imports TensorFlow.
+Images are lossless PNG bytes, written and read by OpenCV. TFDS never sees an array, so it never imports TensorFlow.
 """
 
 import io
@@ -152,6 +152,6 @@ def _to_text(value: Any) -> str:
 
 
 def _to_float(value: Any) -> float:
-    """The shortest decimal of the stored single, so that 0.15 mm comes back as 0.15."""
+    """The shortest decimal of a stored float32, so that 0.15 mm is read as 0.15."""
     value = np.float32(value)
     return math.nan if np.isnan(value) else float(str(value))

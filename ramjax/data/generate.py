@@ -1,4 +1,4 @@
-"""From what a builder makes to the examples of a split: on all cores, with progress, counted in the report."""
+"""Makes the examples of a split from a builder's records: on all cores, with a progress bar, counted in the report."""
 
 import dataclasses
 import os

@@ -38,7 +38,7 @@ class Placement:
 
 
 def compose(*maps: np.ndarray) -> np.ndarray:
-    """The map that applies the last of `maps` first, as in a matrix product."""
+    """The product of `maps`: the last one is applied first."""
     linear, shift = np.eye(2), np.zeros(2)
     for affine in maps:
         linear, shift = linear @ affine[:, :2], linear @ affine[:, 2] + shift
@@ -88,10 +88,10 @@ def apply(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def apply_to_boxes(affine: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Maps boxes (N, 4): each becomes the bounding box of the image of its inscribed ellipse.
+    """Maps boxes (N, 4): each becomes the bounding box of its inscribed ellipse, once mapped.
 
-    Exact for shifts, scaling and mirroring. Under rotation a square keeps its size, as a joint does, where the bounding
-    box of its corners would grow.
+    This is exact for shifts, scaling and mirroring. Under rotation a square keeps its size, as a joint does; the
+    bounding box of its corners would grow.
     """
     boxes = np.asarray(boxes, float).reshape(-1, 4)
     centers = apply(affine, (boxes[:, [1, 0]] + boxes[:, [3, 2]]) / 2)

@@ -37,8 +37,8 @@ class Grid:
     def labels(self, native: np.ndarray) -> np.ndarray:
         """Annotated labels or words (H, W) of the radiograph, at the pixels nearest to the centres of the grid's.
 
-        The published code takes pixels half a grid pixel up and left of these, for training and test alike;
-        predictions that are put on the grid by its geometry would then seem shifted.
+        The published code takes pixels half a grid pixel above and left of these, in training and in the test.
+        Predictions that are put on the grid correctly would then seem shifted.
         """
         if native.shape == self.shape:
             return native

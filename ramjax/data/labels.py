@@ -1,4 +1,4 @@
-"""Labels: how what is annotated of a record comes to the canvas as arrays that a task learns from."""
+"""Labels: the arrays that a task learns from, made from the annotations of a record as the canvas shows them."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ class View:
     shown: np.ndarray
 
     def warp(self, plane: np.ndarray) -> np.ndarray:
-        """A plane of labels, uint8 (H, W) or (H, W, 4), as seen on the canvas: the nearest pixels."""
+        """A plane of labels, uint8 (H, W) or (H, W, 4), on the canvas, by nearest neighbour."""
         return geometry.warp_labels(plane, self.placement.affine, self.canvas.height, self.canvas.width)
 
 
@@ -52,14 +52,14 @@ class Spec:
 class Labels:
     """Arrays that belong together, and the function that makes them.
 
-    Mirroring needs no care where they are made of `View.warp` or of coordinates that went through the view's affine
-    map. A label that changes sides with the image looks at `View.placement.mirrored`.
+    Labels that come from `View.warp`, or from coordinates mapped by the view's affine map, are mirrored with the image.
+    A label that names a side must look at `View.placement.mirrored` itself.
 
     Attributes:
       arrays: by name; names are unique among the labels of all tasks of a network.
-      make: ``make(record, view)`` returns the arrays of one example. It is a function of a module, so that it can be
-        sent to worker processes, and a function of its arguments alone. Of a record that knows nothing it returns
-        labels that say so: they fill up the last batch.
+      make: ``make(record, view)`` returns the arrays of one example. It is a module-level function, so that it can be
+        sent to worker processes, and depends on its arguments alone. For a record without annotations, such as those
+        that fill up the last batch, it returns labels that mean "unknown".
     """
 
     arrays: Mapping[str, Spec]

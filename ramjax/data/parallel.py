@@ -1,4 +1,4 @@
-"""Calls a function of many items on all cores and hands the results back in order."""
+"""Applies a function to many items on all cores and returns the results in order."""
 
 import collections
 import multiprocessing
@@ -22,10 +22,10 @@ _AHEAD = 4
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], total: int | None = None) -> Iterator[R]:
-    """Yields ``function(item)`` of each item in order, by one process a core; an exception of one is raised here.
+    """Yields ``function(item)`` for each item in order, by one process for each core; an exception is raised here.
 
-    The function and the items are pickled, a few items ahead of the results. `total` is how many there are, where
-    `items` cannot say. The processes end with the caller, even where it is killed.
+    The function and the items are pickled, a few items ahead of the results. `total` is the number of items, for
+    `items` without a length. The processes end with the caller, even when it is killed.
     """
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if (len(items) if total is None else total) < _FEW or workers == 1:
@@ -48,7 +48,8 @@ def in_order(function: Callable[[T], R], items: Iterable[T], total: int | None =
 
 
 def start_worker() -> None:
-    """Leaves Ctrl-C to the parent, and ends with it even where it is killed, as a worker process would not."""
+    """Prepares a worker process: it leaves Ctrl-C to its parent, and it ends with the parent even when that is killed.
+    """
     cv2.setNumThreads(1)  # The processes are the parallelism.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,8 +1,8 @@
 """Sources -> canvas -> augmentation -> batch, on `grain.MapDataset`.
 
-A training batch is a function of (seed, step) alone: its records come from the mixture of each data set's epochs, its
-randomness from (seed, position in the stream). So it is the same for any number of workers or processes, and resuming
-is slicing.
+A training batch is a function of (seed, step) alone: its records are taken from the shuffled epochs of each data set,
+and its random numbers follow from (seed, position in the stream). So it is the same for any number of workers or
+processes, and a run that continues simply starts at a later step.
 
 A batch is a dict of numpy arrays with a leading axis B, on a canvas of H x W pixels:
 
@@ -18,7 +18,7 @@ A batch is a dict of numpy arrays with a leading axis B, on a canvas of H x W pi
 | mirrored | bool (B,) | the canvas shows the mirror image of the record |
 | pixel_spacing_mm | float32 (B,) | of a canvas pixel; NaN unknown |
 
-Beside these it has the labels that are asked for (see `ramjax.data.labels`), each with the axis B in front.
+It also has the labels that are asked for (see `ramjax.data.labels`), each with the leading axis B.
 """
 
 import bisect
@@ -72,10 +72,10 @@ def make_train_batches(
 ) -> Iterator[Batch]:
     """Yields this process's rows of the batches of steps `start_step` to `steps` - 1.
 
-    The data sets take turns in the proportion of `data.weights`, which is kept to 1 % of the smallest. Each one's
-    records are shuffled anew each time that all of them were seen; a batch may reach across the end of such an epoch.
-    Each record read fills `data.crops` rows in succession. Process p of n gets the p-th of n equal runs of rows, so
-    that the processes' batches in order are the global batch.
+    The data sets alternate in the proportion of `data.weights`, to within 1 % of the smallest. The records of each are
+    shuffled anew in every epoch, and a batch may extend over the end of an epoch. Each record that is read fills
+    `data.crops` successive rows. Of n processes, the p-th gets the p-th of n equal parts of the rows, so that the
+    batches of the processes, in order, are the global batch.
 
     Raises:
       ValueError: a source is empty, or the batch size is not divisible among the processes.
@@ -212,7 +212,7 @@ def _iterate(batches: grain.MapDataset, data: DataConfig) -> Iterator[Batch]:
 
 
 def _closed_at_end(batches: grain.DatasetIterator) -> Iterator[Batch]:
-    """Ends the threads or processes behind an iterator with it, also where the caller stops early."""
+    """Closes the threads or processes behind an iterator when it ends, also where the caller stops early."""
     try:
         yield from batches
     finally:

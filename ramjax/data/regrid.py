@@ -1,7 +1,7 @@
 """The network's maps on the radiograph's own grid.
 
-Masks are cut from interpolated logits, not from interpolated masks or the nearest cell: the log-odds of a mask run
-straight through its edge, so that the edge falls between cells where it belongs.
+Masks are cut from interpolated logits, not from interpolated masks or the nearest cell. Log-odds change linearly across
+the edge of a mask, so that the interpolated edge lies at the right place between two cells.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What was found while a data set was prepared: counts a split, set against the published ones, and what was amiss.
+"""What preparing a data set found: the counts of each split beside the published ones, and defects.
 
 The report lies beside the data as metadata.json, nested dicts of numbers and names:
 
@@ -42,7 +42,7 @@ Counts = collections.Counter
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something amiss: what, as a sentence that counts well, and where (a file or record)."""
+    """A defect: a sentence that says what, and the file or record."""
 
     what: str
     where: str
@@ -88,7 +88,7 @@ class Report:
         self.find(split, findings)
 
     def find(self, split: str, findings: Iterable[Finding]) -> None:
-        """Notes what is amiss in a split, apart from its records."""
+        """Notes a defect of a split that belongs to none of its records."""
         for finding in findings:
             self._findings[split].setdefault(finding.what, []).append(finding.where)
 
@@ -151,7 +151,7 @@ def count_record(record: Record) -> Counts:
 
 
 def to_table(report: Mapping[str, Any]) -> str:
-    """The report as text: counts a split beside the published ones in brackets, categories, and what was amiss."""
+    """The report as text: the counts of each split with the published ones in brackets, categories, and defects."""
     splits = list(report["splits"])
     rows = [["", *splits], ["patients", *(str(report["splits"][split]["patients"]) for split in splits)]]
     keys = {
@@ -200,7 +200,7 @@ def _categories(report: Mapping[str, Any]) -> list[str]:
 
 
 def findings(report: Mapping[str, Any]) -> int:
-    """How many kinds of things are amiss: findings by split, patients in several splits, deviations."""
+    """How many kinds of defects there are: findings by split, patients in several splits, deviations."""
     several = bool(report["patients_in_several_splits"])
     return sum(map(len, report["amiss"].values())) + several + len(deviations(report))
 

@@ -1,4 +1,4 @@
-"""Opens a prepared data set for random access, preparing it first where it is absent."""
+"""Opens a prepared data set for random access; prepares it first where it is absent."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,9 @@ FILE_FORMAT = "array_record"
 """Random access, and readable without TensorFlow."""
 
 DATASETS = ("ram_phantom", "ram_h1200", "ram_w600")
-"""Packages of `tfds_builders`; each has a class `Builder` in its module ``<name>_dataset_builder``."""
+"""Packages of `tfds_builders`; each has a class `Builder` in its module ``<name>_dataset_builder``.
+
+A package elsewhere that is laid out like these is named by its dotted path, such as ``my_lab.films``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Source(Sequence):
     Attributes:
       name: data set, config, version and split, e.g. ``ram_phantom/tiny/1.0.0 train``.
       examples: the encoded examples, random access.
-      report: hash of the data set's report, which tells a release prepared from another revision.
+      report: hash of the data set's report; it differs for a release of another revision.
     """
 
     name: str
@@ -85,9 +87,18 @@ def open_source(dataset: str, data_dir: str, split: str) -> Source:
 def make_builder(dataset: str, data_dir: str) -> tfds.core.DatasetBuilder:
     """Returns the TFDS builder of ``name`` or ``name/config``, prepared or not; ValueError where it is unknown."""
     name, _, config = dataset.partition("/")
-    if name not in DATASETS:
-        raise ValueError(f"Unknown data set {dataset!r}; known are {', '.join(DATASETS)}.")
-    module = importlib.import_module(f"tfds_builders.{name}.{name}_dataset_builder")
+    if name not in DATASETS and "." not in name:
+        raise ValueError(
+            f"Unknown data set {dataset!r}; known are {', '.join(DATASETS)}, and packages of your own by their dotted "
+            "path, such as my_lab.films."
+        )
+    package = name if "." in name else f"tfds_builders.{name}"
+    try:
+        module = importlib.import_module(f"{package}.{package.rpartition('.')[2]}_dataset_builder")
+    except ImportError as error:
+        raise ValueError(
+            f"Data set {dataset!r} cannot be imported ({error}); it is a package whose folder is in PYTHONPATH."
+        ) from error
     configs = module.Builder.builder_configs
     if config and config not in configs:
         known = f"it has {', '.join(configs)}" if configs else "it has none"
@@ -97,12 +108,12 @@ def make_builder(dataset: str, data_dir: str) -> tfds.core.DatasetBuilder:
 
 
 def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
-    """Whether the data set is on the disk, whole: TFDS writes one beside its place, then renames it."""
+    """Whether the data set is completely on disk: TFDS writes to another folder, which it renames at the end."""
     return (builder.data_path / "dataset_info.json").exists()
 
 
 def prepare(dataset: str, data_dir: str, release: str | pathlib.Path | None = None) -> tfds.core.DatasetBuilder:
-    """Prepares a data set where it is absent: once, however many runs ask for it at a time; returns its builder.
+    """Prepares a data set where it is absent, only once even if several runs ask for it, and returns its builder.
 
     Args:
       dataset: as in `open_source`.
@@ -153,7 +164,7 @@ def _prepare_now(builder: tfds.core.DatasetBuilder, release: str | pathlib.Path 
 
 @contextlib.contextmanager
 def _locked(folder: Any) -> Iterator[None]:
-    """Holds the folder for one process of this machine; a lock whose holder dies is free."""
+    """Locks the folder for one process of this machine; the lock is released if that process dies."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as file:

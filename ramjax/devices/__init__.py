@@ -1,4 +1,4 @@
-"""Devices: the mesh, what is split over it, processes that work together, compiled programs, stopping.
+"""Devices: the mesh and what is split over it, several processes, compiled programs, stopping on a signal.
 
 Used by runs, steps and above.
 """

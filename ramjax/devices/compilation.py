@@ -1,4 +1,4 @@
-"""Programs as XLA compiles them: their options, their cost, their memory, and what to do where that is not enough."""
+"""Programs as XLA compiles them: their options, their memory, and what to do where memory does not suffice."""
 
 import functools
 import logging
@@ -24,10 +24,11 @@ def jit(function: Callable, **settings: Any) -> jax.stages.Wrapped:
 
 @functools.cache
 def _compiler_options() -> dict[str, str]:
-    """Turns YNNPACK off, which XLA's CPU backend (of jax 0.10) has convolutions computed by.
+    """Turns YNNPACK off, with which XLA's CPU backend (of jax 0.10) computes convolutions.
 
-    Eigen, which it falls back on, takes half the time where channels are few, and a quarter for a kernel's gradient.
-    Not where a process has several CPU devices, as tests do: there Eigen rounds by how a batch is split, to 3e-6.
+    It then uses Eigen, which takes half the time where channels are few, and a quarter for the gradient of a kernel.
+    YNNPACK stays on where a process has several CPU devices, as in tests: there the rounding of Eigen depends on how a
+    batch is split, by up to 3e-6.
     """
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     if jax.default_backend() != "cpu" or jax.local_device_count() > 1:
@@ -42,7 +43,7 @@ def _compiler_options() -> dict[str, str]:
 def compile_train_step(
     train_step: Callable, config: Config, state: Any, batch: dict[str, jax.Array], mesh: Mesh
 ) -> Callable:
-    """Returns ``step(state, batch) -> (state, metrics)``, which cannot recompile; a batch of another shape is an error.
+    """Returns ``step(state, batch) -> (state, metrics)``, compiled once; a batch of another shape is an error.
 
     The state's buffers are donated, the batch's are not.
 
@@ -70,7 +71,7 @@ def memory_table(state: Any, batch: dict[str, jax.Array], compiled: Any = None) 
 
     Args:
       state, batch: arrays, or ShapeDtypeStructs with shardings.
-      compiled: the compiled step, which knows its temporaries; None where it could not be compiled.
+      compiled: the compiled step, which knows the size of its temporary arrays; None where it could not be compiled.
     """
     rows = {
         "parameters": _bytes(state.params),
@@ -99,7 +100,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory(config: Config, state: Any, batch: dict[str, jax.Array], compiled: Any) -> RunError:
-    """Logs the memory table; returns the error that says what to lower, the gentlest first."""
+    """Logs the memory table; returns an error that says which settings to lower, those that cost least first."""
     log.error("A training step keeps in the memory of each device:\n%s", memory_table(state, batch, compiled))
     data, mesh = config.data, config.mesh
     remedies = [f"raise train.accumulation_steps (now {config.train.accumulation_steps}; as a batch is taken in parts)"]

@@ -1,7 +1,8 @@
-"""The processes of a run on several hosts: joining them, agreeing with them, and ending in words when one is lost.
+"""The processes of a run on several hosts: they join, check that they agree, and say so when one is lost.
 
-JAX ends a process that lost another by abort(), from a thread of its own and after a page of its own log; on CPUs the
-exchange they were in fails before that. Either way the process's last line is one sentence, and its exit code 1.
+When a process loses another one, JAX ends it by abort(), from a thread of its own and after a page of log. On CPUs, the
+communication between the two fails before that. In both cases the last line of the process is one sentence, and its
+exit code is 1.
 """
 
 import ctypes
@@ -41,15 +42,15 @@ _ending_with: int | None = None  # its exit code, once it has said its last line
 
 
 def join(coordinator: str | None = None, process_index: int | None = None, process_count: int | None = None) -> None:
-    """Joins the other processes of the run; call it before anything asks JAX for devices, and `leave` at the end.
+    """Joins the other processes of the run. Call it before anything asks JAX for devices, and call `leave` at the end.
 
     Args:
-      coordinator: HOST:PORT at which process 0 listens; None finds it, index and count from the cluster: Slurm, Open
-        MPI, Cloud TPU, GKE.
+      coordinator: HOST:PORT at which process 0 listens. None gets it, the index and the count from the cluster: Slurm,
+        Open MPI, Cloud TPU or GKE.
       process_index, process_count: 0-based number of this process, and how many there are.
 
     Raises:
-      RunError: there is no such cluster, or the others did not come.
+      RunError: there is no such cluster, or the other processes did not join in time.
     """
     global _name
     named = {}
@@ -73,10 +74,10 @@ def join(coordinator: str | None = None, process_index: int | None = None, proce
 
 
 def agree(config: config_lib.Config, mode: str, workdir: pathlib.Path) -> None:
-    """Checks that all processes were given the same, before any of them writes; all of them must call it.
+    """Checks that all processes have the same config and devices, before any of them writes; all must call it.
 
     Raises:
-      RunError: they were not; every process says the same.
+      RunError: they differ; every process raises the same message.
     """
     if jax.process_count() == 1:
         return
@@ -108,7 +109,7 @@ def log_devices() -> None:
 
 
 def is_lost(error: BaseException | None) -> bool:
-    """Whether `error`, or what caused it, came of another process that is gone."""
+    """Whether `error`, or its cause, is that another process is gone."""
     while error is not None:
         if isinstance(error, ValueError | RuntimeError) and any(word in str(error).lower() for word in _LOST):
             return bool(_name)
@@ -117,14 +118,14 @@ def is_lost(error: BaseException | None) -> bool:
 
 
 def lost_message() -> str:
-    """What a process says that lost another one."""
+    """What a process says when it has lost another one."""
     if not _name:
         return f"The other processes did not all join within {JOIN_SECONDS} s; see what they said, and start all again."
     return f"{_name} lost another one, whose own last line says why; the same command goes on from the last checkpoint."
 
 
 def leave(code: int, lost: bool = False) -> None:
-    """Leaves the run, this process's last line said; returns when all have left, or ends the process.
+    """Leaves the run after this process has printed its last line; returns when all have left, or ends the process.
 
     Args:
       code: the exit code. With 0 it waits for the others; with another, for `LEAVE_SECONDS` at most.
@@ -150,10 +151,10 @@ def leave(code: int, lost: bool = False) -> None:
 
 
 def _end_in_words_when_aborted() -> None:
-    """Has a SIGABRT of this process end it with a sentence and an exit code.
+    """Makes a SIGABRT end this process with a sentence and an exit code.
 
-    Python's own handlers run between two of its instructions, which an abort does not come back to; so this one is
-    called from C, by the thread that aborts.
+    Python runs its signal handlers between two instructions of a program, and an abort never returns to the program. So
+    this handler is called from C, by the thread that aborts.
     """
     process = os.getpid()
 

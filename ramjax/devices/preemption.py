@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 
 class Preempted(BaseException):
-    """The run was told to stop. Like KeyboardInterrupt no Exception, so that nobody takes it for a failure."""
+    """The run was told to stop. Like KeyboardInterrupt it is no `Exception`, so nobody handles it as a failure."""
 
 
 class Preemption:
     """Turns signals into `Preempted`: at once, or at the next `check` inside `deferred`. Use as a context manager.
 
-    A second Ctrl-C inside `deferred` is a KeyboardInterrupt at once, wherever the program is: no further save begins.
+    A second Ctrl-C inside `deferred` raises KeyboardInterrupt at once, and no further save begins.
     """
 
     def __init__(self):
@@ -46,7 +46,7 @@ class Preemption:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Within, signals wait for `check`, so that there is time to save."""
+        """A context in which signals wait for the next `check`, so that there is time to save."""
         self._deferring = True
         try:
             yield
@@ -55,7 +55,11 @@ class Preemption:
 
     @contextlib.contextmanager
     def excused(self) -> Iterator[None]:
-        """Within, a failure after a signal is `Preempted`: sent to all processes, the signal ends workers as well."""
+        """A context in which an exception after a signal becomes `Preempted`.
+
+        A scheduler often signals all processes of a job. That ends the data workers, too, and without them the main
+        process fails; such a failure is part of the stop.
+        """
         try:
             yield
         except Exception:
@@ -65,9 +69,10 @@ class Preemption:
             raise Preempted from None
 
     def check(self) -> None:
-        """Raises `Preempted` if any process of the run was told to stop; every process calls it equally often.
+        """Raises `Preempted` if any process of the run was told to stop; every process must call it equally often.
 
-        Several processes learn it at the call after the one that asks, so that no step waits for the answer.
+        In a run of several processes, each call starts the question and reads the answer to the one before. So all of
+        them stop one call later, and no step waits for communication.
         """
         requested = self._requested
         if jax.process_count() > 1:

@@ -4,10 +4,10 @@
 ``data``    the batch
 ``fsdp``    the batch too, and the large parameters with their optimiser state and average (fully sharded data
             parallelism: each device keeps a part and gathers the rest where it computes; arXiv 2004.13336, 1910.02054)
-``space``   each canvas by its height; convolutions exchange the rows that they need of their neighbours
+``space``   each canvas by its height; convolutions exchange the rows at the borders of the parts
 ==========  =======================================================================================================
 
-The compiler inserts all communication. Any shape of the mesh computes the same numbers but for the order of sums.
+The compiler inserts all communication. Any shape of the mesh computes the same numbers, except for the order of sums.
 """
 
 import math
@@ -68,10 +68,10 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def state_shardings(config: MeshConfig, mesh: Mesh, state: Any) -> Any:
-    """Where the parameters and all that the optimiser keeps of them lie: a tree of NamedShardings.
+    """Returns a tree of NamedShardings: where each parameter and its optimiser state are kept.
 
-    A leaf of at least `config.split_from` elements is split over ``fsdp`` along its largest axis that divides, the last
-    of several; the others are whole on every device. `config.rules` are the exceptions.
+    A leaf of at least `config.split_from` elements is split over ``fsdp``, along its largest axis that divides (the
+    last of several equal ones). Smaller leaves are whole on every device. `config.rules` are exceptions.
 
     Args:
       config: the rule.
@@ -90,7 +90,7 @@ def state_shardings(config: MeshConfig, mesh: Mesh, state: Any) -> Any:
 
 
 def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Puts this process's rows of a batch on its devices; the processes' rows in order are the global batch.
+    """Puts this process's rows of a batch on its devices. The rows of all processes, in order, are the global batch.
 
     Arrays of the image's height and width, (b, h, w, ...), are split over ``space`` too.
     """
@@ -109,10 +109,10 @@ def place_rows(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arr
 
 
 def row_by_row(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """A function of (whole, batch) that gives each row what `function` gives a batch of that row alone.
+    """Returns a function of (whole, batch) that applies `function` to each row alone.
 
-    Each device takes its rows one by one, so that a row's result is the same, to the last bit, on any number of devices
-    and processes: a batch of another size is computed in another order.
+    Each device takes its rows one by one. So the result of a row is the same to the last bit on any number of devices
+    and processes; with batches it would not be, because batches of different sizes are computed in different orders.
 
     Args:
       function: of (whole, batch), batch a dict of arrays with a leading axis; returns arrays with that axis.
@@ -138,7 +138,7 @@ def local_rows(array: jax.Array) -> np.ndarray:
 
 
 def gather_bytes(content: bytes) -> list[bytes]:
-    """What each process has, on all of them, in the order of the processes; every process must call it."""
+    """Returns the bytes of every process, in their order, on all processes; every process must call it."""
     if jax.process_count() == 1:
         return [content]
     sizes = multihost_utils.process_allgather(np.array([len(content)], np.int64)).ravel()

@@ -1,4 +1,4 @@
-"""What reports and pictures are made of: tables, charts, drawings.
+"""Tables, charts and drawings, of which reports and pictures are made.
 
 Used by the tasks, evaluation, inference and reporting.
 """

@@ -1,7 +1,7 @@
-"""Charts as SVG that stand in a page: real text in the page's font, ink that follows its light or dark ground.
+"""Charts as SVG for an HTML page: real text in the font of the page, and colours that follow its light or dark theme.
 
-Each takes plain arrays and returns an ``<svg>`` element; the same input gives the same bytes. Charts are as wide as a
-phone's page, so that nothing on them gets too small to read there.
+Each function takes plain arrays and returns an ``<svg>`` element; the same input gives the same bytes. Charts are as
+wide as a page on a phone, so that they can be read there.
 """
 
 import io
@@ -35,9 +35,9 @@ def dots(labels: Sequence[str], series: Mapping[str, np.ndarray], xlabel: str, c
 
     Args:
       labels: K of them.
-      series: by name (K, 3): value, low, high; NaN where there is none.
+      series: arrays (K, 3) by name: value, low, high; NaN where there is none.
       xlabel: of the values.
-      cases: (N, K) values of single cases: where given, bars behind show their middle half and their middle 90 %.
+      cases: (N, K) values of single cases. If given, bars behind show their middle 50 % and 90 %.
     """
 
     def draw(ax: Axes) -> None:

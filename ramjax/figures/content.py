@@ -1,4 +1,4 @@
-"""What a report is made of: sections of tables, charts and pictures. The page, the CSV and the LaTeX all come of it."""
+"""What a report is made of: sections of tables, charts and pictures. The page, CSV and LaTeX are made from it."""
 
 import collections
 import dataclasses
@@ -17,7 +17,7 @@ class Cell:
       value: NaN where it is not defined.
       low, high: 95 % interval; NaN without one.
       sd: standard deviation over cases or seeds; NaN without one.
-      n: cases, sites or lesions behind it; None where it does not count anything.
+      n: cases, sites or lesions behind it; None where it counts nothing.
       digits: decimals shown.
       text: shown in place of the value.
     """
@@ -142,7 +142,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """A drawing as SVG, to stand in a page; `alt` says in words what it shows."""
+    """A drawing as SVG for an HTML page; `alt` describes in words what it shows."""
 
     id: str
     title: str

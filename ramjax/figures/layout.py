@@ -1,4 +1,4 @@
-"""Rows and words that the sections share."""
+"""Rows and words that several sections use."""
 
 import math
 import re

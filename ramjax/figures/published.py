@@ -1,8 +1,8 @@
-"""Published results that ours may stand beside, and when they may. Fractions, not percent.
+"""Published results, and which of our results they can be compared with. Fractions, not percent.
 
-Source of the rows: the tables of RAM-W600 (Yang et al., NeurIPS 2025, arXiv 2507.05193) as a public summary of the
-paper repeats them, which has 6 of its 16 rows of segmentation and 4 of its 7 rows of scoring. No value of RAM-H1200
-(arXiv 2605.05616) could be had.
+Source of the rows: the tables of RAM-W600 (Yang et al., NeurIPS 2025, arXiv 2507.05193) taken from a public summary of
+the paper, which has 6 of its 16 rows of segmentation and 4 of its 7 rows of scoring. No values of RAM-H1200 (arXiv
+2605.05616) were available.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ class Published:
     """What is published beside a table.
 
     Attributes:
-      rows: by model, values by name of the measure; a model without any marks the place of values that are not known.
+      rows: by model, values by name of the measure; a model without values is a placeholder for unknown ones.
       source: of the rows.
       sentence: on what is there, or why nothing is.
     """
@@ -74,7 +74,7 @@ def segmentation(dataset: str, about: Mapping[str, Any]) -> Published:
 
 
 def erosion_presence(dataset: str, about: Mapping[str, Any]) -> Published:
-    """The same of scores above 0 against 0, which know no grid."""
+    """The same for scores above 0 against 0, which do not depend on a grid."""
     if builder(dataset) != "ram_w600" or about.get("split") != "test":
         return other(dataset, about)
     sentence = (
@@ -86,7 +86,7 @@ def erosion_presence(dataset: str, about: Mapping[str, Any]) -> Published:
 
 
 def other(dataset: str, about: Mapping[str, Any]) -> Published:
-    """Where no published value is to be had."""
+    """For data sets without published values."""
     if builder(dataset) == "ram_phantom":
         return Published({}, "", "These are synthetic hands: no published result is of them.")
     if about.get("split") != "test":

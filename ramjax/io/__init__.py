@@ -1,4 +1,4 @@
-"""Files of others: radiographs, DICOM, COCO, sheets, release trees.
+"""Other people's files: radiographs, DICOM, COCO, spreadsheets, release trees.
 
 Used by the data builders, prediction and the phantom's command.
 """

@@ -1,4 +1,4 @@
-"""COCO files: categories, images and annotations by name, and masks in every form in which they are stored."""
+"""COCO files: categories, images and annotations by name, and masks in all forms in which they are stored."""
 
 import dataclasses
 import json
@@ -54,7 +54,7 @@ class CocoFile:
     Attributes:
       path: where it was read from.
       categories: names in the order of their ids.
-      placeholder: the name among them of id 0, which the annotation tool makes for itself; '' where there is none.
+      placeholder: the name of the category with id 0, which the annotation tool adds; '' where there is none.
       images: in the order of the file.
     """
 
@@ -90,7 +90,7 @@ def parse_coco(values: Any, path: pathlib.Path) -> CocoFile:
     A category of id 0 that no annotation uses is left out.
 
     Raises:
-      ReleaseError: it is no COCO, lacks a key, has an id twice, or a box that is none.
+      ReleaseError: it is not COCO, lacks a key, has an id twice, or has an invalid box.
     """
     if not is_coco(values):
         raise ReleaseError(f"{path} is no COCO file: images, annotations and categories are needed; fetch it again.")
@@ -142,7 +142,7 @@ def decode_mask(segmentation: Any, height: int, width: int, where: str) -> tuple
 
 
 def encode_mask(mask: np.ndarray, form: Form) -> Any:
-    """Returns the segmentation of a mask (H, W) in a form that `decode_mask` takes back to the pixel.
+    """Returns the segmentation of a mask (H, W); `decode_mask` restores it exactly.
 
     Polygons are rectangles, one for each run of equal columns: outlines through pixel centres would not fill back.
     """
@@ -184,8 +184,8 @@ def _to_run_lengths(segmentation: Any, height: int, width: int) -> dict[str, Any
 def _length(counts: bytes) -> int:
     """How many pixels compressed run lengths cover, which the decoder does not check.
 
-    A run is written in groups of 5 bits, lowest first, bit 5 telling that another follows; from the fourth run on it
-    is the difference to the one before the last (the COCO reference code's `rleToString`).
+    A run is written in groups of 5 bits, lowest first; bit 5 says that another group follows. From the fourth run on,
+    the number is the difference to the run two before (`rleToString` of the COCO reference code).
     """
     codes = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
     ends = np.flatnonzero(codes & 32 == 0)

@@ -1,4 +1,4 @@
-"""Finds where in an image an exact sub-image of it, such as a released region of interest, was cut out."""
+"""Finds the place in an image from which an exact part of it, such as a released region of interest, was cut."""
 
 import cv2
 import numpy as np
@@ -18,8 +18,8 @@ class CropFinder:
     def find(self, crop: np.ndarray) -> list[tuple[int, int]]:
         """Returns the first places (y, x) of the crop's upper left corner: none, one, or two where it is ambiguous.
 
-        The line of the crop that changes most is sought among the bytes of the image, and each place where it stands
-        is compared pixel by pixel.
+        The row or column of the crop that varies most is searched for in the bytes of the image. Each place where it
+        occurs is then compared pixel by pixel.
 
         Args:
           crop: uint8 (h, w), h and w at least 1.
@@ -50,7 +50,7 @@ class CropFinder:
         return found
 
     def _find_flat(self, crop: np.ndarray) -> list[tuple[int, int]]:
-        """Places of a crop of one grey value: where a window of its size holds nothing else."""
+        """Places of a crop of a single grey value: windows of its size that hold only this value."""
         height, width = crop.shape
         sums = cv2.integral((self._image == crop[0, 0]).astype(np.uint8))
         inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]

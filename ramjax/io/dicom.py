@@ -38,12 +38,12 @@ def has_magic(head: bytes) -> bool:
 def read_dicom(path: pathlib.Path) -> Radiograph:
     """Reads a single-frame DICOM radiograph, MONOCHROME1 or 2 of 8 to 16 bits, as it is meant to be shown.
 
-    Modality and value-of-interest tables (or the first window) are applied, MONOCHROME1 is inverted to bright bone, and
-    the result is scaled to 0-255. Spacing is that at the detector where it is given.
+    Modality and value-of-interest tables (or the first window) are applied, MONOCHROME1 is inverted so that bone is
+    bright, and the result is scaled to 0-255. The spacing is that at the detector, where the file has it.
 
     Raises:
-      ImageError: no DICOM, damaged, no pixels, several frames, both hands, colour, or a compression whose decoder is
-        missing (the message names what to install).
+      ImageError: the file is not DICOM, is damaged, has no pixels, several frames, both hands or colour, or is
+        compressed in a way for which a decoder is missing (the message names what to install).
     """
     name = str(path)
     with warnings.catch_warnings():

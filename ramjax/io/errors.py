@@ -4,4 +4,4 @@ from ramjax.errors import UserError
 
 
 class ReleaseError(UserError, ValueError):
-    """A release that cannot be trusted or cannot be had; the message names the file, the key and the remedy."""
+    """A release cannot be trusted or cannot be downloaded; the message names the file, the key and the remedy."""

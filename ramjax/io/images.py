@@ -1,4 +1,4 @@
-"""Reads a radiograph from PNG, BMP, JPEG, TIFF or DICOM; the content, not the suffix, says which."""
+"""Reads a radiograph from PNG, BMP, JPEG, TIFF or DICOM; the format is recognised by the content, not the suffix."""
 
 import pathlib
 import warnings
@@ -29,8 +29,8 @@ def read_radiograph(path: str | pathlib.Path) -> Radiograph:
     grey. Nothing that identifies the patient is read from DICOM.
 
     Raises:
-      ImageError: the file is missing, empty, truncated, no image, several images, a colour photograph, or compressed in
-        a way no installed decoder reads.
+      ImageError: the file is missing, empty, truncated, not an image, several images, a colour photograph, or
+        compressed in a way that no installed decoder reads.
     """
     path = pathlib.Path(path)
     head = _read_head(path)
@@ -45,7 +45,7 @@ def read_bmp(path: str | pathlib.Path) -> np.ndarray:
     """Reads the grey values of a BMP as released data sets have them, 8-bit or 24-bit, of any size: uint8 (H, W).
 
     Raises:
-      ImageError: the file is missing, empty, truncated, no BMP, a Git LFS pointer, or a colour photograph.
+      ImageError: the file is missing, empty, truncated, not a BMP, a Git LFS pointer, or a colour photograph.
     """
     path = pathlib.Path(path)
     if not _read_head(path).startswith(b"BM"):

@@ -18,7 +18,7 @@ COLOUR_SHARE = 0.02
 
 
 class ImageError(UserError, ValueError):
-    """A file that is not one readable grey radiograph; the message names the file and the remedy."""
+    """A file is not one readable grey radiograph; the message names the file and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Radiograph:
       pixel_spacing_mm: side of a square pixel in mm; NaN unknown.
       side: ``L`` or ``R``; '' unknown.
       view: ``hand`` or ``wrist``; '' unknown.
-      notes: what the reader decided on the way, one sentence each.
+      notes: what was decided while reading, one sentence each.
     """
 
     pixels: np.ndarray

@@ -1,7 +1,7 @@
 """The files that a release tree is made of: COCO files, bitmaps, crops, scores, sheets (see `release_tree`).
 
-Where a function takes ``odd``, None writes the plainest form, and a number picks one of the forms that real releases
-have.
+Where a function takes ``odd``, None writes the plainest form, and a number chooses one of the forms that occur in real
+releases.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ Box = tuple[int, int, int, int]
 
 
 class Coco:
-    """A COCO file while it is written: `values` is its content.
+    """A COCO file under construction; `values` is its content.
 
     Args:
       names: of the categories, whose ids follow the alphabet from `first` + 1 on.
@@ -102,7 +102,7 @@ def add_bones(coco: Coco, record: Record, odd: int | None) -> None:
 
 
 def add_erosions(coco: Coco, record: Record, odd: int | None) -> None:
-    """Adds the erosion labels of a record; `odd` ones reach under those that win over them."""
+    """Adds the erosion labels of a record; with `odd`, lesions extend under those that take precedence."""
     for label, name in enumerate(anatomy.EROSION_LABELS[1:], 1):
         mask = record.erosions == label
         if mask.any():
@@ -131,7 +131,7 @@ def write_crops(folder: pathlib.Path, record: Record, scale: str, odd: int | Non
 
 
 def score_entry(record: Record, scale: str, odd: int | None) -> dict[str, Any]:
-    """The scores of a hand by released key; `odd` ones are text or decimals, beside a key of something else."""
+    """The scores of a hand by released key; with `odd` they are text or decimals, beside an unrelated key."""
     graded = [anatomy.SITE_NAMES[site] for site in anatomy.SCALES[scale][1]]
     entry: dict[str, Any] = {}
     for number, joint in enumerate(joint for joint in record.joints if joint.site in graded):
@@ -179,7 +179,7 @@ def write_sheet(path: pathlib.Path, columns: Sequence[str], rows: Iterable[Seque
 
 @contextlib.contextmanager
 def whole_folder(folder: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """A new folder beside its place, moved there when all is written and removed where something fails."""
+    """A context with a temporary folder: moved to its place when all is written, removed when something fails."""
     folder = pathlib.Path(folder)
     if folder.exists():
         raise FileExistsError(f"{folder} exists; name a new folder for the release.")

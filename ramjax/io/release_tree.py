@@ -1,9 +1,9 @@
-"""Writes records as a release tree of RAM-H1200 or RAM-W600, as other tools for these data sets read it.
+"""Writes records in the layout of the RAM-H1200 or RAM-W600 release, which other tools for these data sets read.
 
 The layout is that of the releases: folder and file names with their misspellings, COCO files, crops, sheets. With
-``quirks`` the tree also has what makes real ones hard to read: masks in three forms, 8 and 24-bit BMP, a placeholder
-category, foreign objects, names changed by the annotation tool, crops of two scores that differ, second crops, orphan
-metadata rows, scores as text. Without, it is the plainest tree of that layout.
+``quirks`` the tree also has what makes real releases hard to read: masks in three forms, 8 and 24-bit BMP, a
+placeholder category, foreign objects, names changed by the annotation tool, different crops for the two scores, second
+crops, metadata rows without an image, scores as text. Without ``quirks`` it is the plainest tree of that layout.
 
     records = release_tree.as_h1200(records)   # what such a release can say of them, under its names
     release_tree.write_h1200({"train": records[:80], "test": records[80:]}, "RAM-H1200-v1")
@@ -48,9 +48,10 @@ _FIRST_VISIT, _BETWEEN_VISITS = datetime.date(2020, 1, 15), datetime.timedelta(d
 def as_h1200(records: Iterable[Record], *, detections: bool = False) -> list[Record]:
     """Returns the records as a RAM-H1200 release can hold them: its names and keys, boxes of whole pixels.
 
-    Patients are spread over the six centres, where their numbers start again at 1. A bone file cannot tell unknown from
-    absent: a hand of which not all bones are known is written without. Nor can a detection file, which makes absent
-    (`detections`) what has no box, cut by a border or not; without one, a site that has no crop is unknown.
+    Patients are spread over the six centres, in each of which their numbers start at 1. A bone file cannot tell unknown
+    from absent bones, so a hand with unknown bones is written without bones. A detection file cannot tell unknown from
+    absent sites either: with `detections`, a site without a box becomes absent, even if the border cut it; without
+    `detections`, a site without a crop is unknown.
 
     Raises:
       ValueError: a record has no patient or side, or two have the same patient, visit, side and spacing.
@@ -97,7 +98,7 @@ def as_h1200(records: Iterable[Record], *, detections: bool = False) -> list[Rec
 def as_w600(records: Iterable[Record]) -> list[Record]:
     """Returns the records as a RAM-W600 release can hold them: its names and keys, 14 bones, six sites with BE.
 
-    What a release cannot tell, and errors, are as in `as_h1200`.
+    Limits of a release and errors are as in `as_h1200`.
     """
     wrist = np.isin(anatomy.BONES, anatomy.WRIST_BONES)
     patients, studies = _Numbers(), _Numbers()
@@ -213,7 +214,7 @@ def write_h1200(
 def write_w600(splits: Mapping[str, Iterable[Record]], folder: str | pathlib.Path, *, quirks: bool = False) -> None:
     """Writes records of `as_w600` by split as a RAM-W600 release; arguments and errors as `write_h1200`.
 
-    Masks and scores have the same splits here; a record without masks or without boxes is written without them.
+    Masks and scores have the same splits here. A record that lacks masks or boxes is written without them.
     """
     with parts.whole_folder(folder) as root:
         detection = parts.Coco(W600_SITES.values(), quirks, 0)
@@ -263,7 +264,7 @@ def write_w600(splits: Mapping[str, Iterable[Record]], folder: str | pathlib.Pat
 
 
 class _Numbers:
-    """Numbers what it sees within a group, from 0 on, in the order in which it came first."""
+    """Numbers the keys of each group from 0, in the order in which they first occur."""
 
     def __init__(self):
         self._seen: dict[Hashable, dict[Hashable, int]] = {}

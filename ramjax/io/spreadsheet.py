@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 def read_rows(path: pathlib.Path) -> list[Row]:
     """Returns the rows of the first sheet below its header, cells as stripped text ('' where empty).
 
-    Columns are named by `column`, so that spelling with or without blanks and capitals finds the same one.
+    Columns are named by `column`, so that blanks and capitals in a name do not matter.
 
     Raises:
       ReleaseError: the file is missing, damaged, a Git LFS pointer, or has no header.
@@ -56,7 +56,7 @@ def to_number(text: str) -> float:
 
 
 def to_spacing(text: str) -> float:
-    """mm of a square pixel from ``[0.15, 0.15]``; NaN where it is missing, not positive, or pixels are not square."""
+    """Side of a square pixel in mm, from ``[0.15, 0.15]``; NaN if missing, not positive, or not square."""
     numbers = [float(number) for number in _NUMBER.findall(text)]
     if len(numbers) not in (1, 2) or not numbers[0] > 0 or numbers[-1] != numbers[0]:
         return math.nan

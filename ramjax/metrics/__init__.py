@@ -1,4 +1,4 @@
-"""Measures of predictions against annotations, plain numpy without JAX, usable alone.
+"""Metrics of predictions against annotations, in plain numpy without JAX; they can be used alone.
 
 Used by the tasks and all above them.
 """

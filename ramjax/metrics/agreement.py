@@ -119,10 +119,11 @@ def hand_totals(
     scale: str = "be",
     min_sites: int = 1,
 ) -> Totals:
-    """Sums each hand's scores over the sites that are known in both, so that both sums are of the same sites.
+    """Sums the scores of each hand over the sites that are known in both, so that both sums are over the same sites.
 
-    Nothing is added for sites that are not known: a total of few sites is small, and mixes with whole hands'. `sites`
-    tells how many there are, and `min_sites` leaves out hands with fewer: 16 (BE) or 15 (JSN) leaves whole hands.
+    Unknown sites add nothing, so the total of a hand with few known sites is small and not comparable with that of a
+    whole hand. `sites` tells how many sites there are, and `min_sites` leaves out hands with fewer: 16 (BE) or 15 (JSN)
+    keeps whole hands only.
 
     Args:
       pred, target: integers (N, 22) by hand and site of `anatomy.SITES`, -1 unknown. Sites that the scale does not
@@ -154,13 +155,13 @@ def hand_totals(
 def patient_totals(hands: Totals, sides: Sequence[str] | np.ndarray) -> Totals:
     """Sums the totals of a patient's hands at a visit.
 
-    A side with several radiographs at a visit counts once, with their mean. Hands without a total are left out, so that
-    a patient may have one hand or two, which `hands` tells. Where more than two hands remain, as visits or sides are
-    unknown, there is no total. A hand whose patient is unknown is a patient's only one.
+    A side with several radiographs at a visit counts once, with their mean. Hands without a total are left out, so a
+    patient may have one hand or two; `hands` tells. Where more than two hands remain, because visits or sides are
+    unknown, there is no total. A hand whose patient is unknown counts as a patient of its own.
 
     Args:
       hands: from `hand_totals`.
-      sides: (N,) ``L`` or ``R``, '' unknown: another hand than any other.
+      sides: (N,) ``L`` or ``R``; '' unknown, which counts as a hand of its own.
 
     Returns:
       One row for each patient and visit, sorted, unknown patients last. The rows are the same for both scales.

@@ -1,4 +1,4 @@
-"""Whether probabilities of classes mean what they say."""
+"""Calibration: whether predicted probabilities of classes match observed frequencies."""
 
 import dataclasses
 
@@ -37,7 +37,7 @@ def reliability(probabilities: np.ndarray, target: np.ndarray, bins: int = BINS)
       bins: of equal width.
 
     Raises:
-      ValueError: `probabilities` are none.
+      ValueError: `probabilities` are not probabilities.
     """
     probabilities, target = check_probabilities(probabilities), np.asarray(target)
     edges = np.linspace(0, 1, bins + 1)

@@ -1,7 +1,7 @@
 """The cases of an evaluation: what was measured on each hand, part by part, in both modes.
 
-Every table and figure is computed from these values, and cases.parquet keeps them for whoever wants to count again:
-one value a row, with the columns of `ATTRIBUTES` and ``task``, ``part``, ``metric``, ``strict``, ``compat``.
+Every table and figure is computed from these values. cases.parquet keeps them for further analyses: one value a row,
+with the columns of `ATTRIBUTES` and ``task``, ``part``, ``metric``, ``strict``, ``compat``.
 
 What is measured alike forms a group (the column ``task``): the bones, the pairs of bones that overlap, the lesions, the
 boxes of the joint sites, the scores of a scale. Which groups, parts and metrics there are is for the tasks to say
@@ -120,7 +120,7 @@ def collect(cases: Sequence[Case], about: Mapping[str, Any], parts: Parts) -> Ca
 
     Args:
       cases: one or more.
-      about: what holds for all of them.
+      about: what holds for all cases.
       parts: of the groups that were measured, in the order in which they shall come.
     """
     attributes = {

@@ -1,4 +1,4 @@
-"""Agreement of boxes. A box is ymin, xmin, ymax, xmax; each site has at most one, so matching is by name."""
+"""Agreement of boxes (ymin, xmin, ymax, xmax). Each site has at most one box, so boxes are matched by name."""
 
 import numpy as np
 
@@ -110,7 +110,8 @@ def detection_metrics(
 def average_precision(confidence: np.ndarray, iou: np.ndarray, n_present: int) -> np.ndarray:
     """COCO's average precision of one site at each of `IOU_THRESHOLDS`.
 
-    Precision, made to fall with recall, is read at the 101 `RECALLS`. Boxes of equal confidence keep their order.
+    Precision, made monotonically decreasing in recall, is sampled at the 101 `RECALLS`. Boxes of equal confidence keep
+    their order.
 
     Args:
       confidence: float (M,), of the images that have a box.

@@ -1,4 +1,4 @@
-"""Erosion masks against annotated ones: pixels, lesions, areas, and what is found on hands without any."""
+"""Agreement of erosion masks: pixels, lesions, areas, and false areas on hands without erosions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -131,7 +131,7 @@ def measure_erosions(
 
 
 def pooled(values: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """What a split comes to beside means over images.
+    """The metrics of a split that are not means over images.
 
     Args:
       values: of `measure_erosions` for one part, float64 (N,) each.

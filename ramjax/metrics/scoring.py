@@ -14,7 +14,7 @@ UNKNOWN = -1
 
 @dataclasses.dataclass(frozen=True)
 class ScoreMetrics:
-    """What the scores of a site, of a region or of all sites together come to.
+    """The metrics of the scores of a site, of a region or of all sites together.
 
     Attributes:
       metrics: by name, as `score_metrics` describes them.
@@ -72,7 +72,7 @@ def score_metrics(
       All are there whatever the data; metrics without data are NaN.
 
     Raises:
-      ValueError: shapes that differ, scores outside the scale, probabilities that are none.
+      ValueError: shapes differ, scores are outside the scale, or probabilities are invalid.
 
     Sources: kappa, Cohen J. Psychol Bull 1968;70:213-20. Odds ratio, Glas AS et al. J Clin Epidemiol 2003;56:1129-35;
     the added 0.5, Haldane JBS. Ann Hum Genet 1956;20:309-11. AUROC, Hanley JA, McNeil BJ. Radiology 1982;143:29-36.

@@ -1,4 +1,4 @@
-"""Agreement of masks: overlap, boundaries, areas; as the published evaluators have it, or as it should be."""
+"""Agreement of masks: overlap, boundaries, areas; as the published evaluators compute it (compat), or strict."""
 
 import math
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
-"""How sure a metric is: bootstrap over patients, of one run or of the difference of two.
+"""Confidence intervals of metrics by bootstrap over patients: of one run, or of the difference of two.
 
-A patient's hands and visits resemble each other, so patients are drawn, each with all cases, and not cases. Sources:
-Efron B, Tibshirani RJ. An Introduction to the Bootstrap. Chapman & Hall 1993 (percentile interval, chapter 13; its
-use as a test, section 15.4); drawing whole clusters, Field CA, Welsh AH. J R Stat Soc B 2007;69:369-90.
+The hands and visits of a patient resemble each other. So patients are drawn, each with all their cases, instead of
+single cases. Sources: Efron B, Tibshirani RJ. An Introduction to the Bootstrap. Chapman & Hall 1993 (percentile
+interval, chapter 13; its use as a test, section 15.4); drawing whole clusters, Field CA, Welsh AH. J R Stat Soc B
+2007;69:369-90.
 """
 
 import dataclasses
@@ -124,9 +125,9 @@ def compare(
 
     The p-value is the one that belongs to the interval: with B replicates, b of them on the rarer side of 0 (or at 0),
     it is 2 (b + 1) / (B + 1), at most 1; but for the added 1 it is below 1 - level where 0 lies outside the interval.
-    It says how rarely another set of patients would turn the difference round. It is approximate with few patients, is
-    not corrected for several comparisons (see `holm`), and is never below 2 / (B + 1). Each run's seeds are drawn on
-    their own, as those of two methods have nothing in common.
+    It says how rarely another set of patients would reverse the sign of the difference. It is approximate with few
+    patients, is not corrected for multiple comparisons (see `holm`), and is never below 2 / (B + 1). The seeds of each
+    run are drawn independently, because seeds of different methods are not paired.
 
     Sources: Efron & Tibshirani 1993, section 15.4; the added 1, Davison AC, Hinkley DV. Bootstrap Methods and their
     Application. Cambridge 1997, section 4.2.

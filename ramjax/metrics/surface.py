@@ -1,9 +1,9 @@
 """Masks held as the bits of one word a pixel: areas, and distances between boundaries.
 
-The image is passed over once for all masks: runs of equal words give the areas, and a few bitwise operations find the
-boundary pixels of every plane, among which each mask then has its own. Distances are taken at boundary pixels only, by
-a k-d tree over those of the other boundary (scipy), which is exact: a distance transform computes the distances of all
-pixels to read those of a few.
+One pass over the image serves all masks: runs of equal words give the areas, and a few bitwise operations find the
+boundary pixels of every plane, among which each mask then has its own. Distances are computed at boundary pixels only,
+by a k-d tree of the other boundary (scipy). This is exact, and cheaper than a distance transform, which computes the
+distances of all pixels although only a few are needed.
 """
 
 import dataclasses

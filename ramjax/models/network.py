@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ramjax.config import ModelConfig
 from ramjax.models.decoder import UNetDecoder
-from ramjax.models.encoder import ResidualEncoder
+from ramjax.models.encoder import make_encoder
 from ramjax.models.features import Features
 
 Head = Callable[..., nnx.Module]
@@ -28,7 +28,7 @@ class MultiTaskNetwork(nnx.Module):
     def __init__(self, config: ModelConfig, heads: Mapping[str, Head], *, rngs: nnx.Rngs):
         options = {"dtype": jnp.dtype(config.dtype), "remat": config.remat, "rngs": rngs}
         self.stride = config.stem_stride
-        self.encoder = ResidualEncoder(config.stem_stride, config.widths, config.blocks, **options)
+        self.encoder = make_encoder(config, **options)
         self.decoder = UNetDecoder(config.widths, config.decoder_width, **options)
         self.heads = nnx.Dict({name: head(config, rngs=rngs) for name, head in heads.items()})
 

@@ -1,9 +1,10 @@
-"""A sheet of synthetic hands, to see what is trained on.
+"""Draws a sheet of synthetic hands, to see what a network is trained on.
 
     python -m ramjax.phantom --output=hands.png [--count=6 --scale=0.5 --seed=0] [--beside=RADIOGRAPH]
 
-Each hand is of another patient, left and right in turn; below it are its name and its totals of bone erosion (BE) and
-joint space narrowing (JSN). With --beside a radiograph (PNG, BMP, JPEG, TIFF or DICOM) comes first, to compare.
+Each hand is of another patient, left and right alternately. Below it are its name and its totals of bone erosion (BE)
+and joint space narrowing (JSN). With --beside, a radiograph (PNG, BMP, JPEG, TIFF or DICOM) comes first, for
+comparison.
 
 Exit codes: 0 done, 1 an error, 2 wrong usage.
 

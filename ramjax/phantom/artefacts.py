@@ -1,4 +1,4 @@
-"""What else is on a film: collimator, bars, side marker, ruler, text, ring and cannula, loss of sharpness."""
+"""What a film shows beside the hand: collimator, bars, side marker, ruler, text, ring, cannula; and blur."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Outlines of single bones, with the features a reader knows them by, and what each is made of. All lengths in mm.
+"""Outlines of single bones, with the features by which a reader recognises them, and their material. Lengths in mm.
 
 A bone's frame has its origin at the middle of its base, u to the ulnar side and v distal.
 """

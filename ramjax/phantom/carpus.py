@@ -1,13 +1,13 @@
-"""The wrist as one puzzle: carpal bones, radius, ulna and metacarpal bases share the joints between them.
+"""The wrist as a whole: carpal bones, radius, ulna and metacarpal bases share the joints between them.
 
 Control points are (x, y, joint) in mm for an adult of mean size, right hand, neutral wrist: x to the ulnar side, y
-proximal, origin at the capitate - MC3 joint. Two bones that meet list the same points; each withdraws from a shared
-point by half the joint's width, so that the gap drawn is the width asked for. Points with joint '' are free: there
+proximal, origin at the capitate - MC3 joint. Two neighbouring bones list the same points. Each is moved away from a
+shared point by half the width of the joint, so that the gap has the given width. Points with joint '' are free: there
 outlines overlap as projections do (pisiform over triquetrum, trapezium over trapezoid, metacarpal bases over their
 neighbours).
 
-The arrangement is that of textbook posteroanterior views (three smooth carpal arcs); the points were drawn by eye with
-open radiographs in view. Carpal height comes to 0.55 of MC3 (healthy mean about 0.53-0.54, range 0.45 to 0.60).
+The arrangement is that of textbook posteroanterior views (three smooth carpal arcs); the points were placed by eye
+beside open radiographs. The carpal height is 0.55 of MC3 (healthy mean about 0.53-0.54, range 0.45 to 0.60).
 """
 
 import numpy as np

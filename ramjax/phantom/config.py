@@ -1,4 +1,4 @@
-"""What a synthetic data set is, the radiographs in it and the random streams behind them."""
+"""The settings of a synthetic data set, its radiographs, and their streams of random numbers."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ class PhantomConfig:
     Attributes:
       patients: number of patients, each with both hands; >= 1.
       follow_up_fraction: share of patients with a second visit, 0 to 1.
-      seed: every random choice follows from it and the case.
+      seed: every random choice is a function of it and the case.
       scale: linear size of the image, 0.1 to 1. At 1 a hand is 1431-1700 pixels high and 761-1300 wide at 0.15 or
         0.175 mm (the ranges of RAM-H1200) and a wrist 600 x 600 at 0.15 mm (RAM-W600); at 0.25 a quarter of that
         with pixels four times as large. The anatomy is the same at every scale.
@@ -86,7 +86,8 @@ def stream(
 ) -> np.random.Generator:
     """Returns the random stream of one purpose, a function of its arguments and the seed alone.
 
-    What a patient keeps (anatomy, say) leaves `visit` and `side` out, and so is equal in both hands and at both visits.
+    For what stays the same in a patient, such as the anatomy, leave `visit` and `side` out; then it is equal in both
+    hands and at both visits.
     """
     words = (
         config.seed,

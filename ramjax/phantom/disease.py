@@ -2,18 +2,18 @@
 
 Definitions (van der Heijde D. J Rheumatol 1999;26:743-5 and 2000;27:261-3), made exact:
 
-Bone erosion, BE. A lesion's *reach* is how far it goes across the bone, in units of the bone end's width:
+Bone erosion, BE. The *reach* of a lesion is its extent across the bone, in units of the width of the bone's end:
   1 discrete but clear, reach below 0.25; 2 larger, 0.25 to 0.5; 3 large, passing the imaginary middle of the bone,
   above 0.5. The lesions of a site add up, at most to 5; 5 is also the collapse of the joint surface (one lesion of
   grade 5).
 Joint space narrowing, JSN, from the ratio of the joint's width to that patient's normal width there:
   0 normal, from 0.92; 1 focal or doubtful, 0.76 to 0.89; 2 general, more than half left, 0.53 to 0.74;
   3 general, less than half left, 0.15 to 0.47, or subluxation; 4 bony ankylosis or complete dislocation, 0.
-  The gaps between the intervals keep neighbouring grades apart by more than a reader could doubt.
-Erosion labels. 90 is a lesion any reader would call: a deep cortical break with a sharp rim. 50 is one that
-  half of them would call: it removes less of the bone along the beam (below 0.62 of it), and its edge is soft. Only
-  lesions of grade 1 and 2 are of that kind, and both kinds count in BE. Lesions away from the scored sites carry
-  label 3.
+  The gaps between the intervals separate neighbouring grades so clearly that no reader could confuse them.
+Erosion labels. 90 is a lesion that any reader would report: a deep cortical break with a sharp rim. 50 is one that
+  half of them would report: it removes less of the bone along the beam (below 0.62 of it), and its edge is soft.
+  Only lesions of grade 1 and 2 are of that kind, and both kinds count in BE. Lesions away from the scored sites
+  carry label 3.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""How the hand lies in the picture: pixel size, picture size, mirror, turn and shift."""
+"""How the hand lies in the picture: pixel size, picture size, mirroring, rotation and shift."""
 
 import dataclasses
 

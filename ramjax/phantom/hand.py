@@ -1,4 +1,4 @@
-"""One synthetic radiograph with all that is true about it: `render`."""
+"""`render` makes one synthetic radiograph with its exact truth."""
 
 import dataclasses
 import math
@@ -59,7 +59,7 @@ class ErosionTruth:
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """What nobody can annotate.
+    """The exact truth, most of which no reader could annotate.
 
     Attributes:
       joint_space_mm: float (22,), joint space drawn; 0 where ankylosed or dislocated, NaN where narrowing is not

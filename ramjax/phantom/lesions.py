@@ -1,4 +1,4 @@
-"""Where lesions lie on the bones: closed outlines of the bone that is gone."""
+"""Where lesions lie on the bones: closed outlines of the missing bone."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The hand's proportions, its pose, and its bones once in place (`assembly` puts them there).
+"""The hand's proportions, its pose, and its bones in their places (see `assembly`).
 
 Lengths are means of adults by Buryanov and Kotiuk (Int J Morphol 2010;28:755-8); widths are textbook values
 (metacarpal shafts 8-9 mm and heads 14-16 mm wide, middle phalanx shafts 7-8 mm), the others in proportion to them as on

@@ -1,4 +1,4 @@
-"""The hand's flesh: its silhouette and its thickness along the beam, drawn on a coarse grid, smoothed, enlarged."""
+"""The soft tissue: its silhouette and its thickness along the beam, drawn on a coarse grid, smoothed and enlarged."""
 
 import itertools
 

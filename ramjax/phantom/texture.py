@@ -1,4 +1,4 @@
-"""Texture banks: trabecular nets and noise, made once a process from fixed seeds and then only cut out."""
+"""Texture banks: trabecular patterns and noise, made once in a process from fixed seeds; parts are cut out of them."""
 
 import functools
 

@@ -1,12 +1,14 @@
 """Bones in the beam: masks, and the path through cortex and trabeculae turned into attenuation.
 
-A bone is a body with an elliptic edge, hollow but for a trabecular core. `d` is the distance from the outline in mm.
-The path through the whole is 2 h sqrt(x (2 - x)), x = min(d / p, 1), and that through the core the same with d, h, p
-less the cortex's thickness. Their difference is cortex: bright where the beam runs along it, as on film.
+A bone is a body with an elliptic edge: a cortical shell around a trabecular core. `d` is the distance from the outline
+in mm. The path through the whole is 2 h sqrt(x (2 - x)), x = min(d / p, 1); the path through the core is the same with
+d, h and p reduced by the thickness of the cortex. The difference is the path through cortex, which is long where the
+beam runs along the cortex: it is bright there, as on film.
 
 Attenuation in 1/mm: NIST's tables give about 0.2 for cortex and 0.035 for soft tissue near 33 keV, the mean energy at
-50-55 kV. The constants here are smaller, about 0.55 of that, as an effective value after beam hardening; within this
-order of magnitude they, and the share of cancellous bone, were chosen by eye for the look of films, not measured.
+50-55 kV. The constants here are about 0.55 of that, an effective value after beam hardening. Within this order of
+magnitude, they and the share of cancellous bone were chosen by eye so that images look like films; they were not
+measured.
 """
 
 import dataclasses

@@ -1,9 +1,9 @@
-"""Checkpoints by Orbax: the latest ones to go on from, and the best on validation to evaluate and predict with.
+"""Checkpoints by Orbax: the latest ones, to continue from, and the best on validation, to evaluate and predict with.
 
-Layout of the folder: ``latest/STEP/``, ``best/STEP/`` and, only after one was found damaged, ``damaged/``. A
-checkpoint holds the whole training state by parameter path, beside a small JSON item with a checksum of every array,
-so that a flipped bit is noticed as surely as a missing file. Orbax writes each one beside and renames it when complete.
-The state may be split over devices and processes in any way, and is restored as split in any other.
+Layout of the folder: ``latest/STEP/``, ``best/STEP/`` and, only after one was found damaged, ``damaged/``. A checkpoint
+holds the whole training state by parameter path. A small JSON item beside it has a checksum of every array, so that a
+flipped bit is noticed as well as a missing file. Orbax writes each checkpoint under another name and renames it when it
+is complete. A state that was saved split over devices and processes in one way can be restored split in any other.
 """
 
 import contextlib
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 class Checkpoints:
     """The checkpoints of one run. Every process of a run calls the same methods in the same order.
 
-    As a context manager it ends, however it ends, when every save that was begun is on disk; only with a process that
-    is gone it waits for none, for none can end.
+    A context manager: on leaving it, also by an exception, it waits until every save that was begun is on disk. Only
+    when another process is gone it does not wait, because then no save can end.
 
     Args:
       folder: where they are; made when `read_only` is False.
@@ -93,8 +93,8 @@ class Checkpoints:
     def restore_latest(self, abstract: PyTree) -> PyTree | None:
         """The newest whole checkpoint as the tree `abstract` (ShapeDtypeStructs with shardings), None if none was made.
 
-        Where none of the latest is whole, the best on validation is taken, which is a state like the others. Damaged
-        ones are reported, and set aside under ``damaged/`` (unless read only) once a whole one was found.
+        Where none of the latest is whole, the best on validation is taken; it is a whole state, too. Damaged
+        checkpoints are reported and, once a whole one was found, moved to ``damaged/`` (unless read only).
 
         Raises:
           RunError: there are, or were, checkpoints and none is whole, or they hold another network.
@@ -139,7 +139,7 @@ class Checkpoints:
         return None
 
     def _has_remains(self) -> bool:
-        """Whether something was saved, were it only a step's folder that lost its files."""
+        """Whether anything was saved, even if only an empty folder of a step is left."""
         steps = (path for name in ("latest", "best", "damaged") for path in (self._folder / name).glob("*"))
         return any(path.name.rsplit("-")[-1].isdigit() for path in steps)
 
@@ -161,8 +161,8 @@ class Checkpoints:
 def checksums(arrays: Mapping[str, jax.Array]) -> dict[str, int]:
     """A checksum of 32 bits of each array, the same however it is split; every process must call it.
 
-    The sum of the array's elements as words of at most 32 bits, each times an odd number that depends on its place,
-    modulo 2^32: a change of one element always shows, and each process can add up what it has.
+    It is the sum of the elements as words of at most 32 bits, each multiplied by an odd number that depends on its
+    place, modulo 2^32. A change of one element always changes it, and each process can add up the part that it has.
     """
     mine = np.array([_checksum_of_local(array) for array in arrays.values()], np.uint32)
     total = sum(np.frombuffer(part, np.uint32) for part in gather_bytes(mine.tobytes()))

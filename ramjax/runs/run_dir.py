@@ -1,4 +1,4 @@
-"""The run directory: it says what was run, with what, and keeps all that came of it.
+"""The run directory: what was run, with which versions, and all its results.
 
 config.json, versions.json, parameters.txt, log.txt, metrics.jsonl, tensorboard/, tracking/ (of Weights & Biases and
 MLflow), checkpoints/, eval_test.json, cases.parquet, pictures/ and test_grid.png.
@@ -32,7 +32,7 @@ PACKAGES = (
 
 
 def prepare(workdir: pathlib.Path, config: config_lib.Config) -> None:
-    """Makes the folder, or checks that it belongs to the same config; it belongs to none before `claim`.
+    """Makes the folder, or checks that it belongs to the same config. It belongs to a config from `claim` on.
 
     Raises:
       RunError: the folder belongs to another config, or is none.
@@ -46,7 +46,7 @@ def prepare(workdir: pathlib.Path, config: config_lib.Config) -> None:
 
 
 def claim(workdir: pathlib.Path, config: config_lib.Config) -> None:
-    """Writes config.json. Call it when nothing speaks against the config, which can be corrected until then."""
+    """Writes config.json. Call it when the config was found to work: until then it can be corrected."""
     if jax.process_index() == 0:
         files.write_json(workdir / "config.json", config_lib.to_dict(config))
 
@@ -81,7 +81,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
 
 
 def write_about(workdir: pathlib.Path, params: Any, data: dict[str, str]) -> None:
-    """Writes versions.json and parameters.txt, and checks that the data are those the run began with.
+    """Writes versions.json and parameters.txt, and checks that the data are those that the run began with.
 
     Args:
       workdir: the run directory.

@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 
 def read(values: Any, where: str) -> Config:
-    """The config of a nested dict that `ramjax.config.to_dict` once gave, by way of JSON.
+    """The config of a nested dict that an earlier `ramjax.config.to_dict` returned and that was stored as JSON.
 
-    What it lacks is filled by the defaults and listed in the log, once for each file in a process.
+    Missing keys get their defaults and are listed in the log, once for each file and process.
 
     Args:
       values: the content of the file.
@@ -70,7 +70,7 @@ def _with_new_names(values: Any) -> Any:
 
 
 def _take(values: Any, path: str) -> tuple[tuple[Any] | None, Any]:
-    """What stands at `path`, None where nothing does, and `values` without it and the groups it leaves empty."""
+    """The value at `path` (None where there is none), and `values` without it and without emptied groups."""
     name, _, below = path.partition(".")
     if not isinstance(values, dict) or name not in values:
         return None, values

@@ -5,10 +5,11 @@
 
 Each --grid is an axis, and all combinations are run. --list=FILE gives one set a line (KEY=VALUE KEY=VALUE ...), and
 --folds=5 divides the training split by patients and tests on each fifth; all three multiply. --config.KEY=VALUE holds
-for every run. All is checked before anything starts. Each run has a folder of its own in --output, named by its
-settings: one that is done is left alone, one that was interrupted goes on, one that fails does not stop the others.
---name names them for people, in the table, the report and trackers, with values of the config in braces:
---name='{model.decoder_width} wide'. A line of --list may have its own: name='No mirror' data.augment.mirror=0.
+for every run. Everything is checked before a run starts. Each run has its own folder in --output, named by its
+settings. A run that is done is skipped, one that was interrupted continues, and one that fails does not stop the
+others.
+--name names the runs for people, in the table, the report and the trackers, with values of the config in braces:
+--name='{model.decoder_width} wide'. A line of --list can have its own: name='No mirror' data.augment.mirror=0.
 
   --run=local   here, --jobs at a time, a GPU for each where there are GPUs; then the table
   --run=slurm   as one job array, through launch/slurm.sbatch; --collect makes the table later
@@ -144,7 +145,7 @@ def _show(runs: Sequence[Run], values: flags.FlagValues, output: pathlib.Path) -
 
 
 def _conclude(runs: Sequence[Run], waiting: Sequence[Run], outcomes: dict[str, local.Outcome]) -> int:
-    """Says what became of the runs, the failed ones last, and returns the exit code."""
+    """Logs the outcome of the runs, the failed ones last, and returns the exit code."""
     count = collections.Counter(outcome.result for outcome in outcomes.values())
     done = len(runs) - len(waiting) + count["done"]
     log.info("Of %d runs %d are done and %d failed.", len(runs), done, count["failed"])

@@ -1,4 +1,4 @@
-"""Cross-validation: the training split divided among folds, a patient's radiographs always together."""
+"""Cross-validation: divides the training split into folds; the radiographs of a patient stay together."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -13,8 +13,8 @@ from ramjax.data.source import open_source
 def fold_splits(data: DataConfig, folds: int) -> tuple[tuple[str, str], ...]:
     """Returns the (train, test) splits of each fold: fold k is tested on the k-th part of `data.train_split`.
 
-    The validation split, which chooses the checkpoint, stays what it is, and the test split is not touched. The parts
-    differ by at most one patient's radiographs and are the same each time.
+    The validation split still chooses the checkpoint, and the test split is not touched. The parts differ by at most
+    the radiographs of one patient, and are the same each time.
 
     Raises:
       ValueError: there are several data sets, the training split is a slice or is also the validation split, or it has
@@ -41,10 +41,11 @@ def fold_splits(data: DataConfig, folds: int) -> tuple[tuple[str, str], ...]:
 
 
 def divide(patients: Sequence[str], folds: int) -> list[list[int]]:
-    """Divides indices among folds of like size, all of one patient into the same one.
+    """Divides indices among folds of similar size; all indices of a patient go into the same fold.
 
-    Patients with many radiographs are placed first, each in the smallest fold; who comes first among equals is drawn
-    once for all, so that an order in the data set (by centre, by date) does not end up in the folds.
+    Patients with many radiographs are placed first, each in the smallest fold. Patients with equally many are placed in
+    an order that is drawn with a fixed seed, so that an order in the data set (by centre, by date) does not influence
+    the folds.
 
     Args:
       patients: the patient of each index.

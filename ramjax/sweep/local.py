@@ -38,7 +38,7 @@ def run_all(
     devices: Sequence[str | None],
     command: Sequence[str] = _COMMAND,
 ) -> dict[str, Outcome]:
-    """Runs them in order, `jobs` at a time, and returns the outcome of each that was started, by name.
+    """Runs `runs` in order, `jobs` at a time, and returns the outcome of each run that was started, by name.
 
     What a run prints is added to logs/NAME.txt in `output`. A run that fails does not stop the others. SIGTERM or
     Ctrl-C is passed on to the runs, which save, and nothing more is started; a second Ctrl-C stops them at once.
@@ -77,7 +77,7 @@ def run_all(
 
 
 def devices_for(jobs: int, environment: Mapping[str, str] = os.environ) -> list[str | None]:
-    """A GPU for each of several jobs, as CUDA_VISIBLE_DEVICES names it; a lone job, or one without GPUs, sees all.
+    """The GPU of each of several jobs, as a value of CUDA_VISIBLE_DEVICES; a single job, or one without GPUs, sees all.
 
     Raises:
       ValueError: there are GPUs, but fewer than jobs.
@@ -105,7 +105,7 @@ class _Running:
 
 
 class _Signals:
-    """Counts SIGTERM and SIGINT instead of being ended by them. Use as a context manager."""
+    """Counts SIGTERM and SIGINT, which then do not end the process. Use as a context manager."""
 
     def __init__(self):
         self.count = 0
@@ -126,7 +126,7 @@ class _Signals:
 
 
 def _start(run: Run, path: pathlib.Path, device: str | None, command: Sequence[str]) -> _Running:
-    """A session of its own keeps a terminal's Ctrl-C from the run, which gets it from here, once."""
+    """Starts the run in its own session. A Ctrl-C of the terminal does not reach it there, but is passed on, once."""
     environment = os.environ | ({} if device is None else {"CUDA_VISIBLE_DEVICES": device})
     with path.open("ab") as file:
         process = subprocess.Popen(

@@ -37,11 +37,11 @@ class Run:
     Attributes:
       name: of its folder, readable: ``optimizer.learning_rate=0.001,seed=2``.
       workdir: its run directory.
-      settings: what tells it from the others, by dotted config key and `FOLD`.
+      settings: the settings that distinguish it from the other runs, by dotted config key and `FOLD`.
       flags: of `ramjax.main`.
-      config: what these flags come to.
+      config: the config that results from these flags.
       label: its name for people, in tables, the report and trackers; '' for that of its folder. Runs that differ in
-        `REPLICATES` alone may have the same one.
+        `REPLICATES` alone can have the same one.
     """
 
     name: str
@@ -81,12 +81,12 @@ def make_runs(
       grid: one ``key=value,value,...`` an axis; a value may hold commas within brackets or quotes.
       lines: ``key=value key=value ...`` each, quoted as in a shell; empty lines and ``#`` comments count for nothing.
         ``name=...`` among them is the label of the line's runs, in place of `label`.
-      folds: 2 or more to divide the training split by patients; 0 not to.
+      folds: number of folds, 2 or more, that divide the training split by patients; 0 for none.
       fixed: ``--config.key=value`` flags of every run.
       label: of every run, with values of its config in braces: ``{model.decoder_width} wide, fold {fold}``.
 
     Raises:
-      ValueError: an axis, a key, a value, a label or the number of folds cannot be; the message names it.
+      ValueError: an axis, a key, a value, a label or the number of folds is invalid; the message names it.
     """
     axes = [_parse_axis(axis) for axis in grid]
     sets = [_parse_line(line) for line in lines if shlex.split(line, comments=True)] or [{}]
@@ -117,7 +117,7 @@ def make_runs(
 
 
 def save(runs: Sequence[Run], output: pathlib.Path) -> None:
-    """Writes sweep.json, from which `load` knows the runs again."""
+    """Writes sweep.json, which `load` reads."""
     output.mkdir(parents=True, exist_ok=True)
     content = [
         {
@@ -217,7 +217,7 @@ def _check_labels(runs: Sequence[Run]) -> None:
 
 
 def _check(config: str, flags: Sequence[str]) -> Config:
-    """The config that flags come to, as the runs themselves will read it."""
+    """The config that results from the flags, as the runs themselves will read it."""
     try:
         return parse_experiment(config, flags)
     except Exception as error:  # a config file is Python and may fail in any way
@@ -245,7 +245,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _split(values: str) -> list[str]:
-    """Splits at the commas that stand in no brackets and no quotes."""
+    """Splits at the commas outside brackets and quotes."""
     parts, depth, quote = [""], 0, ""
     for character in values:
         if quote:

@@ -25,7 +25,7 @@ def next_lines(output: pathlib.Path) -> pathlib.Path:
 def submit(runs: Sequence[Run], output: pathlib.Path, jobs: int, options: str) -> str:
     """Writes the lines and submits the array; returns what sbatch says.
 
-    The lines are in a file of their own each time, for tasks of an earlier array may still wait for theirs.
+    The lines are written to a new file each time, because waiting tasks of an earlier array still need theirs.
 
     Raises:
       ValueError: there is no Slurm here, or it does not take the array.

@@ -5,7 +5,6 @@ path, such as ``my_package.handedness.Handedness``.
 """
 
 import dataclasses
-import importlib
 import typing
 from collections.abc import Callable, Iterable, Sequence
 
@@ -18,7 +17,7 @@ from ramjax.tasks.erosions import Erosions
 from ramjax.tasks.joints import Joints
 from ramjax.tasks.patient import Patient
 from ramjax.tasks.scores import Scores
-from ramjax.typed import ConfigError, build
+from ramjax.typed import ConfigError, build, import_class
 
 __all__ = [
     "TASKS", "Bones", "Erosions", "Joints", "Patient", "Scores", "Task", "heads_of", "labels_of", "make_tasks",
@@ -92,14 +91,7 @@ def _waits(task: Task, left: Sequence[Task]) -> bool:
 
 def _own(path: str, config: Config) -> Task:
     """A task from outside, with its settings from `config.own`."""
-    module, _, name = path.rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"tasks names {path}, which cannot be imported ({error}); write it as package.module.Class, with the "
-            "package's folder in PYTHONPATH."
-        ) from error
+    cls = import_class(path, "tasks")
     if not (isinstance(cls, type) and issubclass(cls, Task)):
         raise ConfigError(f"tasks names {path}, which is no ramjax.tasks.Task; derive it from that.")
     settings = typing.get_type_hints(cls).get("config")

@@ -168,3 +168,10 @@ def test_unknown_names_are_errors_that_list_the_known(data):
         source.make_builder("ram_phantom/smal", data.data_dir)
     with pytest.raises(ValueError, match=r"Unknown data set 'ram_x'; known are ram_phantom"):
         source.make_builder("ram_x", data.data_dir)
+    with pytest.raises(ValueError, match=r"Data set 'no_lab.films' cannot be imported \(No module named 'no_lab'\)"):
+        source.make_builder("no_lab.films", data.data_dir)
+
+
+def test_a_package_elsewhere_is_named_by_its_dotted_path(data):
+    named = source.make_builder("tfds_builders.ram_phantom/tiny", data.data_dir)
+    assert named.data_path == source.make_builder("ram_phantom/tiny", data.data_dir).data_path

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,10 +8,12 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ramjax.config import ModelConfig
 from ramjax.devices import compilation
 from ramjax.models import layers, normalization
 from ramjax.models.decoder import UNetDecoder
-from ramjax.models.encoder import ResidualEncoder, local_contrast
+from ramjax.models.encoder import ResidualEncoder, local_contrast, make_encoder
+from ramjax.typed import ConfigError
 
 
 def test_space_to_depth_keeps_every_pixel_and_is_undone_by_depth_to_space():
@@ -86,6 +90,19 @@ def test_pyramid_and_dense_features_have_the_promised_strides(stem_stride):
     assert [map_.shape for map_ in dense] == [
         (2, 64 // s, 48 // s, w) for s, w in zip(strides, (16, 16, 24), strict=True)
     ]
+
+
+def test_an_encoder_is_chosen_by_name():
+    """One of somebody's own by its dotted path; the one of the package is there by a path, too."""
+    config = ModelConfig(widths=(8, 16), blocks=(0, 1))
+
+    def make(name):
+        return make_encoder(dataclasses.replace(config, encoder=name), dtype=jnp.float32, rngs=nnx.Rngs(0))
+
+    for name in ("residual", "ramjax.models.encoder.ResidualEncoder"):
+        assert isinstance(nnx.eval_shape(lambda name=name: make(name)), ResidualEncoder)
+    with pytest.raises(ConfigError, match=r"model.encoder names no_lab.Net, which cannot be imported"):
+        make("no_lab.Net")
 
 
 def test_local_contrast_does_not_depend_on_exposure_and_shows_a_dark_spot():
