@@ -188,7 +188,9 @@ class Run:
         """The metrics of a split on the radiographs' own grid, as in eval_test.json; writes nothing."""
         mesh = sharding.make_mesh(self.config)
         states = [jax.device_put(jax.device_get(self.trained.state), sharding.replicated(mesh))]
-        return test_split.evaluate(self.config, states, split, mesh=mesh, quiet=quiet).metrics
+        sources = pipeline.open_sources(self.config.data, split)
+        evaluated = test_split.evaluate_sources(self.config, states, sources, mesh=mesh, quiet=quiet)
+        return test_split.metrics_of(self.config, evaluated)
 
     def _jitted(self, function):
         return functools.partial(compilation.jit(function), self.network)

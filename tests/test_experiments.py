@@ -14,7 +14,7 @@ from experiments import debug, multitask
 from ramjax import config as config_lib
 from ramjax import phantom
 from ramjax.data.canvas import to_canvas
-from ramjax.evaluation.validation import summarize_counts
+from ramjax.evaluation.validation import canvas_metrics_of
 from ramjax.steps.evaluate import make_eval_step
 from ramjax.steps.state import init_state
 from ramjax.steps.train import make_train_step
@@ -116,7 +116,7 @@ def test_overfits_two_hands(name):
     train_step = jax.jit(make_train_step(config), donate_argnums=0)
     for _ in range(config.train.steps):
         state, _ = train_step(state, batch)
-    metrics = summarize_counts(
+    metrics = canvas_metrics_of(
         make_tasks(config), "made", [jax.device_get(jax.jit(make_eval_step(config))(state, batch))]
     )
     failed = [task for task in config.tasks if not LEARNED[task](metrics)]

@@ -18,6 +18,7 @@ from ramjax.data import parallel, pipeline
 from ramjax.devices import sharding
 from ramjax.evaluation import measuring, pictures, predictions
 from ramjax.evaluation.measuring import Prediction
+from ramjax.evaluation.split_metrics import by_dataset, summarize
 from ramjax.metrics import cases as cases_lib
 from ramjax.metrics.cases import Case, Cases
 from ramjax.tasks import Task, make_tasks, parts_of
@@ -84,6 +85,31 @@ def evaluate_source(
     if [one.index for one in of_all] != list(range(len(source))):
         raise RuntimeError(f"The evaluation of {name} saw {len(of_all)} cases of a split of {len(source)}.")
     return of_all
+
+
+def evaluate_sources(
+    config: Config,
+    states: Sequence[Any],
+    sources: Sequence[pipeline.Source],
+    *,
+    mesh: Mesh,
+    check: Callable[[], None] = lambda: None,
+    quiet: bool | None = None,
+) -> dict[str, list[Evaluated]]:
+    """As `evaluate_source`, of a split of every data set of the config, by the data set's name."""
+    return {
+        name: evaluate_source(config, states, source, mesh=mesh, dataset=dataset, name=name, check=check, quiet=quiet)
+        for dataset, (source, name) in enumerate(zip(sources, config.data.names, strict=True))
+    }
+
+
+def metrics_of(config: Config, evaluated: Mapping[str, Sequence[Evaluated]]) -> dict[str, float]:
+    """The metrics of what `evaluate_sources` returned, as eval_test.json has them."""
+    tasks = make_tasks(config)
+    cases = [
+        cases_lib.collect([one.case for one in of_dataset], {}, parts_of(tasks)) for of_dataset in evaluated.values()
+    ]
+    return by_dataset(config, [summarize(tasks, of_dataset) for of_dataset in cases])
 
 
 def write(

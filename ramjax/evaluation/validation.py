@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from ramjax.devices import compilation, sharding
-from ramjax.evaluation.summary import summarize_canvas
+from ramjax.evaluation.split_metrics import summarize_canvas
 from ramjax.metrics.cases import ATTRIBUTES, Cases, Values
 from ramjax.tasks import Task, parts_of
 
@@ -62,25 +62,25 @@ def evaluate(
     seen = 0
     for batch in tqdm(batches, desc=label, total=total, unit="batch", leave=False, disable=quiet):
         check()
-        counts, valid = jax.device_get(eval_step(state, sharding.place_batch(batch, mesh)))
-        rows.append({name: value[valid] for name, value in counts.items()})
+        observed, valid = jax.device_get(eval_step(state, sharding.place_batch(batch, mesh)))
+        rows.append({name: value[valid] for name, value in observed.items()})
         seen += int(valid.sum())
     if seen != size:
         raise RuntimeError(f"The evaluation of {label} saw {seen} valid examples of a split of {size}.")
     return summarize(rows)
 
 
-def summarize_counts(
-    tasks: Sequence[Task], dataset: str, counts: Sequence[Mapping[str, np.ndarray]]
+def canvas_metrics_of(
+    tasks: Sequence[Task], dataset: str, observed: Sequence[Mapping[str, np.ndarray]]
 ) -> dict[str, float]:
     """The metrics of a split, measured on the canvas: ``canvas/<task>/<metric>`` with ``.../n`` beside each.
 
     Args:
       tasks: of the network.
       dataset: name of the data set.
-      counts: of the validation step, batch after batch.
+      observed: of the validation step, batch after batch.
     """
-    whole = {name: np.concatenate([batch[name] for batch in counts]) for name in counts[0]}
+    whole = {name: np.concatenate([batch[name] for batch in observed]) for name in observed[0]}
     n = len(next(iter(whole.values()), ()))
     values: Values = {}
     for task in tasks:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ramjax.evaluation.summary import CANVAS
+from ramjax.evaluation.split_metrics import CANVAS
 from ramjax.figures import charts, layout
 from ramjax.figures.content import Chart, Section
 from ramjax.reporting.runs import Run, System

@@ -11,7 +11,7 @@ from ramjax.tasks.base import Batch
 
 
 def make_eval_step(config: Config) -> Callable[[TrainState, Batch], dict[str, jax.Array]]:
-    """Returns ``step(state, batch) -> counts``, arrays (b, ...) named ``<task>/<count>``, of the averaged parameters.
+    """Returns ``step(state, batch) -> observed``, arrays (b, ...) named ``<task>/<name>``, of the averaged parameters.
 
     Heads that need boxes get those that the network finds itself; the annotated ones where no task finds any.
     """
@@ -24,7 +24,7 @@ def make_eval_step(config: Config) -> Callable[[TrainState, Batch], dict[str, ja
         return {
             f"{task.name}/{name}": value
             for task in tasks
-            for name, value in task.count(outputs[task.name], batch).items()
+            for name, value in task.observe(outputs[task.name], batch).items()
         }
 
     return eval_step

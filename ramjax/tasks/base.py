@@ -167,14 +167,14 @@ class Task:
 
     # Measuring. A task that measures nothing takes part in training alone, which the log says.
 
-    def count(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+    def observe(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
         """Returns what `canvas_values` needs of each example, each (b, ...). It runs on the devices."""
         del outputs, batch
         return {}
 
-    def canvas_values(self, counts: dict[str, np.ndarray]) -> Values:
-        """Returns what validation measures on the canvas, of the counts of n examples: float64 (2, n, parts)."""
-        del counts
+    def canvas_values(self, observed: dict[str, np.ndarray]) -> Values:
+        """Returns what validation measures on the canvas, of what was observed in n examples: float64 (2, n, parts)."""
+        del observed
         return {}
 
     def measure(self, record: Record, maps: Mapping[str, np.ndarray], grid: Grid, settings: EvaluationConfig) -> Values:

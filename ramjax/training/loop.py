@@ -28,15 +28,14 @@ from ramjax.devices.compilation import compile_train_step, is_out_of_memory, out
 from ramjax.devices.preemption import Preempted, Preemption
 from ramjax.errors import RunError
 from ramjax.evaluation import test_split, validation
-from ramjax.evaluation.summary import CANVAS, COMPAT, summarize
-from ramjax.metrics.cases import collect
+from ramjax.evaluation.split_metrics import CANVAS, COMPAT, by_dataset
 from ramjax.notice import NOTE
 from ramjax.runs import run_dir
 from ramjax.runs.checkpoints import Checkpoints
 from ramjax.steps import evaluate as eval_steps
 from ramjax.steps import state as states
 from ramjax.steps import train as train_steps
-from ramjax.tasks import Task, labels_of, make_tasks, parts_of
+from ramjax.tasks import Task, labels_of, make_tasks
 from ramjax.training.profiling import Profile
 from ramjax.training.progress import Progress
 from ramjax.training.writers import Writer
@@ -185,7 +184,7 @@ class _Validation:
             of_datasets = [self._evaluate(state, dataset) for dataset in range(len(self.sources))]
         selected_by = _selected_by(self.tasks)
         score = validation.selection_score(of_datasets, selected_by) if selected_by else float(done)
-        metrics = _named(self.config, of_datasets)
+        metrics = by_dataset(self.config, of_datasets)
         shown = _headlines(selected_by, metrics)
         log.info("step %d/%d: validation %s, mean %.4f", done, self.config.train.steps, shown, score)
         self.checkpoints.wait()  # for the best one before, long written: the score to beat is on disk
@@ -217,7 +216,7 @@ class _Validation:
             ),
             mesh=self.mesh,
             size=len(source),
-            summarize=functools.partial(validation.summarize_counts, self.tasks, name),
+            summarize=functools.partial(validation.canvas_metrics_of, self.tasks, name),
             label="validation" if len(self.sources) == 1 else f"validation {name}",
             check=self.preemption.check,
             total=-(-len(source) // self.config.data.eval_batch_size),
@@ -238,19 +237,10 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
     log.info("Testing the checkpoint of step %d, %s, on %d records.", state.step, chosen, sum(records))
     # One of several processes must not stop alone: it waits for the next check, which all of them make.
     with preemption.deferred() if jax.process_count() > 1 else contextlib.nullcontext(), preemption.excused():
-        evaluated = {
-            name: test_split.evaluate_source(
-                config,
-                averaged,
-                source,
-                mesh=mesh,
-                dataset=dataset,
-                name=name,
-                check=preemption.check,
-                quiet=None if jax.process_index() == 0 else True,
-            )
-            for dataset, (source, name) in enumerate(zip(sources, names, strict=True))
-        }
+        quiet = None if jax.process_index() == 0 else True
+        evaluated = test_split.evaluate_sources(
+            config, averaged, sources, mesh=mesh, check=preemption.check, quiet=quiet
+        )
     about = {
         "note": NOTE,
         "split": config.data.test_split,
@@ -259,9 +249,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
         "checkpoint": chosen,
         **dataclasses.asdict(config.evaluation),
     }
-    parts = parts_of(tasks)
-    cases = [collect([one.case for one in of_dataset], {}, parts) for of_dataset in evaluated.values()]
-    metrics = _named(config, [summarize(tasks, of_dataset) for of_dataset in cases])
+    metrics = test_split.metrics_of(config, evaluated)
     if jax.process_index() == 0:
         run = {"run": workdir.resolve().name, "seed": config.seed, "tasks": config.tasks}
         test_split.write(workdir, evaluated, run | about, tasks, PICTURES)
@@ -289,14 +277,6 @@ def _restore_other(workdir: str, config: Config, mesh: Mesh) -> Any:
             f"evaluation.ensemble names {workdir}, whose network, tasks or canvas differ; name runs of the same."
         )
     return states.restore_best(workdir, other, mesh)[0]
-
-
-def _named(config: Config, of_datasets: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The metrics of all data sets; where there are several, each one's begin with its name."""
-    if len(of_datasets) == 1:
-        return of_datasets[0]
-    named = zip(config.data.names, of_datasets, strict=True)
-    return {f"{name}/{key}": value for name, metrics in named for key, value in metrics.items()}
 
 
 def _open(config: Config, split: str) -> tuple[pipeline.Source, ...]:

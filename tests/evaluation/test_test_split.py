@@ -12,7 +12,7 @@ from ramjax.data import pipeline
 from ramjax.devices import sharding
 from ramjax.errors import RunError
 from ramjax.evaluation import predictions, test_split
-from ramjax.evaluation.summary import summarize
+from ramjax.evaluation.split_metrics import summarize
 from ramjax.metrics import cases as cases_lib
 from ramjax.steps.state import init_state
 from ramjax.tasks import make_tasks, parts_of

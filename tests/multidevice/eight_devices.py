@@ -19,11 +19,12 @@ from ramjax.data.canvas import empty
 from ramjax.devices import sharding
 from ramjax.devices.compilation import compile_train_step
 from ramjax.evaluation import test_split
-from ramjax.evaluation.validation import evaluate, jit_eval_step, summarize_counts
+from ramjax.evaluation.validation import canvas_metrics_of, evaluate, jit_eval_step
 from ramjax.metrics.cases import collect
 from ramjax.runs.checkpoints import Checkpoints
 from ramjax.steps.evaluate import make_eval_step
 from ramjax.steps.state import abstract_state, init_state
+from ramjax.steps.train import make_train_step
 from ramjax.tasks import labels_of, make_tasks, parts_of
 
 STEPS = 3
@@ -64,7 +65,7 @@ def train(config, mesh, state, first: int, last: int):
         config.data, sources, seed=0, start_step=first, steps=last, labels=labels_of(make_tasks(config))
     ):
         placed = sharding.place_batch(batch, mesh)
-        train_step = train_step or compile_train_step(train.make_train_step(config), config, state, placed, mesh)
+        train_step = train_step or compile_train_step(make_train_step(config), config, state, placed, mesh)
         state, metrics = train_step(state, placed)
         losses.append({name: float(value) for name, value in metrics.items()})
     return losses, state, train_step
@@ -134,7 +135,7 @@ def test_nothing_is_compiled_after_the_second_step(config, made, compilations):
         config.data, sources, seed=0, start_step=0, steps=5, labels=labels_of(make_tasks(config))
     ):
         placed = sharding.place_batch(batch, mesh)
-        train_step = train_step or compile_train_step(train.make_train_step(config), config, state, placed, mesh)
+        train_step = train_step or compile_train_step(make_train_step(config), config, state, placed, mesh)
         state, metrics = train_step(state, placed)
         jax.device_get(metrics)
         seen.append(len(compilations))
@@ -198,7 +199,7 @@ def compiled_for(config):
         for name, value in empty(config.data.canvas, labels=labels_of(make_tasks(config))).items()
     }
     return compile_train_step(
-        train.make_train_step(config), config, abstract_state(config, mesh), sharding.place_batch(blank, mesh), mesh
+        make_train_step(config), config, abstract_state(config, mesh), sharding.place_batch(blank, mesh), mesh
     )
 
 
@@ -216,7 +217,7 @@ def test_the_evaluation_is_that_of_one_device(config, made):
                 jit_eval_step(make_eval_step(config), mesh), placed,
                 pipeline.make_eval_batches(config.data, source, labels=labels_of(make_tasks(config))),
                 mesh=mesh, size=len(source), label="test", quiet=True,
-                summarize=functools.partial(summarize_counts, make_tasks(config), "hands"),
+                summarize=functools.partial(canvas_metrics_of, make_tasks(config), "hands"),
             )
         )  # fmt: skip
     assert results[0].keys() == results[1].keys()

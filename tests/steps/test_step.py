@@ -14,6 +14,7 @@ from ramjax.devices import sharding
 from ramjax.devices.compilation import compile_train_step
 from ramjax.steps.state import init_state
 from ramjax.steps.train import make_train_step
+from ramjax.tasks import Erosions
 from tests.tasks.batches import random_batch
 
 CONFIG = config_lib.from_config_dict(debug.get_config())
@@ -52,7 +53,7 @@ def compiled(config, batch):
     """The step as the loop has it, and its state and batch on the devices."""
     mesh = sharding.make_mesh(config)
     state, placed = init_state(config), sharding.place_batch(batch, mesh)
-    return compile_train_step(train.make_train_step(config), config, state, placed, mesh), state, placed
+    return compile_train_step(make_train_step(config), config, state, placed, mesh), state, placed
 
 
 def train(config, batch):
@@ -132,3 +133,18 @@ def test_the_memory_of_a_step_falls_with_what_is_computed_again(batch):
         config = dataclasses.replace(changed(model={"blocks": (8, 0), "remat": remat}), tasks=("joints",))
         needs.append(compiled(config, batch)[0].memory_analysis().temp_size_in_bytes)
     assert needs[1] < 0.7 * needs[0]
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_what_a_loss_prints_is_printed_once(batch, monkeypatch, capsys, parts):
+    """Also where the counts of a whole batch are taken beforehand, of outputs that are all zero."""
+    loss = Erosions.loss
+
+    def telling(self, outputs, batch):
+        print("the loss is traced")
+        return loss(self, outputs, batch)
+
+    monkeypatch.setattr(Erosions, "loss", telling)
+    config = changed(train={"accumulation_steps": parts})
+    jax.jit(make_train_step(config)).lower(init_state(config), batch)
+    assert capsys.readouterr().out.count("the loss is traced") == 1

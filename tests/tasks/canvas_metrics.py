@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ramjax.evaluation.summary import CANVAS
-from ramjax.evaluation.validation import summarize_counts
+from ramjax.evaluation.split_metrics import CANVAS
+from ramjax.evaluation.validation import canvas_metrics_of
 from ramjax.tasks import Task
 
 
 def canvas_metrics(task: Task, counts: Mapping[str, np.ndarray]) -> dict[str, float]:
     """By name, without ``canvas/<task>/``."""
-    metrics = summarize_counts([task], "made", [{f"{task.name}/{name}": value for name, value in counts.items()}])
+    metrics = canvas_metrics_of([task], "made", [{f"{task.name}/{name}": value for name, value in counts.items()}])
     return {name.removeprefix(f"{CANVAS}{task.name}/"): value for name, value in metrics.items()}

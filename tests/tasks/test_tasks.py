@@ -11,6 +11,7 @@ from ramjax import anatomy, tasks
 from ramjax import config as config_lib
 from ramjax.record import pack_bones, unpack_bones
 from ramjax.steps.state import init_state, make_apply
+from ramjax.tasks.base import Term
 from ramjax.tasks.bones import learning as bones
 from ramjax.tasks.joints import learning as joints
 from ramjax.tasks.scores import learning as scores
@@ -61,6 +62,26 @@ def test_the_contract(name):
     contract.check(CONFIG, name)
 
 
+def test_the_contract_of_a_task_of_the_whole_image():
+    contract.check(dataclasses.replace(CONFIG, tasks=("bones", "patient")), "patient")
+
+
+def test_the_contract_finds_a_count_that_depends_on_predictions():
+    """The normaliser of a focal loss, which is a sum over predictions, is no count."""
+
+    class Focal(tasks.Bones):
+        def loss(self, outputs, batch):
+            hard = jax.nn.sigmoid(-outputs["logits"]) * (batch["has_bones"] & batch["valid"])[:, None, None, None]
+            return [Term(hard.sum(), hard.sum())]
+
+    sound, tasks.TASKS = tasks.TASKS, (Focal, *tasks.TASKS[1:])
+    try:
+        with pytest.raises(AssertionError, match="a count depends on the predictions"):
+            contract.check(dataclasses.replace(CONFIG, tasks=("bones", "joints")), "bones")
+    finally:
+        tasks.TASKS = sound
+
+
 @pytest.mark.parametrize("name", FOUR)
 def test_examples_without_the_label_add_nothing_and_garbage_there_changes_nothing(name, outputs):
     task, batch = task_named(name), random_batch()
@@ -107,7 +128,7 @@ def test_labels_under_padding_are_ignored(name, outputs):
     changed = batch | {name: batch[name].copy()}
     changed[name][:, :16] = 0
     assert loss(task, outputs, changed) == loss(task, outputs, batch)
-    counts, counts_changed = (task.count(outputs[name], b) for b in (batch, changed))
+    counts, counts_changed = (task.observe(outputs[name], b) for b in (batch, changed))
     np.testing.assert_array_equal(counts["annotated"], counts_changed["annotated"])
     assert int(counts["predicted"].max()) <= 48 * 48
 
@@ -133,7 +154,7 @@ def test_perfect_logits_give_dice_one_and_near_zero_loss():
     logits = jnp.where(target, 30.0, -30.0)[:, ::2, ::2]
     dice, cross_entropy = task.loss({"logits": logits}, batch)
     assert float(dice.mean()) < 1e-3 and float(cross_entropy.mean()) < 1e-3
-    metrics = canvas_metrics(task, jax.device_get(task.count({"logits": jnp.where(target, 30.0, -30.0)}, batch)))
+    metrics = canvas_metrics(task, jax.device_get(task.observe({"logits": jnp.where(target, 30.0, -30.0)}, batch)))
     assert metrics["dsc"] == pytest.approx(1) and metrics["dsc/n"] == 2
 
 
@@ -280,7 +301,7 @@ def test_joints_cut_by_the_border_take_no_loss_and_count_as_nothing(outputs):
     (total, count), _ = loss(task, outputs, batch)
     (total_cut, count_cut), _ = loss(task, outputs, cut)
     assert count == 44 and count_cut == 42 and total_cut < total
-    counts, counts_cut = (jax.device_get(task.count(outputs["joints"], b)) for b in (batch, cut))
+    counts, counts_cut = (jax.device_get(task.observe(outputs["joints"], b)) for b in (batch, cut))
     assert counts["absent"].sum() == 2 and counts_cut["absent"].sum() == 0
     counts["confidence"] = np.ones((2, 22))
     metrics = canvas_metrics(task, counts)

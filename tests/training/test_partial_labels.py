@@ -11,7 +11,7 @@ from experiments import debug
 from ramjax import anatomy
 from ramjax import config as config_lib
 from ramjax.data import pipeline
-from ramjax.evaluation.validation import summarize_counts
+from ramjax.evaluation.validation import canvas_metrics_of
 from ramjax.record import LABEL_FLAGS, pack_bones, unpack_bones
 from ramjax.steps.evaluate import make_eval_step
 from ramjax.steps.state import init_state, make_apply
@@ -121,7 +121,7 @@ def test_what_is_not_known_of_a_record_changes_no_metric(garbage, clean, state, 
 
 
 def summarize(counts):
-    return summarize_counts(make_tasks(CONFIG), "made", counts)
+    return canvas_metrics_of(make_tasks(CONFIG), "made", counts)
 
 
 def evaluate(state, source):

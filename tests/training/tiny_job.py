@@ -13,12 +13,12 @@ from PIL import Image
 from ramjax.data import pipeline
 from ramjax.devices.preemption import Preempted, Preemption
 from ramjax.evaluation import test_split, validation
+from ramjax.evaluation.split_metrics import by_dataset
 from ramjax.logs import logging_to
 from ramjax.runs import run_dir
 from ramjax.steps import evaluate as eval_steps
 from ramjax.steps import state as states
 from ramjax.steps import train as train_steps
-from ramjax.training import loop
 from ramjax.training.loop import run
 
 RECORDS = {"train": 10, "validation": 5, "test": 7}
@@ -80,7 +80,7 @@ def make_eval_step(config):
     return eval_step
 
 
-def summarize_counts(tasks, dataset, counts):
+def canvas_metrics_of(tasks, dataset, counts):
     error = np.concatenate([batch["error"] for batch in counts])
     return {"canvas/bones/dsc": float(np.exp(-error.mean())), "canvas/bones/dsc/n": len(error)}
 
@@ -128,6 +128,13 @@ def evaluate_source(config, states, source, *, mesh, dataset, name, check, quiet
     return evaluated
 
 
+def metrics_of(config, evaluated):
+    def of_dataset(errors):
+        return {"bones/dsc": float(np.exp(-np.mean(errors))), "bones/dsc/n": len(errors)}
+
+    return by_dataset(config, [of_dataset([one.case for one in of]) for of in evaluated.values()])
+
+
 def write(workdir, evaluated, about, parts, shown):
     Image.new("RGB", (4, 2)).save(workdir / "test_grid.png")
     (workdir / "cases.parquet").write_text(f"{about['run']} {about['step']} {[len(of) for of in evaluated.values()]}")
@@ -138,19 +145,14 @@ def install(monkeypatch) -> None:
     monkeypatch.setattr(states, "init_state", init_state)
     monkeypatch.setattr(train_steps, "make_train_step", make_train_step)
     monkeypatch.setattr(eval_steps, "make_eval_step", make_eval_step)
-    monkeypatch.setattr(validation, "summarize_counts", summarize_counts)
+    monkeypatch.setattr(validation, "canvas_metrics_of", canvas_metrics_of)
     monkeypatch.setattr(pipeline, "open_sources", open_sources)
     monkeypatch.setattr(pipeline, "make_train_batches", make_train_batches)
     monkeypatch.setattr(pipeline, "make_eval_batches", make_eval_batches)
 
     monkeypatch.setattr(test_split, "evaluate_source", evaluate_source)
     monkeypatch.setattr(test_split, "write", write)
-    monkeypatch.setattr(
-        loop,
-        "summarize",
-        lambda tasks, error: {"bones/dsc": float(np.exp(-np.mean(error))), "bones/dsc/n": len(error)},
-    )
-    monkeypatch.setattr(loop, "collect", lambda cases, about, parts: cases)
+    monkeypatch.setattr(test_split, "metrics_of", metrics_of)
 
 
 def tiny(config, **train):

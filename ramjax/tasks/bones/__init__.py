@@ -37,7 +37,7 @@ class Bones(Task):
 
     loss = staticmethod(learning.loss)
     predict = staticmethod(learning.predict)
-    count = staticmethod(learning.count)
+    observe = staticmethod(learning.observe)
     canvas_values = staticmethod(measuring.canvas_values)
     measure = staticmethod(measuring.measure)
     metrics = staticmethod(measuring.metrics)

@@ -66,7 +66,7 @@ def predict(outputs: dict[str, Array]) -> dict[str, Array]:
     return {"bones": jax.nn.sigmoid(outputs["logits"])}
 
 
-def count(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+def observe(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
     inside = ~batch["padding"][..., None]
     prediction = (upsampled_logits(outputs["logits"], batch["padding"]) > 0) & inside
     target = unpack(batch["bones"]) & inside

@@ -70,10 +70,10 @@ def measure(record: Record, maps: Mapping[str, np.ndarray], grid: Grid, settings
     }
 
 
-def canvas_values(counts: Mapping[str, np.ndarray]) -> Values:
+def canvas_values(observed: Mapping[str, np.ndarray]) -> Values:
     """Dice of the known bones that an image shows, from pixels counted on the canvas."""
-    dice = segmentation.dice(counts["intersection"], counts["predicted"], counts["annotated"])
-    return {"bones": {"dsc": alike(np.where(counts["known"] & (counts["annotated"] > 0), dice, np.nan))}}
+    dice = segmentation.dice(observed["intersection"], observed["predicted"], observed["annotated"])
+    return {"bones": {"dsc": alike(np.where(observed["known"] & (observed["annotated"] > 0), dice, np.nan))}}
 
 
 def metrics(cases: Cases, mode: Mode) -> dict[str, Metric]:

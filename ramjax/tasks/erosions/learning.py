@@ -71,7 +71,7 @@ def predict(config: ErosionsConfig, outputs: dict[str, Array]) -> dict[str, Arra
     return {"erosions": planes.at[..., jnp.array(labels_of(config))].set(probabilities)}
 
 
-def count(config: ErosionsConfig, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+def observe(config: ErosionsConfig, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
     logits = upsampled_logits(outputs["logits"], batch["padding"])
     prediction = (jax.nn.softmax(logits)[..., 0] < 0.5) & ~batch["padding"]
     target = (_one_hot(config, batch["erosions"])[..., 0] == 0) & ~batch["padding"]

@@ -58,15 +58,15 @@ def measure(record: Record, maps: Mapping[str, np.ndarray], grid: Grid, settings
     return {"erosions": values}
 
 
-def canvas_values(counts: Mapping[str, np.ndarray]) -> Values:
+def canvas_values(observed: Mapping[str, np.ndarray]) -> Values:
     """Dice and areas of any lesion, from pixels counted on the canvas."""
-    known, eroded = counts["known"], counts["annotated"] > 0
-    dice = segmentation.dice(counts["intersection"], counts["predicted"], counts["annotated"])
+    known, eroded = observed["known"], observed["annotated"] > 0
+    dice = segmentation.dice(observed["intersection"], observed["predicted"], observed["annotated"])
     of_any = {
         "dsc": np.where(known & eroded, dice, np.nan),
-        "annotated_px": np.where(known, counts["annotated"], np.nan),
-        "predicted_px": np.where(known, counts["predicted"], np.nan),
-        "predicted_mm2": np.where(known, counts["predicted"] * counts["pixel_spacing_mm"] ** 2, np.nan),
+        "annotated_px": np.where(known, observed["annotated"], np.nan),
+        "predicted_px": np.where(known, observed["predicted"], np.nan),
+        "predicted_mm2": np.where(known, observed["predicted"] * observed["pixel_spacing_mm"] ** 2, np.nan),
     }
     values = {}
     for name, value in of_any.items():

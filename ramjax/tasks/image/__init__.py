@@ -163,18 +163,18 @@ class ImageTask(Task):
             for name, target in self.targets.items()
         }
 
-    def count(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+    def observe(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
         annotated = {f"annotated_{name}": batch[f"{self.name}_{name}"] for name in self.targets}
         return self.predict(outputs) | annotated
 
-    def canvas_values(self, counts: Mapping[str, np.ndarray]) -> Values:
+    def canvas_values(self, observed: Mapping[str, np.ndarray]) -> Values:
         annotated = {
-            name: np.where(counts[f"annotated_{name}"] < 0, np.nan, counts[f"annotated_{name}"])
+            name: np.where(observed[f"annotated_{name}"] < 0, np.nan, observed[f"annotated_{name}"])
             if isinstance(target, Classes)
-            else counts[f"annotated_{name}"]
+            else observed[f"annotated_{name}"]
             for name, target in self.targets.items()
         }
-        return self._values(counts, annotated)
+        return self._values(observed, annotated)
 
     def measure(self, record: Record, maps: Mapping[str, np.ndarray], grid: Grid, settings: EvaluationConfig) -> Values:
         del grid, settings

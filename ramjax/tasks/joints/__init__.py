@@ -38,7 +38,7 @@ class Joints(Task):
         return learning.loss(self.config, outputs, batch)
 
     predict = staticmethod(learning.predict)
-    count = staticmethod(learning.count)
+    observe = staticmethod(learning.observe)
     canvas_values = staticmethod(measuring.canvas_values)
     measure = staticmethod(measuring.measure)
     metrics = staticmethod(measuring.metrics)

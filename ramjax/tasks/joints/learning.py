@@ -84,7 +84,7 @@ def predict(outputs: dict[str, Array]) -> dict[str, Array]:
     return {"boxes": outputs["boxes"], "confidence": outputs["confidence"]}
 
 
-def count(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+def observe(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
     return {
         "predicted": outputs["boxes"],
         "confidence": outputs["confidence"],

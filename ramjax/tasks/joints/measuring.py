@@ -43,13 +43,13 @@ def measure(record: Record, maps: Mapping[str, np.ndarray], grid: Grid, settings
     return {"joints": _values(grid.boxes(maps["boxes"]), maps["confidence"], annotated, present, grid.spacing_mm)}
 
 
-def canvas_values(counts: Mapping[str, np.ndarray]) -> Values:
+def canvas_values(observed: Mapping[str, np.ndarray]) -> Values:
     """The same of n examples, in pixels of the canvas."""
-    absent, present = counts["absent"], counts["present"]
+    absent, present = observed["absent"], observed["present"]
     there = np.where(present, 1.0, np.where(absent, 0.0, np.nan))
-    annotated = np.where(present[..., None], counts["annotated"], np.nan).astype(np.float64)
-    spacing = np.asarray(counts["pixel_spacing_mm"], np.float64)[:, None]
-    return {"joints": _values(counts["predicted"], counts["confidence"], annotated, there, (spacing, spacing))}
+    annotated = np.where(present[..., None], observed["annotated"], np.nan).astype(np.float64)
+    spacing = np.asarray(observed["pixel_spacing_mm"], np.float64)[:, None]
+    return {"joints": _values(observed["predicted"], observed["confidence"], annotated, there, (spacing, spacing))}
 
 
 def metrics(cases: Cases, mode: Mode) -> dict[str, Metric]:

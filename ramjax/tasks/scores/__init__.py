@@ -50,8 +50,8 @@ class Scores(Task):
     def predict(self, outputs):
         return learning.predict(self.config, outputs)
 
-    def count(self, outputs, batch):
-        return learning.count(self.config, outputs, batch)
+    def observe(self, outputs, batch):
+        return learning.observe(self.config, outputs, batch)
 
     canvas_values = staticmethod(measuring.canvas_values)
     measure = staticmethod(measuring.measure)

@@ -104,9 +104,9 @@ def predict(config: ScoresConfig, outputs: dict[str, Array]) -> dict[str, Array]
     return {name: class_probabilities(outputs[name], config.ordinal) for name in anatomy.SCALES}
 
 
-def count(config: ScoresConfig, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
-    counts = {f"{name}_probabilities": p for name, p in predict(config, outputs).items()}
-    return counts | {name: jnp.where(_known(name, batch), batch[name], -1) for name in anatomy.SCALES}
+def observe(config: ScoresConfig, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+    observed = {f"{name}_probabilities": p for name, p in predict(config, outputs).items()}
+    return observed | {name: jnp.where(_known(name, batch), batch[name], -1) for name in anatomy.SCALES}
 
 
 def jitter_boxes(key: Array, boxes: Float[Array, "b n 4"], amount: float) -> Float[Array, "b n 4"]:

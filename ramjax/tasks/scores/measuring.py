@@ -62,10 +62,12 @@ def measure(record: Record, maps: Mapping[str, np.ndarray], grid: Grid, settings
     return values
 
 
-def canvas_values(counts: Mapping[str, np.ndarray]) -> Values:
+def canvas_values(observed: Mapping[str, np.ndarray]) -> Values:
     """The same of n examples."""
     return {
-        scale: _values(scale, counts[f"{scale}_probabilities"], np.where(counts[scale] >= 0, counts[scale], np.nan))
+        scale: _values(
+            scale, observed[f"{scale}_probabilities"], np.where(observed[scale] >= 0, observed[scale], np.nan)
+        )
         for scale in anatomy.SCALES
     }
 

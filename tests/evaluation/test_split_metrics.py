@@ -9,7 +9,7 @@ import pytest
 
 from ramjax import anatomy
 from ramjax.config import Config
-from ramjax.evaluation.summary import summarize, summarize_canvas
+from ramjax.evaluation.split_metrics import summarize, summarize_canvas
 from ramjax.metrics import cases as cases_lib
 from ramjax.metrics.segmentation import mean_of_finite, segmentation_metrics
 from ramjax.tasks import make_tasks, parts_of

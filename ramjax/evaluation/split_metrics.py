@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ramjax.config import Config
 from ramjax.metrics.cases import Cases, Mode
 from ramjax.tasks import Task, measured_by
 
@@ -23,6 +24,14 @@ def summarize(tasks: Sequence[Task], cases: Cases) -> dict[str, float]:
 def summarize_canvas(tasks: Sequence[Task], cases: Cases) -> dict[str, float]:
     """The strict metrics of cases that were measured on the canvas, with ``canvas/`` before each name."""
     return _of_mode(tasks, cases, "strict", CANVAS)
+
+
+def by_dataset(config: Config, of_datasets: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The metrics of all data sets; where there are several, each one's begin with its name."""
+    if len(of_datasets) == 1:
+        return of_datasets[0]
+    named = zip(config.data.names, of_datasets, strict=True)
+    return {f"{name}/{key}": value for name, metrics in named for key, value in metrics.items()}
 
 
 def _of_mode(tasks: Sequence[Task], cases: Cases, mode: Mode, prefix: str) -> dict[str, float]:
