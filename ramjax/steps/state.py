@@ -80,19 +80,28 @@ def abstract_state(config: Config, mesh: Mesh) -> TrainState:
 
 
 def restore_best(workdir: str | pathlib.Path, config: Config, mesh: Mesh) -> tuple[TrainState, str]:
-    """The state of the checkpoint that was best on validation, and what it is in words; changes nothing in `workdir`.
+    """What evaluation needs of the checkpoint that was best on validation, and what it is in words.
 
-    It is whole on every device of `mesh`, so that each can take images of its own.
+    That is the step and the averages; the state's other entries are empty. They are whole on every device of `mesh`, so
+    that each can take images of its own. Nothing in `workdir` is changed.
 
     Raises:
       RunError: there is no whole checkpoint, or it holds another network.
     """
     with Checkpoints(pathlib.Path(workdir) / "checkpoints", read_only=True) as checkpoints:
-        shapes = jax.eval_shape(functools.partial(init_state, config))
-        state = checkpoints.restore_best(_placed(shapes, jax.tree.map(lambda _: sharding.replicated(mesh), shapes)))
+        shapes = jax.eval_shape(functools.partial(_averages, config))
+        whole = jax.tree.map(lambda _: sharding.replicated(mesh), shapes)
+        state = checkpoints.restore_best(_placed(shapes, whole), partly=True)
         if state is None:
             raise RunError(f"{workdir} has no checkpoint; train first, with python -m ramjax.main.")
         return state, "the best on validation" if int(state.step) == checkpoints.best_step else "the latest"
+
+
+def _averages(config: Config) -> TrainState:
+    """The state with nothing but what evaluation needs."""
+    params, variables = split_network(make_network(config, config.seed))
+    step = jnp.zeros((), jnp.int32)
+    return TrainState(step=step, params={}, opt_state={}, ema_params=params, ema_variables=variables)
 
 
 def _placed(shapes: TrainState, shardings: TrainState) -> TrainState:
