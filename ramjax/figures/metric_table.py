@@ -39,6 +39,7 @@ def headline_table(several: Sequence[Evaluated], task: str, headlines: Sequence[
         "Run",
         tuple(headline.title for headline in there),
         tuple(layout.system_rows(several, names, modes=modes)),
+        tuple(headline.better for headline in there),
     )
 
 

@@ -1,5 +1,6 @@
 """What stands around the tasks: what was evaluated, headline metrics, groups of cases, seeds, comparisons."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,7 +34,12 @@ def summary(several: Sequence[Evaluated], headlines: Sequence[Headline]) -> Tabl
     """The headline metrics of one data set, a column a system."""
     there = [headline for headline in headlines if any(of.estimate(headline.metric).n for of in several)]
     rows = [
-        Row(headline.title, tuple(of.estimate(headline.metric).cell() for of in several), "strict")
+        Row(
+            headline.title,
+            tuple(of.estimate(headline.metric).cell() for of in several),
+            "strict",
+            better=headline.better,
+        )
         for headline in there
     ]
     return Table(
@@ -183,7 +189,8 @@ def _groups_table(
             return None
         for value in sorted(set(values)):
             cells = _group_cells(of, values == value, grouped, headlines)
-            rows.append(Row(f"{of.name}: {_group_name(attribute, value)}", cells, "strict"))
+            group = _group_name(attribute, value)
+            rows.append(Row(f"{of.name}: {group}", cells, "strict", contest=group))
     kept = [index for index in range(len(headlines)) if any(row.cells[index].n for row in rows)]
     if not kept:
         return None
@@ -193,7 +200,8 @@ def _groups_table(
         "n counts what a value is taken over. No intervals: look at these numbers before comparing.",
         f"Run and {heading}",
         tuple(headlines[index].title for index in kept),
-        tuple(Row(row.name, tuple(row.cells[index] for index in kept), row.mode) for row in rows),
+        tuple(dataclasses.replace(row, cells=tuple(row.cells[index] for index in kept)) for row in rows),
+        tuple(headlines[index].better for index in kept),
     )
 
 

@@ -60,12 +60,14 @@ def test_every_other_system_is_compared_with_the_baseline_and_corrected_for_all(
         [float(line["value"]) for key, line in values.items() if "compare" in key[0] and key[3] == column]
         for column in ("p-value", "p-value, corrected")
     )
-    assert len(p) == 2 * 3  # kappa, error and total of each
+    metrics = [key for key in values if key[0] == "ram-phantom-compare-1" and key[3] == "Difference"]
+    assert len(p) == 2 * len(metrics) >= 6
     np.testing.assert_allclose(corrected, statistics.holm(p))
     text = (made / "r.html").read_text()
-    assert "take the 6 p-values of this section, all metrics and systems, for one family." in text
-    least = f"{6 * 2 / (REPLICATES + 1):.2g}"
-    assert f"With 100 replicates none of them can be below {least}; --replicates=1200 lets the smallest be 0.01" in text
+    assert f"take the {len(p)} p-values of this section, all metrics and systems, for one family." in text
+    least, enough = f"{len(p) * 2 / (REPLICATES + 1):.2g}", 200 * len(p)
+    words = f"With 100 replicates none of them can be below {least}; --replicates={enough} lets the smallest be 0.01"
+    assert words in text
     better = values["ram-phantom-compare-1", "BE, MAE", "strict", "Difference"]
     worse = values["ram-phantom-compare-2", "BE, MAE", "strict", "Difference"]
     assert float(better["value"]) < 0 < float(worse["value"])
@@ -79,8 +81,32 @@ def test_without_a_baseline_all_pairs_are_one_family(workdirs, tmp_path):
         [float(line["value"]) for key, line in values.items() if key[3] == column]
         for column in ("p-value", "p-value, corrected")
     )
-    assert len(p) == 9
+    assert len(p) == 3 * sum(key[0].endswith("-1") and key[3] == "Difference" for key in values) >= 9
     np.testing.assert_allclose(corrected, statistics.holm(p))
+
+
+def test_the_best_of_the_systems_is_bold(made):
+    (table,) = re.findall(
+        r'<figure class="table[^"]*" id="table-ram-phantom-be">.*?</figure>', (made / "r.html").read_text(), re.S
+    )
+    rows = re.findall(r"<tr.*?</tr>", table, re.S)
+    columns = re.findall(r"<th scope=.col.[^>]*>(.*?)</th>", rows[0])
+    bold = {
+        (re.search(r"<th scope=.row.>(.*?)</th>", row)[1].strip(), mode, columns[index])
+        for row in rows[1:]
+        for mode in re.findall(r'<td class="mode">(.*?)</td>', row)
+        for index, cell in enumerate(re.findall(r"<td.*?</td>", row, re.S), 1)
+        if "<strong>" in cell
+    }
+    values = pages.values(made / "tables.csv")
+    for mode in ("strict", "compat"):
+        of = {name: float(values["ram-phantom-be", name, mode, "MAE"]["value"]) for name in set(NAMES)}
+        assert min(of, key=of.get) == "More <b>"
+        assert {key for key in bold if key[1:] == (mode, "MAE")} == {("More &lt;b&gt;", mode, "MAE")}
+        assert ("More &lt;b&gt;", mode, "QWK") in bold
+    assert "The best values are bold." in table
+    body = (made / "tables.tex").read_text().partition(r"\label{tab:ram-phantom-be}")[2].partition(r"\end{table}")[0]
+    assert body.count(r"\textbf") == table.count("<strong>") - 1  # the title of the page's table, too
 
 
 def test_the_tables_that_were_chosen_are_everywhere(made):

@@ -84,6 +84,7 @@ def _main_table(several: Sequence[Evaluated], beside: published.Published) -> Ta
         "Run",
         ("DSC", "NSD", "DSCO", "NSDO", "VOE", layout.distance_column(about), "Parameters (M)"),
         tuple(rows),
+        (1, 1, 1, 1, -1, -1, 0),
     )
 
 
@@ -94,6 +95,7 @@ def _groups_table(several: Sequence[Evaluated]) -> Table:
             f"{of.name}: {group}",
             tuple(of.estimate(group_name(metric, group)).cell(sd=True) for metric in MEANS),
             "strict",
+            contest=group,
         )
         for of in several
         for group in groups.values()
@@ -106,6 +108,7 @@ def _groups_table(several: Sequence[Evaluated]) -> Table:
         "Run and group",
         ("DSC", "NSD", "VOE", f"MSD ({several[0].cases[0].about['unit']})"),
         tuple(rows),
+        (1, 1, -1, -1),
     )
 
 
@@ -120,6 +123,7 @@ def _failures_table(several: Sequence[Evaluated]) -> Table:
         "Run",
         ("Missed", "Invented"),
         tuple(rows),
+        (-1, -1),
     )
 
 

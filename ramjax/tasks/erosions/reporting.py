@@ -39,6 +39,7 @@ def _main_table(several: Sequence[Evaluated], beside: published.Published) -> Ta
             f"{of.name}: {title}",
             tuple(of.estimate(f"erosions/{m}_{v}", mode).cell(sd=True) for m in MASK_METRICS),
             mode,
+            contest=title,
         )
         for of in several
         for v, title in _VARIANTS.items()
@@ -52,13 +53,19 @@ def _main_table(several: Sequence[Evaluated], beside: published.Published) -> Ta
         "Run and labels",
         ("DSC", "NSD", "VOE", layout.distance_column(about), "REC", "PREC"),
         (*rows, *layout.published_rows(beside, MASK_METRICS)),
+        (1, 1, -1, -1, 1, 1),
     )
 
 
 def _rows(several: Sequence[Evaluated], names: Sequence[str]) -> tuple[Row, ...]:
     titles = {"labels": "any lesion", "svdh90": "SvdH-BE-90"}
     return tuple(
-        Row(f"{of.name}: {title}", tuple(of.estimate(pooled_name(name, variant)).cell() for name in names), "strict")
+        Row(
+            f"{of.name}: {title}",
+            tuple(of.estimate(pooled_name(name, variant)).cell() for name in names),
+            "strict",
+            contest=title,
+        )
         for of in several
         for variant, title in titles.items()
     )
@@ -77,6 +84,7 @@ def _lesions_table(several: Sequence[Evaluated]) -> Table:
         "Run and labels",
         ("REC IoU", "PREC IoU", "F1 IoU", "REC 2 mm", "PREC 2 mm", "F1 2 mm", "False a hand"),
         _rows(several, names),
+        (1, 1, 1, 1, 1, 1, -1),
     )
 
 
@@ -97,6 +105,7 @@ def _areas_table(several: Sequence[Evaluated]) -> Table:
             "Area bias (mm²)", "Area error (mm²)", "Area correlation",
         ),
         _rows(several, names),
+        (1, 1, 1, 1, 1, -1, 0, -1, 1),
     )  # fmt: skip
 
 
@@ -107,6 +116,7 @@ def _burden_table(several: Sequence[Evaluated]) -> Table | None:
             f"{of.name}: {burden}",
             tuple(of.estimate(f"erosions/{metric}_{burden}").cell() for metric in metrics),
             "strict",
+            contest=burden,
         )
         for of in several
         for burden in BURDENS
@@ -121,6 +131,7 @@ def _burden_table(several: Sequence[Evaluated]) -> Table | None:
         "Run and annotated area",
         ("DSC", "REC", "PREC"),
         rows,
+        (1, 1, 1),
     )
 
 

@@ -47,6 +47,7 @@ def _main_table(several: Sequence[Evaluated]) -> Table:
             "Precision, sure", "AP", "AP 0.5", "False finds, sure",
         ),
         tuple(rows),
+        (1, 1, 1, -1, -1, 1, 1, 1, 1, -1),
     )  # fmt: skip
 
 

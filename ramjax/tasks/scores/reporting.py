@@ -64,6 +64,7 @@ def _main_table(several: Sequence[Evaluated], scale: str, beside: published.Publ
         "Run",
         _TITLES,
         (*_rows(several, scale, _PUBLISHED), *layout.published_rows(beside, _PUBLISHED)),
+        tuple(-1 if title == "MAE" else 1 for title in _TITLES),
     )
 
 
@@ -77,6 +78,7 @@ def _presence_table(several: Sequence[Evaluated], beside: published.Published) -
         "Run",
         ("BACC", "F1", "DOR", "SEN", "SPC"),
         (*rows, *layout.published_rows(beside, _PRESENCE, {"dor": 2})),
+        (1, 1, 1, 1, 1),
     )
 
 
@@ -97,6 +99,7 @@ def _further_table(several: Sequence[Evaluated], scale: str) -> Table:
         "Run",
         ("P/N-SPC", "P/N-BACC", "P/N-F1", "DOR", "F1 (macro)", "AUROC", "ECE", "Brier", "Not scored"),
         tuple(rows),
+        (1, 1, 1, 1, 1, 1, -1, -1, -1),
     )
 
 
@@ -105,11 +108,11 @@ def _totals_table(several: Sequence[Evaluated], scale: str) -> Table:
     rows = []
     for of in several:
         cells = tuple(of.estimate(f"scores/{scale}_total_{name}").cell() for name in names)
-        rows.append(Row(f"{of.name}: hands", cells, "strict"))
+        rows.append(Row(f"{of.name}: hands", cells, "strict", contest="hands"))
         patients = [agreement.patient_totals(measuring.totals(c, scale), c.attributes["side"]) for c in of.cases]
         found = [agreement.total_agreement(totals.pred, totals.target) for totals in patients]
         values = [Cell(float(np.mean([getattr(a, name) for a in found])), n=found[0].n) for name in names]
-        rows.append(Row(f"{of.name}: patients", tuple(values), "strict"))
+        rows.append(Row(f"{of.name}: patients", tuple(values), "strict", contest="patients"))
     return Table(
         layout.slug(several[0].dataset, scale, "totals"),
         "Totals",
@@ -118,6 +121,7 @@ def _totals_table(several: Sequence[Evaluated], scale: str) -> Table:
         "Run and total",
         ("RMSE", "MAE", "Bias", "Lower limit", "Upper limit", "ICC(2,1)", "Pearson r"),
         tuple(rows),
+        (-1, -1, 0, 0, 0, 1, 1),
     )
 
 
