@@ -68,7 +68,7 @@ def train_batches(config: Config, start_step: int = 0) -> Iterator[dict[str, np.
 
 
 def eval_batches(config: Config, split: str) -> Iterator[dict[str, np.ndarray]]:
-    """The batches of a split, data set by data set, each record once and unaugmented; ``valid`` tells fill-up rows."""
+    """The batches of a split, data set by data set, without augmentation; ``valid`` is False in rows that are fill."""
     labels = labels_of(make_tasks(config))
     for dataset, source in enumerate(pipeline.open_sources(config.data, split)):
         yield from pipeline.make_eval_batches(config.data, source, labels=labels, dataset=dataset)

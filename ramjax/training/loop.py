@@ -151,7 +151,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
             _finish_step(config, writer, progress, pending)
             checkpoints.save_latest(done, state)
             checkpoints.wait()  # before it is said
-            log.info("Stopped and saved after step %d of %d; the same command goes on from there.", done, steps)
+            log.info("Stopped and saved after step %d of %d; the same command continues from there.", done, steps)
             raise
         except jax.errors.JaxRuntimeError as error:
             if is_out_of_memory(error):
@@ -356,7 +356,7 @@ def _log_start(
         log.warning("Nothing is measured of %s: no metric of it will appear.", " and ".join(silent))
     log.info(
         "%s %s: %d steps, %s parameters, %d device(s) (%s, %s).",
-        f"Going on from step {start} of" if start else "Training",
+        f"Continuing from step {start} of" if start else "Training",
         workdir,
         config.train.steps,
         f"{sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract.params)):,}",
