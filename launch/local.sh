@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on this machine: makes the environment and the synthetic hands, trains, evaluates. Run it again to go on.
+# The main job on this machine: makes the environment and the synthetic hands, trains, evaluates. Run it again to continue.
 #   launch/local.sh [--dry-run] [--processes=N] [FLAGS of ramjax.main, such as --workdir=runs/b --config.train.steps=100]
 # With --processes=N, N processes of one device each train together, as they would on N hosts. Exit codes: --help.
 set -euo pipefail

@@ -98,7 +98,7 @@ def _wait(processes: Sequence[subprocess.Popen]) -> int:
             deadline = float("inf")
         time.sleep(0.1)
     if last_line:
-        _say(f"Error: {last_line}; the same command goes on from the last checkpoint.")
+        _say(f"Error: {last_line}; the same command continues from the last checkpoint.")
     return code
 
 

@@ -3,7 +3,7 @@
 #   launch/tpu_vm.sh --name=TPU --zone=ZONE [--project=P] [--python=python3.11] [--dry-run] \
 #     --config=experiments/multitask.py:accelerator --workdir=/mnt/shared/runs/big [FLAGS of ramjax.main]
 # --workdir is a folder that all workers share: NFS such as Filestore.
-# Ctrl-C stops the training on the workers, which save first; the same command goes on.
+# Ctrl-C stops the training on the workers, which save first; the same command continues.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

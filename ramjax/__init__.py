@@ -8,7 +8,7 @@ Research use only, not a medical device. From Python, everything of `ramjax.api`
     reading = run.predict("hand.png")
     reading.save("overlay.png")
 
-It is loaded when it is first used, for JAX takes a second.
+It is imported on first use, because JAX takes a second to load.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,6 +1,6 @@
 """What `import ramjax` offers: experiments, data, networks and runs, for scripts and notebooks.
 
-The commands are thin faces of the same functions. Everything here is research use only, not a medical device.
+The commands use the same functions. Everything here is for research use only, not a medical device.
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ def train_batches(config: Config, start_step: int = 0) -> Iterator[dict[str, np.
 
 
 def eval_batches(config: Config, split: str) -> Iterator[dict[str, np.ndarray]]:
-    """The batches of a split, data set by data set, each record once and unaugmented; ``valid`` tells fill-up rows."""
+    """The batches of a split, data set by data set, without augmentation; ``valid`` is False in rows that are fill."""
     labels = labels_of(make_tasks(config))
     for dataset, source in enumerate(pipeline.open_sources(config.data, split)):
         yield from pipeline.make_eval_batches(config.data, source, labels=labels, dataset=dataset)
@@ -90,7 +90,7 @@ def loss_and_gradient(
       config: of the network.
       network: is not changed.
       batch: of `train_batches` or `eval_batches`. Heads that need boxes are given the annotated ones.
-      seed: of dropout and whatever else is random.
+      seed: of dropout and all other random numbers.
 
     Returns:
       ``loss``, and the unweighted loss of each task by its name; and the gradient, a nested dict of the parameters.
@@ -114,7 +114,7 @@ class Run:
       config: the experiment.
       tasks: of the network, in the order in which their heads run.
       step: optimiser steps that the parameters have seen.
-      network: with the parameters that were best on validation, averaged over the last steps before.
+      network: with the averaged parameters of the checkpoint that was best on validation.
     """
 
     workdir: pathlib.Path
@@ -171,11 +171,11 @@ class Run:
         Args:
           radiograph: a file (PNG, BMP, JPEG, TIFF, DICOM), or grey values (H, W), uint8 or float; of floats the least
             is black and the greatest is white.
-          pixel_spacing_mm: side of a pixel, over what the file says.
+          pixel_spacing_mm: side of a pixel; it takes precedence over what the file says.
           **known: ``side`` (``L`` or ``R``) and ``view`` (``hand`` or ``wrist``), where they are known.
 
         Raises:
-          ImageError: the file is no readable radiograph.
+          ImageError: the file is not a readable radiograph.
         """
         name = ""
         if isinstance(radiograph, str | pathlib.Path):
@@ -200,17 +200,17 @@ def load(workdir: str | pathlib.Path) -> Run:
     """Loads a run: the checkpoint that was best on validation.
 
     Raises:
-      RunError: `workdir` is no run, or holds no whole checkpoint.
+      RunError: `workdir` is not a run, or has no whole checkpoint.
     """
     command_line.keep_compiled_programs()
     return Run(pathlib.Path(workdir).expanduser(), networks.load(workdir))
 
 
 def train(config: Config, workdir: str | pathlib.Path) -> Run:
-    """Trains and evaluates as `python -m ramjax.main` does, on one process; goes on where it was stopped.
+    """Trains and evaluates as `python -m ramjax.main` does, in one process; continues where it was stopped.
 
     Raises:
-      ConfigError, RunError: something that you can mend; the message says how.
+      ConfigError, RunError: something that you can fix; the message says how.
     """
     from ramjax.training import loop
 

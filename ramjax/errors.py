@@ -35,7 +35,7 @@ def explain(error: BaseException) -> str:
         return f"The disk{of} is full; make room and start the same command again."
     if isinstance(error, OSError) and where:
         reason = (error.strerror or type(error).__name__).lower()
-        return f"{where} cannot be written or read: {reason}; mend that, or name another folder."
+        return f"{where} cannot be written or read: {reason}; fix that, or name another folder."
     return f"{type(error).__name__}: {sentence(error)} --debug shows where."
 
 

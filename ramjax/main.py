@@ -2,19 +2,22 @@
 
     python -m ramjax.main --config=experiments/multitask.py --workdir=runs/multitask
 
-Starting the same command again goes on where an interrupted run stopped. Any key of the config can be set on the
-command line: --config.train.steps=100. A run goes on with the config it began with; only data.data_dir, data.workers,
-data.prefetch, mesh.*, model.remat, train.accumulation_steps, train.log_every, train.keep_checkpoints, profile.* and
-tracking.* may change, as on another machine, and evaluation.*, to test otherwise. With --mode=eval, --config may be
-left out: the run directory knows it; to set one of those keys, state --config too. The test leaves eval_test.json,
-cases.parquet and pictures, which ramjax.report shows.
+The same command again continues an interrupted run where it stopped. Any key of the config can be set on the command
+line: --config.train.steps=100.
 
-A run of several processes is this command in each of them, with --distributed on a cluster that JAX knows (Slurm, Open
-MPI, Cloud TPU, GKE), else with --coordinator, --process_index and --process_count; launch/local.sh --processes=N does
-that on one machine. They share one --workdir. Told to stop, one stops all; when one is lost, the others end with 1.
+A run continues with the config that it began with. Only keys that say where and how fast it runs may change:
+data.data_dir, data.workers, data.prefetch, mesh.*, model.remat, train.accumulation_steps, train.log_every,
+train.keep_checkpoints, profile.* and tracking.*; and evaluation.*, to test in another way. With --mode=eval, --config
+may be left out, because the run directory knows it; to change one of these keys, state --config too. The test leaves
+eval_test.json, cases.parquet and pictures, which ramjax.report shows.
 
-Exit codes: 0 done, 1 an error that the last line names, 2 wrong usage, 75 told to stop (SIGTERM, Ctrl-C) with
-everything saved: a scheduler may start the same command again; 130 stopped at once by a second Ctrl-C.
+A run of several processes is this command in each of them: with --distributed on a cluster that JAX knows (Slurm, Open
+MPI, Cloud TPU, GKE), else with --coordinator, --process_index and --process_count. launch/local.sh --processes=N does
+this on one machine. The processes share one --workdir. When one is told to stop, all stop; when one is lost, the others
+end with exit code 1.
+
+Exit codes: 0 done, 1 an error that the last line names, 2 wrong usage, 75 told to stop (SIGTERM, Ctrl-C), and
+everything is saved: a scheduler may start the same command again; 130 stopped at once by a second Ctrl-C.
 """
 
 import logging
@@ -62,10 +65,10 @@ def main(argv: list[str]) -> int:
         with Preemption() as preemption:
             _run(values, preemption)
     except Preempted:
-        print("Stopped; start the same command again to go on.", file=sys.stderr)
+        print("Stopped; start the same command again to continue.", file=sys.stderr)
         code = REQUEUE_EXIT_CODE
     except KeyboardInterrupt:
-        print("Stopped at once; the same command goes on from the last checkpoint.", file=sys.stderr)
+        print("Stopped at once; the same command continues from the last checkpoint.", file=sys.stderr)
         code = 130
     except Exception as error:
         logging.disable()  # what the threads of other packages say in their last breath would bury the sentence
@@ -84,7 +87,7 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
     """Parses the command line into flags of its own, no global ones; None when it asked for help, which is printed."""
     values = flags.FlagValues()
     define_experiment(values, argv)
-    flags.DEFINE_string("workdir", None, "Run directory: made, or gone on with.", flag_values=values)
+    flags.DEFINE_string("workdir", None, "Run directory; made if absent, continued if not.", flag_values=values)
     modes = ["train", "eval", "train_and_eval"]
     flags.DEFINE_enum("mode", "train_and_eval", modes, "What to do.", flag_values=values)
     flags.DEFINE_bool("distributed", False, "Join the other processes, as the cluster names them.", flag_values=values)

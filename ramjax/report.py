@@ -4,21 +4,21 @@
     python -m ramjax.report --workdir=runs/a --workdir=runs/b --output=compared/report.html
     python -m ramjax.report --workdir=runs/a --workdir=runs/b --name=Baseline --name="With dropout" --baseline=Baseline
 
-A run is finished when it was evaluated (python -m ramjax.main --workdir=RUN --mode=eval does that again). Several runs
-stand side by side and are compared in pairs on the cases they share, or all with the one of --baseline; runs that
-differ in nothing but the seed are pooled. They are named by their folders, or by --name: the first --name is of the
-first --workdir, and so on; runs that are pooled may have the same one.
+A run is finished when it was evaluated (python -m ramjax.main --workdir=RUN --mode=eval evaluates it again). Several
+runs are shown side by side. They are compared on the cases that they share: in pairs, or all with the one of
+--baseline. Runs that differ only in the seed are pooled. Runs are named by their folders, or by --name: the first
+--name belongs to the first --workdir, and so on. Pooled runs may have the same name.
 
-Without --output the page is report/report.html in the (first) run. It needs nothing from elsewhere, so it can be sent
-as it is. Beside it are written
+Without --output the page is report/report.html in the (first) run. The page loads nothing from elsewhere, so it can be
+sent as it is. These files are written beside it:
 
   cases.parquet   every value of every case of all runs, one a row, with the column run
   tables.csv      all tables of the page in one: table, row, column, value, sd, low, high, n, mode, source
   tables.tex      the same tables for LaTeX (booktabs)
 
---tables=bones,'be*' keeps these tables only: ids as in tables.csv, with or without the data set in front, * for any
-letters. --captions=FILE is of titles and captions of your own: if there is no such file, it is written with the present
-ones, to be edited; start the same command again and they are in the page and in tables.tex.
+--tables=bones,'be*' shows only these tables. They are named by their ids in tables.csv, with or without the data set in
+front; * stands for any letters. --captions=FILE uses titles and captions of your own. If the file does not exist, it is
+written with the present ones; edit it and start the same command again.
 
 Cases are named by their ids: keep names of patients out of file names.
 

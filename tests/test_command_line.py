@@ -31,11 +31,11 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
          "The data cannot be made in /d: full; name another."),
         (
             PermissionError(errno.EACCES, "Permission denied", "/a/b.json"),
-            "/a/b.json cannot be written or read: permission denied; mend that, or name another folder.",
+            "/a/b.json cannot be written or read: permission denied; fix that, or name another folder.",
         ),
         (
             NotADirectoryError(errno.ENOTDIR, "Not a directory", "/a/b"),
-            "/a/b cannot be written or read: not a directory; mend that, or name another folder.",
+            "/a/b cannot be written or read: not a directory; fix that, or name another folder.",
         ),
         (KeyError("two words"), "KeyError: two words. --debug shows where."),
         (ValueError(), "ValueError: ValueError. --debug shows where."),

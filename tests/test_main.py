@@ -89,7 +89,7 @@ def test_sigterm_saves_and_the_same_command_ends_as_if_nothing_was(run, data_dir
 
     again = call(command(data_dir, stopped, *LONGER))
     assert again.returncode == 0, again.stderr
-    assert "Going on from step" in again.stdout
+    assert "Continuing from step" in again.stdout
     assert (stopped / "eval_test.json").read_bytes() == (whole / "eval_test.json").read_bytes()
     assert checksums(stopped) == checksums(whole)
 

@@ -47,7 +47,7 @@ def test_it_ends_with_a_table_of_what_it_found(tree, tmp_path):
     count = len(hands()["train"])
     assert any(line.split()[:3] == ["images", str(count), "[793]"] for line in done.stdout.splitlines())
     assert f"train: {count} records images, published are 793." in done.stdout
-    assert "Warning: " in done.stderr and "kinds of things are amiss" in done.stderr
+    assert "Warning: " in done.stderr and "kinds of defects" in done.stderr
     assert "_annotations_bone_rle.coco.json (train" in done.stdout and "Pisifrom_Triquetrum" in done.stdout
     assert "metadata rows without an image" in done.stdout and "not a medical device" in done.stdout
     report = tmp_path / "ram_h1200" / "1.0.0" / "metadata.json"
@@ -187,7 +187,7 @@ def test_mistakes_are_one_sentence(tmp_path, flags, code, words):
 def test_synthetic_hands_are_prepared_too(tmp_path):
     done = call("--dataset=ram_phantom/tiny", f"--data_dir={tmp_path}")
     assert done.returncode == 0, done.stderr
-    assert "Data set ram_phantom/tiny" in done.stdout and "Nothing amiss." in done.stdout
+    assert "Data set ram_phantom/tiny" in done.stdout and "No defects found." in done.stdout
 
 
 def test_a_defect_names_the_file(tree, tmp_path):

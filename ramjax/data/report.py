@@ -215,7 +215,7 @@ def _amiss(report: Mapping[str, Any]) -> list[str]:
     if patients:
         lines.append(f"  {len(patients)} patients are in several splits: {', '.join(patients[:EXAMPLES])}")
     lines += [f"  {sentence}" for sentence in deviations(report)]
-    return ["Amiss", *lines] if lines else ["Nothing amiss."]
+    return ["Defects", *lines] if lines else ["No defects found."]
 
 
 def _order(key: tuple[str, str]) -> tuple[int, str, int, str]:

@@ -121,7 +121,9 @@ def lost_message() -> str:
     """What a process says when it has lost another one."""
     if not _name:
         return f"The other processes did not all join within {JOIN_SECONDS} s; see what they said, and start all again."
-    return f"{_name} lost another one, whose own last line says why; the same command goes on from the last checkpoint."
+    return (
+        f"{_name} lost another one, whose own last line says why; the same command continues from the last checkpoint."
+    )
 
 
 def leave(code: int, lost: bool = False) -> None:

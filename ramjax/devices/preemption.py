@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-REQUEUE_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: starting the same command again goes on
+REQUEUE_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command continues
 
 
 log = logging.getLogger(__name__)

@@ -1,9 +1,9 @@
 """Averaged predictions: of an image and its mirror image, of several scales, of several checkpoints.
 
-Each function takes predict functions and returns one, of the same images to the same entries, so that they nest and
-serve wherever a predict function does: on canvases, and on the tiles of a sliding window. The shape a network sees
-never changes. Predict functions are called as they are; the whole may be jitted. Parameters then belong among the
-arguments, or they are compiled in as constants::
+Each function takes predict functions and returns one with the same inputs and outputs. So they can be nested, and used
+wherever a predict function is: on canvases, and on the tiles of a sliding window. The shape that a network sees never
+changes. Predict functions are called as they are; jit the whole if you like. Parameters then must be arguments, or they
+are compiled in as constants::
 
     step = make_predict_step(config)
 
@@ -11,9 +11,10 @@ arguments, or they are compiled in as constants::
     def predict(state, images):
         return mirrored(lambda images: step(state, images), kinds)(images)
 
-How an entry is averaged depends on its kind (see `ramjax.tasks.base.Kind`): dense maps cell by cell, whatever they
-mean; confidence, and what is of the image as a whole, by the plain mean; what else is of a joint site weighted by the
-confidence, since a score is worth as much as the box it was read at. Without confidence such means are plain, too.
+How an entry is averaged depends on its kind (see `ramjax.tasks.base.Kind`). Dense maps are averaged cell by cell.
+Confidences, and entries of the whole image, have a plain mean. Other entries of a joint site are weighted by the
+confidence, because a score is only as good as the box at which it was read; without confidences they have a plain mean,
+too.
 """
 
 import functools
@@ -55,8 +56,8 @@ def mirrored(predict: PredictFn, kinds: Kinds) -> PredictFn:
 def multi_scale(predict: PredictFn, scales: Sequence[float], kinds: Kinds) -> PredictFn:
     """The mean of the predictions of an image scaled about its centre, put back on its own grid.
 
-    A smaller image stands in zeros, the canvas's padding; of a larger one the middle is seen, so that cells of dense
-    maps and joint sites further out are averaged over the smaller scales alone. Resampling is linear, antialiased.
+    A smaller image is padded with zeros, as on the canvas. Of a larger one only the middle is seen, so dense maps and
+    joint sites further out are averaged over the smaller scales alone. Resampling is linear and antialiased.
 
     Args:
       predict: of images of one shape.
@@ -93,9 +94,9 @@ def ensemble(
 ) -> PredictFn:
     """The mean of the predictions of several networks, or of several checkpoints of one.
 
-    Networks that were trained apart are best averaged as probabilities (Lakshminarayanan, Pritzel and Blundell, arXiv
-    1612.01474): the mean of logits is a geometric mean, in which one that is very sure outvotes the others. Where dense
-    maps are logits, let `transform` make them probabilities.
+    Networks that were trained separately are best averaged as probabilities (Lakshminarayanan, Pritzel and Blundell,
+    arXiv 1612.01474). The mean of logits is a geometric mean, in which one very confident network outvotes the others.
+    Where dense maps are logits, `transform` should turn them into probabilities.
 
     Args:
       predicts: at least one; all return the same entries.
@@ -116,7 +117,7 @@ def ensemble(
 
 
 def name_of(kind: Kind, kinds: Kinds, predictions: Predictions) -> str | None:
-    """The name of the predictions that are of a kind which there is once at most; None without."""
+    """The name of the only predictions of a kind; None where there are none."""
     return next((name for name in predictions if kinds[name] is kind), None)
 
 

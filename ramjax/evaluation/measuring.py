@@ -1,4 +1,4 @@
-"""One hand: what was predicted of it, put on the grid of the measurement, against what is annotated."""
+"""Measures one hand: its predictions, put on the grid of the measurement, against its annotations."""
 
 import dataclasses
 import math

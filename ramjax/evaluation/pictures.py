@@ -1,4 +1,4 @@
-"""Pictures of test hands: what was annotated beside what the network sees."""
+"""Pictures of test hands: annotation beside prediction."""
 
 import dataclasses
 import pathlib
@@ -39,7 +39,7 @@ COLUMNS = 3
 def save_test_grid(path: str | pathlib.Path, pairs: Sequence[np.ndarray], tasks: Sequence[Task]) -> None:
     """Writes a PNG of pictures of `case_picture`, truth on the left and prediction on the right of each.
 
-    Written beside and then renamed, so that the picture is whole or the one before.
+    It is written under another name and then renamed, so that there is always a whole picture, the old or the new one.
     """
     entries: list[tuple[str, Colour]] = []
     for task in tasks:

@@ -1,7 +1,7 @@
-"""The network's predictions of a whole split, one radiograph after the other, each on the process that read it.
+"""The network's predictions of a whole split, one radiograph after the other, each in the process that read it.
 
-Where the canvas shows the whole radiograph, batches go through the network as in training; where it shows a part at a
-given scale, every radiograph is predicted by a sliding window of canvases.
+Where the canvas shows the whole radiograph, batches are predicted as in training. Where it shows a part at a given
+scale, each radiograph is predicted by a sliding window of canvases.
 """
 
 import functools
@@ -33,11 +33,11 @@ def predict_split(
     dataset: int = 0,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, Prediction]]:
-    """Yields the index in the source and the prediction of each of its records that this process holds.
+    """Yields the index in the source and the prediction of each record that this process handles.
 
-    By canvases, all devices share each batch; by windows, every process has its own radiographs, on one device each.
-    All processes must iterate to the end. Each record is held by one of them, whatever the numbers of devices and
-    processes and the size of the split.
+    With whole canvases, all devices share each batch; with windows, every process predicts its own radiographs, one on
+    each device. All processes must iterate to the end. Each record is handled by exactly one process, for any number of
+    devices and processes and any size of the split.
 
     Args:
       config: of the run; `config.evaluation` says how predictions are averaged.
@@ -48,7 +48,7 @@ def predict_split(
       check: called before every batch; an exception it raises ends the iteration.
 
     Raises:
-      RunError: the settings ask for predictions that need annotated boxes.
+      RunError: the settings ask for averages of predictions that need annotated boxes.
       ValueError: a prediction by windows is not finite; the message names the record.
     """
     whole = config.data.canvas.sizing == "fit"
@@ -59,7 +59,7 @@ def make_predict(config: Config) -> Callable[..., dict[str, jax.Array]]:
     """Returns ``predict(states, images, boxes=None)``: the network's predictions, averaged as `config.evaluation` says.
 
     Raises:
-      RunError: predictions are to be averaged that need annotated boxes.
+      RunError: the predictions to be averaged need annotated boxes.
     """
     predict_one, settings = make_predict_step(config), config.evaluation
     tasks = make_tasks(config)
@@ -84,7 +84,7 @@ def make_predict(config: Config) -> Callable[..., dict[str, jax.Array]]:
 
 
 def needs_annotated_boxes(tasks: Sequence[Task]) -> str | None:
-    """The name of a task that is read at annotated boxes, for want of one that finds joints; None where none is."""
+    """The name of a task that reads annotated boxes because no task finds joints; None without such a task."""
     if any(task.finds_boxes for task in tasks):
         return None
     return next((task.name for task in tasks if "boxes" in task.needs), None)

@@ -47,18 +47,18 @@ def sliding_window(
       image: float (H, W) or (H, W, 1), grey values in 0..1.
       kinds: of the entries that it returns (see `ramjax.tasks.base.Kind`).
       tile: height and width of the tiles in pixels; as the network takes them, so multiples of its largest stride.
-      overlap: share of a tile that the next one covers again, at least 0 and below 1. Tiles start every
-        ``int(side * (1 - overlap))`` pixels, rounded down to a multiple of the strides; the last ends at the border.
-      batch: tiles a call of `predict`. The last call is filled up with blanks, which count for nothing.
-      blending: ``gaussian`` lets a tile count most at its middle, ``constant`` everywhere alike.
+      overlap: share of a tile that the next one overlaps, at least 0 and below 1. Tiles start every ``int(side * (1 -
+        overlap))`` pixels, rounded down to a multiple of the strides; the last ends at the border.
+      batch: tiles in a call of `predict`. The last call is filled up with blank tiles, which are ignored.
+      blending: ``gaussian`` weights the middle of a tile most, ``constant`` weights all of it equally.
       sigma: standard deviation of the Gaussian as a share of the tile's side, above 0.
 
     Returns:
       Arrays in host memory without the batch axis. A dense map of stride s is float32 (ceil(H / s), ceil(W / s),
       channels), the weighted mean over the tiles; its cell (i, j) covers rows s i to s (i + 1) and columns s j to
-      s (j + 1) of the image. A joint site occurs once, so that all it has is taken from the tile that is the most
-      confident of it, boxes moved to pixels of the image. Without confidence there is no such tile, and entries of
-      sites are left out. What is of the image as a whole is the mean over the tiles.
+      s (j + 1) of the image. A joint site occurs once, so its entries are taken from the tile that is most confident of
+      it, with boxes moved to pixels of the image. Without confidences, entries of sites are left out. Entries of the
+      whole image are means over the tiles.
 
     Raises:
       ValueError: an argument is out of its range, the stride of a map is no whole number, or a prediction is not
@@ -167,7 +167,7 @@ def _add_at(whole: Float[Array, "H W c"], part: Float[Array, "h w c"], y: Array,
 def _empty_sums(
     size: tuple[int, int], tile: tuple[int, int], grids: Mapping[str, tuple[int, int, int]]
 ) -> dict[str, tuple[Array, Array]]:
-    """Sums and weights for whole numbers of tiles, so that images of many sizes share few shapes of buffers."""
+    """Sums and weights for whole numbers of tiles, so that images of many sizes need few shapes of buffers."""
     rows, columns = (math.ceil(whole / side) for whole, side in zip(size, tile, strict=True))
     shapes = {name: (rows * h, columns * w, c) for name, (h, w, c) in grids.items()}
     return {name: (jnp.zeros(shape), jnp.zeros((*shape[:2], 1))) for name, shape in shapes.items()}

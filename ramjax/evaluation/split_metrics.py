@@ -16,7 +16,7 @@ COMPAT = "compat/"
 def summarize(tasks: Sequence[Task], cases: Cases) -> dict[str, float]:
     """The metrics of one data set, ``<task>/<metric>`` with ``<task>/<metric>/n`` beside each.
 
-    Strict ones as they are, those of compat mode with ``compat/`` before them.
+    Names of compat metrics begin with ``compat/``; strict metrics have no prefix.
     """
     return _of_mode(tasks, cases, "strict", "") | _of_mode(tasks, cases, "compat", COMPAT)
 
@@ -27,7 +27,7 @@ def summarize_canvas(tasks: Sequence[Task], cases: Cases) -> dict[str, float]:
 
 
 def by_dataset(config: Config, of_datasets: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The metrics of all data sets; where there are several, each one's begin with its name."""
+    """The metrics of all data sets; if there are several, the names begin with that of the data set."""
     if len(of_datasets) == 1:
         return of_datasets[0]
     named = zip(config.data.names, of_datasets, strict=True)

@@ -1,4 +1,4 @@
-"""The evaluation of a test split: every record predicted, measured on its own grid, and pictured, exactly once."""
+"""The evaluation of a test split: every record is predicted, measured on its own grid and drawn, exactly once."""
 
 import dataclasses
 import pathlib

@@ -1,4 +1,4 @@
-"""Validation: batches of a split through the validation step, padding dropped, and the metrics of all of them."""
+"""Validation: runs the validation step on the batches of a split, drops padding, and computes the metrics."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ EvalStep = Callable[[Any, dict[str, jax.Array]], tuple[dict[str, jax.Array], jax
 
 
 def jit_eval_step(step: Callable[[Any, dict[str, jax.Array]], dict[str, jax.Array]], mesh: Mesh) -> EvalStep:
-    """Compiles ``step(state, batch) -> per-example arrays`` to return them, and ``valid``, whole on every process."""
+    """Compiles ``step(state, batch) -> per-example arrays``; every process gets all rows, and ``valid`` beside them."""
 
     def with_valid(state, batch):
         return step(state, batch), batch["valid"]
@@ -101,8 +101,8 @@ def selection_score(metrics: Sequence[Mapping[str, float]], selected_by: Mapping
       selected_by: the names of the metrics whose mean stands for each task.
 
     Returns:
-      The score. A metric of which the data set has no label is left out, and with it a task or a data set that has no
-      other; one that has labels and is not finite counts as 0. 0 where there is no label at all.
+      The score. A metric for which a data set has no labels is left out, and so is a task or data set without any
+      metric left. A metric that has labels and is not finite counts as 0. The score is 0 if there are no labels at all.
     """
     of_datasets = [
         _mean([_mean([_judged(of, name) for name in names]) for names in selected_by.values()]) for of in metrics

@@ -1,4 +1,4 @@
-"""The section of a task that draws none of its own: its metrics in tables, with their intervals."""
+"""The default section of a task: its metrics in tables, with their intervals."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A network on somebody's radiographs: placement, findings, files.
+"""A network on your own radiographs: placement, findings, files.
 
 Used by the command `ramjax.predict`.
 """

@@ -1,4 +1,4 @@
-"""Many radiographs read, one file after the other; one that fails does not end the others."""
+"""Predicts many files, one after the other; a file that fails does not stop the others."""
 
 import contextlib
 import logging
@@ -105,7 +105,7 @@ def _describe(error: Exception, path: pathlib.Path) -> str:
 
 
 def _write_summary(path: pathlib.Path, network: TrainedNetwork, rows: Sequence[dict[str, Any]]) -> None:
-    """Adds the rows to those there are, in the place of those of the same name."""
+    """Adds the rows to the existing ones; a row of the same name is replaced."""
     if rows:
         # A spreadsheet may have saved it since, with a mark in front or in another encoding.
         before = path.read_text(encoding="utf-8-sig", errors="replace") if path.exists() else ""

@@ -19,7 +19,7 @@ def mask(name: str) -> str:
 
 
 def split_commas(value: str) -> list[str]:
-    """Paths separated by commas; a path that exists as it stands is one, commas and all."""
+    """Paths separated by commas; if the whole text is an existing path, it is that path."""
     return [value] if pathlib.Path(value).exists() else [part.strip() for part in value.split(",") if part.strip()]
 
 

@@ -1,4 +1,4 @@
-"""A trained network, ready to be asked."""
+"""A trained network, ready to predict."""
 
 import dataclasses
 import functools
@@ -44,7 +44,7 @@ def load(workdir: str | pathlib.Path) -> TrainedNetwork:
     """Loads the checkpoint of a run that was best on validation, or the latest, on one device.
 
     Raises:
-      RunError: `workdir` is no run, holds no whole checkpoint, or has only tasks that need boxes and none that finds
+      RunError: `workdir` is not a run, has no whole checkpoint, or has only tasks that need boxes and none that finds
         them.
     """
     workdir = pathlib.Path(workdir).expanduser()

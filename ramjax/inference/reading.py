@@ -1,4 +1,4 @@
-"""One radiograph read by a trained network: what was found, as a report and as a picture."""
+"""Reads one radiograph with a trained network: findings, report and picture."""
 
 import dataclasses
 import math
@@ -28,7 +28,7 @@ _DOUBTFUL_SIDE = "The side is doubtful: the other one is nearly as certain; stat
 class Options:
     """What the user states about all radiographs; '' and None leave it to the file or to an estimate.
 
-    What is found with less than `min_confidence` is not judged.
+    Sites found with a confidence below `min_confidence` are not judged.
     """
 
     side: str = ""
@@ -49,7 +49,7 @@ class HandReading:
       radiograph: as it was read; `pixels` are uint8 (H, W).
       tasks: of the network.
       findings: of each task.
-      report: the same as nested plain values, ready for JSON; its keys stand in `ramjax.inference.report`.
+      report: the same as nested plain values, ready for JSON; `ramjax.inference.report` explains its keys.
     """
 
     name: str
@@ -78,7 +78,7 @@ def read(
     name: str = "",
     source: str = "",
 ) -> HandReading:
-    """Finds what there is in one radiograph.
+    """Predicts one radiograph.
 
     Args:
       radiograph: as it was read.

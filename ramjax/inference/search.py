@@ -1,9 +1,9 @@
 """Where on the canvas a radiograph is shown to the network: several candidates, and the choice of the most certain.
 
 The network was trained on right hands, or left ones mirrored, at one size. A radiograph from elsewhere may show either
-side, a whole hand or a wrist alone, and much forearm or empty film. Every candidate is one placement; all go through
-the network in batches of one fixed shape, and the one wins of which the network is the most certain. How certain that
-is, the task tells that finds boxes, or else the first that can tell (`Task.certainty`).
+side, a whole hand or a wrist alone, and much forearm or empty film. Every candidate is one placement. All candidates
+are predicted in batches of one fixed shape, and the one with the highest certainty wins. The certainty comes from the
+task that finds boxes, or else from the first task that can tell (`Task.certainty`).
 """
 
 import dataclasses
@@ -55,7 +55,7 @@ class Found:
 
 
 def search(radiograph: Radiograph, network: TrainedNetwork, side: str, view: str) -> Found:
-    """Shows `radiograph` in every plausible way, then the best of them framed anew, and returns the most certain.
+    """Tries every plausible placement of `radiograph`, then reframes the best ones, and returns the most certain.
 
     Args:
       radiograph: what was read.
@@ -77,7 +77,7 @@ def search(radiograph: Radiograph, network: TrainedNetwork, side: str, view: str
 def canvas_for(radiograph: Radiograph, config: Config) -> CanvasConfig:
     """The run's canvas; enlarged where the run shows images at a given scale and this one is larger than the canvas.
 
-    The network is convolutional, so that a run trained on crops predicts whole radiographs.
+    The network is convolutional, so a run that was trained on crops can predict whole radiographs.
     """
     canvas, stride = config.data.canvas, config.model.max_stride
     # Few distinct shapes, so few compilations.
@@ -90,7 +90,7 @@ def candidates(
 ) -> list[Placement]:
     """The placements to try: as trained, and, unless the scale is given, as a wrist film; mirrored for a left hand.
 
-    The radiograph is first turned clockwise by `quarter_turns`; other than 0 they are for canvases it is fitted to.
+    The radiograph is first turned clockwise by `quarter_turns`, which must be 0 unless it is fitted to the canvas.
     """
     placed = canvases.place(as_record(radiograph), canvas)
     if quarter_turns:

@@ -1,4 +1,4 @@
-"""One picture of a radiograph to read: as it is, with everything found in it, and what was found in words."""
+"""One picture of a radiograph: as it is, with everything found in it, and with the findings in words."""
 
 import math
 from collections.abc import Sequence

@@ -1,10 +1,10 @@
 """Convolution, in forms and with gradients that a CPU computes fast.
 
 XLA's CPU backend runs a convolution at the machine's speed if its dimensions are in canonical order (examples, rows,
-columns, channels), its input is not dilated and its channels are not in groups. Automatic differentiation asks for
-other orders; XLA reorders them, but not within a loop, where such a gradient takes a hundred times as long. So a CPU is
-given the gradients of input and kernel in canonical form, and groups in forms without any. Other devices have forms and
-gradients of their own, and keep them.
+columns, channels), its input is not dilated and its channels are not in groups. Automatic differentiation produces
+other orders. XLA reorders them, but not within a loop, where such a gradient takes a hundred times as long. So on a CPU
+the gradients of input and kernel are computed in canonical form, and grouped convolutions in forms without groups.
+Other devices use their own forms and gradients.
 """
 
 import functools
@@ -61,9 +61,9 @@ def convolve_groups(
 ) -> Float[Array, "b h2 w2 o"]:
     """Convolves each group of channels by itself.
 
-    XLA's CPU backend is slow at this: a depthwise convolution takes it 10 times as long as the sum over the kernel's
-    taps, and the kernel's gradient of other groups 10 times as long as that of a convolution of all channels, by a
-    kernel with zeros between the groups (`benchmarks/convolution.py`).
+    XLA's CPU backend is slow at this. A depthwise convolution takes 10 times as long as a sum over the kernel's taps.
+    With other groups, the kernel's gradient takes 10 times as long as that of a convolution of all channels by a kernel
+    with zeros between the groups (`benchmarks/convolution.py`).
     """
     settings = {"strides": strides, "padding": padding}
     if kernel.shape[2] == 1 and kernel.shape[3] == groups:
@@ -119,8 +119,8 @@ def input_gradient(
 ) -> Float[Array, "b h w i"]:
     """The gradient of a convolution's input as a convolution of stride 1.
 
-    A strided convolution treats each cell of stride x stride pixels as channels of one: so are their gradients
-    computed, and then laid out as pixels.
+    For a strided convolution, each cell of stride x stride pixels counts as one pixel with more channels. Its gradient
+    is computed in this form and then laid out as pixels.
 
     Args:
       kernel: of the convolution.
@@ -163,9 +163,10 @@ def kernel_gradient(
 
 
 def _computed(x: Float[Array, "b h w i"]) -> Float[Array, "b h w i"]:
-    """The same, but XLA computes it before it goes on: a product by the identity, which it does not look through.
+    """The same array, but XLA must compute it at this point: it does not see through this product with the identity.
 
-    Else it computes the activations anew, in whatever order their reader asks for; a transposition ten times as slow.
+    Otherwise XLA would compute the activations again, in the order in which they are read next; such a transposition is
+    ten times as slow.
     """
     i = x.shape[-1]
     return jnp.dot(x.reshape(-1, i), jnp.eye(i, dtype=x.dtype), precision=lax.Precision.HIGHEST).reshape(x.shape)

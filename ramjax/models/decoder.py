@@ -11,8 +11,8 @@ from ramjax.models import layers
 class UNetDecoder(nnx.Module):
     """A U-shaped decoder (Ronneberger et al., arXiv 1505.04597) that adds rather than concatenates.
 
-    Coarse features are projected to the finer level's width before they are enlarged, which is where the cost of an
-    upsampling lies. The finest level, the most expensive one, gets a single convolution, the others a residual block.
+    Coarse features are projected to the width of the finer level before they are enlarged, which makes upsampling
+    cheap. The finest level, the most expensive one, has a single convolution; the others have a residual block.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ def make_encoder(config: ModelConfig, **options: Any) -> nnx.Module:
     """Returns the encoder that `config.encoder` names; `options` are its keyword arguments.
 
     Raises:
-      ConfigError: its dotted path leads to nothing.
+      ConfigError: its dotted path cannot be imported.
     """
     known = {"residual": ResidualEncoder}
     encoder = known.get(config.encoder) or import_class(config.encoder, "model.encoder")
@@ -38,7 +38,7 @@ class ResidualEncoder(nnx.Module):
     """A residual network with a strided stem.
 
     It sees the image and its local contrast. The stem moves `stem_stride` x `stem_stride` pixels into the channels, so
-    that no pixel is lost, and mixes them by a 3x3 convolution; each further level halves the resolution by a strided
+    that no pixel is lost, and mixes them by a 3x3 convolution. Each further level halves the resolution by a strided
     convolution.
     """
 

@@ -17,7 +17,7 @@ class Features:
       dense: the decoder's features, (b, h / stride, w / stride, c) at the finest level, half that at each further one;
         the last is the encoder's coarsest level.
       stride: of the finest level, in canvas pixels.
-      boxes: (b, 22, 4) ymin, xmin, ymax, xmax of the joint sites in canvas pixels, or None where nobody knows them.
+      boxes: (b, 22, 4) ymin, xmin, ymax, xmax of the joint sites in canvas pixels, or None where they are unknown.
       outputs: of the heads before, by the name of the task.
     """
 

@@ -115,12 +115,13 @@ def residual_blocks(count: int, features: int, *, dtype: jnp.dtype, rngs: nnx.Rn
 def apply_all(modules: Sequence[nnx.Module], x: Array, remat: str = "none") -> Array:
     """Applies the modules one after the other; `remat` says what the backward pass computes again.
 
-    See `ModelConfig.remat`. Blocks of one shape become a loop: XLA's CPU backend finds what is computed twice, and
-    keeps it after all, unless it is in a loop; and a loop is compiled once, however many blocks there are.
+    See `ModelConfig.remat`. Blocks of the same shape become a loop, for two reasons. Outside a loop, XLA's CPU backend
+    notices that something is computed twice, and keeps it after all. And a loop is compiled once for any number of
+    blocks.
 
-    What a block sets, such as batch statistics, is set in `modules` as if it had been called; each block takes the
-    random numbers it would take then, and takes the same when it is computed again. Blocks that share a variable, be it
-    a stream of random numbers, are applied one by one, in no loop.
+    Variables that a block changes, such as batch statistics, are changed in `modules` as by an ordinary call. Each
+    block draws the same random numbers as in an ordinary call, and the same ones when it is computed again. Blocks that
+    share a variable, such as a stream of random numbers, are applied one by one, without a loop.
     """
     if remat == "none":
         for module in modules:
@@ -143,10 +144,10 @@ def apply_all(modules: Sequence[nnx.Module], x: Array, remat: str = "none") -> A
 
 
 def spatial_max(x: Float[Array, "b h w c"]) -> Float[Array, "b c"]:
-    """The largest value of each channel, its gradient where the first of them stands.
+    """The largest value of each channel; its gradient goes to the first pixel that has it.
 
-    The gradient of `jnp.max` goes where a value equals the maximum, which is nowhere, and not a number, if the compiler
-    computes the values twice and rounds them differently.
+    The gradient of `jnp.max` goes to all values that equal the maximum. If the compiler computes the values twice and
+    rounds them differently, no value equals it, and the gradient is not a number.
     """
     b, _, _, c = x.shape
     flat = x.reshape(b, -1, c)
@@ -170,8 +171,8 @@ def depth_to_space(x: Float[Array, "b h w d"], block: int) -> Float[Array, "b h2
 def upsample(x: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b height width c"]:
     """Bilinear interpolation to (height, width), pixel centres at half integers.
 
-    By whole factors as sums of neighbours, which devices that share the rows need no more than two of each other's for;
-    `jax.image.resize`, which does the rest, multiplies by matrices as large as the image is high and wide.
+    Whole factors are computed as sums of neighbours; devices that share the rows of an image then exchange at most two
+    rows. Other factors use `jax.image.resize`, which multiplies by matrices as large as the sides of the image.
     """
     b, h, w, c = x.shape
     if height % h or width % w:
@@ -180,7 +181,7 @@ def upsample(x: Float[Array, "b h w c"], height: int, width: int) -> Float[Array
 
 
 def _enlarge(x: Array, axis: int, factor: int) -> Array:
-    """Interpolates an axis between neighbours; the outermost pixels go on beyond the border."""
+    """Interpolates an axis between neighbours; the outermost pixels are continued beyond the border."""
     if factor == 1:
         return x
     size = x.shape[axis]

@@ -1,8 +1,9 @@
-"""Linear functions with a transpose of their own: a hand-written gradient that leaves the other derivatives possible.
+"""Linear functions with a transpose of their own: for hand-written gradients that keep the other derivatives possible.
 
-Reverse mode transposes the tangent of a function, which is linear. Whoever writes the tangent by `linear_call` chooses
-the transpose, and so the gradient. `jax.custom_vjp` does so too, but forbids forward mode, and with it Hessian-vector
-products; `jax.custom_derivatives.linear_call` (of jax 0.10) can be neither batched nor differentiated in its residuals.
+Reverse mode transposes the tangent of a function, which is linear. A tangent that is written by `linear_call` chooses
+its transpose, and so the gradient. `jax.custom_vjp` also chooses the gradient, but forbids forward mode, and with it
+Hessian-vector products. `jax.custom_derivatives.linear_call` (of jax 0.10) can neither be batched nor differentiated in
+its residuals.
 """
 
 import functools

@@ -1,8 +1,9 @@
-"""Group normalisation (Wu and He, arXiv 1803.08494) that passes over the activations as seldom as it can.
+"""Group normalisation (Wu and He, arXiv 1803.08494) with as few passes over the activations as possible.
 
-Moments are taken a channel and then averaged over its group: the grouped reshape of the activations, which XLA's CPU
-backend turns into slow strided loops, never exists. The backward pass is written out: it keeps the activations alone,
-takes two sums a channel and then one pass, where automatic differentiation also keeps the centred activations.
+Moments are computed for each channel and then averaged over its group. This avoids the grouped reshape of the
+activations, which XLA's CPU backend turns into slow strided loops. The backward pass is written by hand: it keeps only
+the activations and needs two sums for each channel and one pass; automatic differentiation would also keep the centred
+activations.
 """
 
 import functools

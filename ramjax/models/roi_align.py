@@ -1,8 +1,8 @@
 """ROI align: features of a box, resampled to a fixed square (He et al., Mask R-CNN, arXiv 1703.06870).
 
 Bilinear sampling on a grid parallel to the axes is separable: the sampled square is ``rows @ features @ columns.T``
-with one sparse interpolation matrix an axis. As two matrix products it needs no gather, differentiates into two more
-products and shards like any other product, and averaging several samples a bin costs nothing.
+with one sparse interpolation matrix an axis. As two matrix products it needs no gather, its gradient is two more
+products, it shards like any other product, and averaging several samples in a bin costs nothing.
 """
 
 import jax.numpy as jnp

@@ -212,7 +212,7 @@ def _unfinished(folder: pathlib.Path) -> str:
     start = f"{folder} was not evaluated: it has no cases.parquet;"
     if any((folder / "checkpoints" / "best").glob("[0-9]*")):
         return f"{start} do that with python -m ramjax.main --workdir={folder} --mode=eval."
-    return f"{start} it has no checkpoint to evaluate either, so start its training again, which goes on to the end."
+    return f"{start} it has no checkpoint to evaluate either, so start its training again, which continues to the end."
 
 
 def _read_json(path: pathlib.Path) -> Any:

@@ -151,7 +151,7 @@ def _load_about(path: pathlib.Path) -> dict[str, Any]:
             raise ValueError("values of the wrong type")
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
-            f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or delete it to go on "
+            f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or delete it to continue "
             "without the check that the data are the same."
         ) from error
     return about
@@ -164,7 +164,7 @@ def _check_same(workdir: pathlib.Path, config: config_lib.Config) -> None:
             in_there, in_here = (repr(of[key]) if key in of else "not stated" for of in (there, here))
             raise RunError(
                 f"{workdir} belongs to another config: {key} is {in_there} there and {in_here} here; name another "
-                f"--workdir to start a new run, or go on with that config."
+                f"--workdir to start a new run, or continue with that config."
             )
 
 

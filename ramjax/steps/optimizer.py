@@ -1,4 +1,4 @@
-"""The optimiser: AdamW with warmup, cosine decay and clipping, at rest for a head whose task has no label."""
+"""The optimiser: AdamW with warmup, cosine decay and clipping; a head whose task has no label is not updated."""
 
 from collections.abc import Sequence
 
@@ -24,9 +24,9 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 def make_optimizer(config: OptimizerConfig, steps: int, tasks: Sequence[str]) -> optax.GradientTransformationExtraArgs:
     """Clipping by global norm, then AdamW (Loshchilov and Hutter, arXiv 1711.05101), biases and scales not decayed.
 
-    Momentum and weight decay would move a head on a step that says nothing about it. So ``update`` takes
-    ``labelled={task: bool ()}``, and where that is False, ``heads/<task>`` stays as it is, with its moments and their
-    count; only the schedule goes on. With every task labelled this is AdamW.
+    Without labels, momentum and weight decay would still change a head. So ``update`` takes ``labelled={task: bool
+    ()}``. Where it is False, ``heads/<task>`` keeps its parameters, its moments and their count; only the schedule
+    advances. If every task has labels, this is plain AdamW.
 
     Args:
       config: the settings.
@@ -51,5 +51,5 @@ def make_optimizer(config: OptimizerConfig, steps: int, tasks: Sequence[str]) ->
 
 
 def _labels(params: optax.Params) -> optax.Params:
-    """Who moves which parameters, as a prefix of their tree."""
+    """Which optimiser updates which parameters, as a prefix of their tree."""
     return dict.fromkeys(params, _SHARED) | {"heads": {task: task for task in params["heads"]}}

@@ -1,4 +1,4 @@
-"""The training state: made, described, restored, and the network applied with it.
+"""The training state: how it is made and restored, and how the network is applied with it.
 
 A network may hold more than parameters. Whatever its modules make in their constructors works, in the encoder, the
 decoder and the heads alike:
@@ -10,8 +10,8 @@ decoder and the heads alike:
   of a block, which is stochastic depth or drop path (Huang et al., arXiv 1603.09382). Any stream of `nnx.Rngs` is
   seeded anew in each step, by the config's seed, the step, and the part of a batch that is taken in parts. So the
   state holds nothing random, and the numbers are the same on any number of devices and after a restart.
-* A module that is another one in training has an attribute ``deterministic`` or ``use_running_average``, as those of
-  Flax have: `nnx.Module.train` and `nnx.Module.eval` set it.
+* A module that behaves differently in training has an attribute ``deterministic`` or ``use_running_average``, as those
+  of Flax have; `nnx.Module.train` and `nnx.Module.eval` set it.
 """
 
 import functools
@@ -38,7 +38,7 @@ from ramjax.tasks import heads_of, make_tasks
 
 @flax.struct.dataclass
 class TrainState:
-    """All that training changes.
+    """Everything that training changes.
 
     Attributes:
       step: int32, optimiser steps taken.
@@ -59,7 +59,7 @@ class TrainState:
 
 
 def init_state(config: Config) -> TrainState:
-    """Returns the state before the first step, a function of the config alone; jit it with the shardings you want."""
+    """Returns the state before the first step, a function of the config alone. The caller jits it with shardings."""
     params, _, variables = map(nnx.to_pure_dict, nnx.state(make_network(config, config.seed), *_KINDS))
     names = [task.name for task in make_tasks(config)]
     optimizer = make_optimizer(config.optimizer, config.train.steps, names)
@@ -74,7 +74,7 @@ def init_state(config: Config) -> TrainState:
 
 
 def abstract_state(config: Config, mesh: Mesh) -> TrainState:
-    """The training state as ShapeDtypeStructs, placed as it is trained: what a checkpoint is restored into."""
+    """The training state as ShapeDtypeStructs with the shardings of training, for restoring a checkpoint."""
     shapes = jax.eval_shape(functools.partial(init_state, config))
     return _placed(shapes, sharding.state_shardings(config.mesh, mesh, shapes))
 
@@ -158,7 +158,7 @@ def restore_network(config: Config, params: Any, variables: Any, key: jax.Array)
 
 
 def _seed(key: jax.Array, path: jax.tree_util.KeyPath, leaf: jax.ShapeDtypeStruct) -> jax.Array:
-    """The key of a stream, by its place in the network and so whatever other streams there are; its count is 0."""
+    """The key of a stream, a function of its place in the network, whatever other streams there are; its count is 0."""
     if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jnp.zeros(leaf.shape, leaf.dtype)
     name = jax.tree_util.keystr(path, simple=True, separator="/")

@@ -1,4 +1,4 @@
-"""One training step, as a pure function of the state and a batch; whoever jits it decides on shardings and donation."""
+"""One training step, as a pure function of the state and a batch. The caller jits it, with shardings and donation."""
 
 import contextlib
 import functools
@@ -24,7 +24,8 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
     """Returns ``step(state, batch) -> (state, metrics)``.
 
     Metrics are float32 scalars: ``loss``, ``loss/<task>`` (unweighted), ``grad_norm`` and ``learning_rate``.
-    A batch without any label of a task leaves that task's head as it is: parameters, variables, moments and averages.
+    A batch without any label of a task does not change the head of that task: its parameters, variables, moments and
+    averages.
 
     The averages are of the parameters and, with the same decay, of the variables that are floats: the statistics of
     averaged parameters are close to the average of their statistics (as in timm's `ModelEmaV2`). Other variables, such
@@ -78,13 +79,14 @@ def make_gradient(
 ) -> Callable[[Any, Any, jax.Array, Batch], tuple[Any, dict[str, jax.Array], dict[str, jax.Array], Any]]:
     """Returns ``gradient(params, variables, key, batch) -> (grads, losses, labelled, variables)``.
 
-    Of the total loss, with what each task adds to it, and the network's variables thereafter. `key` seeds what is
-    random. Where heads need boxes, the batch has those that they are given as `SHOWN_BOXES`.
+    The gradient is that of the total loss; `losses` has the loss of each task, and `variables` are the network's
+    variables after the step. `key` seeds all random numbers. Where heads need boxes, the batch has them as
+    `SHOWN_BOXES`.
 
-    The batch is taken in `config.train.accumulation_steps` parts. A term's count depends on the labels alone, so that
-    those of the whole batch are known before the first part: the parts' gradients add up to that of the whole batch,
-    however its labels are spread. The variables go from part to part; each part has random numbers of its own.
-    `grads` are float32; `labelled` tells whether the batch has any label of a task.
+    The batch is processed in `config.train.accumulation_steps` parts. The count of a term depends on the labels alone,
+    so the counts of the whole batch are known before the first part. So the gradients of the parts add up to that of
+    the whole batch, however the labels are spread. Variables are passed from part to part, and each part has its own
+    random numbers. `grads` are float32; `labelled` tells whether the batch has any label of a task.
     """
     tasks, apply, parts = make_tasks(config), make_train_apply(config), config.train.accumulation_steps
 
@@ -144,7 +146,7 @@ def _is_float(leaf: jax.Array) -> bool:
 
 
 def _split(batch: Batch, parts: int) -> Batch:
-    """(b, ...) to (parts, b / parts, ...). Each part has some of every device's rows, so that none has to move."""
+    """(b, ...) to (parts, b / parts, ...). Each part has rows of every device, so no row has to move."""
     return {
         name: value.reshape(value.shape[0] // parts, parts, *value.shape[1:]).swapaxes(0, 1)
         for name, value in batch.items()

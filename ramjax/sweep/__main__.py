@@ -153,7 +153,7 @@ def _conclude(runs: Sequence[Run], waiting: Sequence[Run], outcomes: dict[str, l
         if outcome.result == "failed":
             log.error("%s failed: %s", name, outcome.reason)
     if count["stopped"] or len(outcomes) < len(waiting):
-        print("Stopped; start the same command again to go on.", file=sys.stderr)
+        print("Stopped; start the same command again to continue.", file=sys.stderr)
         return REQUEUE_EXIT_CODE
     return 1 if count["failed"] else 0
 

@@ -1,6 +1,6 @@
-"""The tasks of the network: what is learned, measured, reported and predicted, each as one object.
+"""The tasks of the network, each of them one object: what it learns, predicts, measures and reports.
 
-Used by `ramjax.steps` and all above it. A task of your own needs no line here: name it in `config.tasks` by its dotted
+Used by `ramjax.steps` and all above it. A task of your own is not listed here: name it in `config.tasks` by its dotted
 path, such as ``my_package.handedness.Handedness``.
 """
 
@@ -31,10 +31,11 @@ TASKS: tuple[type[Task], ...] = (Bones, Erosions, Joints, Scores, Patient)
 def make_tasks(config: Config) -> tuple[Task, ...]:
     """Returns the tasks that `config.tasks` names, in the order in which their heads run.
 
-    That is the order of `TASKS`, then that of `config.tasks`; but a task comes after those whose outputs it needs.
+    That is the order of `TASKS`, then that of `config.tasks`, except that a task comes after those whose outputs it
+    needs.
 
     Raises:
-      ConfigError: a dotted path leads to no task; a task needs one that is not there; two share a name.
+      ConfigError: a dotted path is not a task, a task needs another one that is missing, or two have the same name.
     """
     known = [task(getattr(config, task.name)) for task in TASKS if task.name in config.tasks]
     own = [_own(path, config) for path in config.tasks if "." in path]

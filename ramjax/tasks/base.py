@@ -1,8 +1,7 @@
-"""What a task is: all of it in one object, from the labels it learns from to what a report shows of it.
+"""What a task is: one object, from the labels it learns from to what a report shows of it.
 
-A task is a frozen dataclass with one field, `config`, the settings of its group in the experiment. What it does not
-define is inherited from `Task`. The rest of the code knows tasks by this class alone; which ones there are stands in
-`ramjax.tasks`.
+A task is a frozen dataclass with one field, `config`, its settings in the experiment. What it does not define, it
+inherits from `Task`. The rest of the code uses tasks only through this class; `ramjax.tasks` lists them.
 """
 
 import dataclasses
@@ -39,7 +38,7 @@ CONFIDENT = 0.3
 class Kind(enum.Enum):
     """What an array of predictions is, which decides how predictions are merged.
 
-    They are merged where several views of an image are averaged, and where a sliding window puts tiles together.
+    Predictions are merged when several views of an image are averaged, and when a sliding window puts tiles together.
 
     ============  ============================================  =======================  ============================
     kind          shape                                         mean of several views    of overlapping tiles
@@ -64,13 +63,14 @@ class Kind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Term:
-    """A part of a loss: a sum, and how much was summed, so that steps, devices and partial labels add up exactly.
+    """A part of a loss: a sum and a count, so that steps, devices and partial labels add up exactly.
 
     Attributes:
       total: float32 scalar, the sum over everything that has a label.
-      count: float32 scalar, how many things (or how much weight) were summed. It depends on the labels alone, never on
-        the predictions: counts are also taken of outputs that are all zero, to know those of a whole batch before its
-        first part. A loss that is normalised by something predicted, such as a focal loss, divides in `total`.
+      count: float32 scalar, the number of things (or the weight) that were summed. It must depend on the labels alone,
+        never on the predictions: before a batch is processed in parts, `loss` is called with outputs that are all zero,
+        to get the counts of the whole batch. A loss that is normalised by something predicted, such as a focal loss,
+        divides in `total`.
     """
 
     total: Float[Array, ""]
@@ -151,8 +151,8 @@ class Task:
     def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
         """Returns the terms whose means add up to the task's loss.
 
-        What is not labelled adds nothing to the total nor to the count of a term, whatever stands in its place; and
-        counts depend on labels alone (see `Term`). `tests/tasks/contract.py` checks both.
+        Unknown labels add nothing to the total and to the count of a term, whatever value is stored for them. Counts
+        depend on the labels alone (see `Term`). `tests/tasks/contract.py` checks both.
         """
         raise NotImplementedError(f"The task {self.name} has no loss; define {type(self).__name__}.loss.")
 

@@ -14,9 +14,9 @@ from ramjax.models.features import Features, dense_level, dense_width
 class DenseHead(nnx.Module):
     """Dense features to logits at half their stride (at their stride where that is 1), by sub-pixel upsampling.
 
-    Two levels add up: the finest one knows where an edge runs, the next one, with more channels and a wider view,
-    which bone it belongs to. `bias` holds one initial logit a channel; `blocks` is how many residual blocks there
-    are on the finest level.
+    Two levels are added: the finest one locates edges, and the next one, with more channels and a wider view, tells to
+    which bone they belong. `bias` holds one initial logit a channel; `blocks` is how many residual blocks there are on
+    the finest level.
     """
 
     def __init__(self, model: ModelConfig, bias: tuple[float, ...], *, rngs: nnx.Rngs, blocks: int = 0):

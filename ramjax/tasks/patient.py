@@ -1,4 +1,4 @@
-"""The patient's sex and age, from the image. Bones tell both; a network that reads them may also lean on them."""
+"""The patient's sex and age, from the image."""
 
 import dataclasses
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""The training loop, and what watches over it.
+"""The training loop, its progress, profile and logs.
 
 Used by the command `ramjax.main`.
 """

@@ -1,9 +1,9 @@
-"""Training from the first line to the last, in the order it happens.
+"""Training from beginning to end, in the order in which it happens.
 
     data -> mesh -> compiled init -> restore -> steps (batch, step, last step's metrics, validation, checkpoint) -> test
 
-Everything that decides the outcome is a function of the config, the data and the step: an interrupted run that is
-started again with the same workdir ends with the same parameters, bit for bit, as one that was not.
+The result is a function of the config, the data and the step alone. So an interrupted run that is started again with
+the same workdir ends with the same parameters, bit for bit, as an uninterrupted one.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ def run(config: Config, workdir: pathlib.Path, mode: Mode, preemption: Preemptio
 
     Args:
       config: the experiment.
-      workdir: the run directory; a run that was interrupted there goes on.
+      workdir: the run directory; an interrupted run continues there.
       mode: ``train`` stops after the last step, ``eval`` repeats the test evaluation of the best checkpoint.
       preemption: entered, so that signals arrive.
 
@@ -62,8 +62,8 @@ def run(config: Config, workdir: pathlib.Path, mode: Mode, preemption: Preemptio
       The metrics of the test split, also in eval_test.json; None for ``train``.
 
     Raises:
-      ConfigError, RunError: something a user can mend; the message says how.
-      Preempted: told to stop; all that was done is saved.
+      ConfigError, RunError: something that a user can fix; the message says how.
+      Preempted: told to stop; everything done so far is saved.
     """
     mesh = sharding.make_mesh(config)
     try:
@@ -79,7 +79,7 @@ def run(config: Config, workdir: pathlib.Path, mode: Mode, preemption: Preemptio
 
 
 def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption, writer: Writer) -> None:
-    """Takes the steps that are left, with validation and checkpoints; see `run`."""
+    """Takes the remaining steps, with validation and checkpoints; see `run`."""
     # 1. Data. Opening the training split prepares a synthetic data set where it is not there yet.
     tasks = make_tasks(config)
     train_sources = _open(config, config.data.train_split)
@@ -151,7 +151,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
             _finish_step(config, writer, progress, pending)
             checkpoints.save_latest(done, state)
             checkpoints.wait()  # before it is said
-            log.info("Stopped and saved after step %d of %d; the same command goes on from there.", done, steps)
+            log.info("Stopped and saved after step %d of %d; the same command continues from there.", done, steps)
             raise
         except jax.errors.JaxRuntimeError as error:
             if is_out_of_memory(error):
@@ -166,7 +166,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
 
 @dataclasses.dataclass(frozen=True)
 class _Validation:
-    """Validates a state, writes its metrics, and keeps it where it is the best."""
+    """Validates a state, writes its metrics, and saves it if it is the best so far."""
 
     config: Config
     tasks: Sequence[Task]
@@ -270,7 +270,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
 
 
 def _restore_other(workdir: str, config: Config, mesh: Mesh) -> Any:
-    """The best state of another run of the same network; raises RunError where it is none."""
+    """The best state of another run; raises RunError if its network differs."""
     other = run_dir.load_config(workdir)
     if (other.model, other.tasks, other.data.canvas) != (config.model, config.tasks, config.data.canvas):
         raise RunError(
@@ -280,7 +280,7 @@ def _restore_other(workdir: str, config: Config, mesh: Mesh) -> Any:
 
 
 def _open(config: Config, split: str) -> tuple[pipeline.Source, ...]:
-    """Opens the split of every data set; one that is unknown or empty is the user's to mend."""
+    """Opens the split of every data set; raises RunError if one is unknown or empty."""
     try:
         sources = pipeline.open_sources(config.data, split)
     except ValueError as error:
@@ -356,7 +356,7 @@ def _log_start(
         log.warning("Nothing is measured of %s: no metric of it will appear.", " and ".join(silent))
     log.info(
         "%s %s: %d steps, %s parameters, %d device(s) (%s, %s).",
-        f"Going on from step {start} of" if start else "Training",
+        f"Continuing from step {start} of" if start else "Training",
         workdir,
         config.train.steps,
         f"{sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract.params)):,}",
@@ -396,5 +396,5 @@ def _table(tasks: Sequence[Task], metrics: dict[str, float]) -> str:
 
 
 def _due(number: int, every: int, last: int) -> bool:
-    """Whether something done every so many steps, and at the last, is due after `number` steps."""
+    """Whether something is due after `number` steps that is done `every` so many steps and at the `last`."""
     return number > 0 and (number % every == 0 or number == last)

@@ -1,4 +1,4 @@
-"""A profile of some training steps, to be looked at with XProf or TensorBoard's profile plugin."""
+"""A profile of some training steps, for XProf or TensorBoard's profile plugin."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""How far training is: a bar on a terminal, lines elsewhere; the same lines in the log file either way."""
+"""The progress of training: a bar on a terminal, lines elsewhere; the log file has the same lines in both cases."""
 
 import concurrent.futures
 import datetime

@@ -80,7 +80,7 @@ def test_the_table_sets_what_was_found_against_what_was_published():
     assert reports.findings(make().to_json()) == 3
     clean = Report("ram_x/1.0.0", "For tests.")
     clean.add("train", collections.Counter({("records", "images"): 1}), "P")
-    assert reports.to_table(clean.to_json()).endswith("Nothing amiss.") and not reports.findings(clean.to_json())
+    assert reports.to_table(clean.to_json()).endswith("No defects found.") and not reports.findings(clean.to_json())
 
 
 def test_radiographs_that_no_split_has_do_not_cross_any():

@@ -1,4 +1,4 @@
-"""Real processes ended from outside at a chosen moment: the same command goes on, and ends as if nothing had been.
+"""Real processes ended from outside at a chosen moment: the same command continues, and ends as if nothing had been.
 
 The job is the tiny one of `tests/training`; `tests/test_main.py` does the same once with the true network.
 """
@@ -101,12 +101,12 @@ def test_sigterm(whole, tmp_path, moment, saved):
     workdir = tmp_path / "run"
     stopped = interrupt(workdir, moment, signal.SIGTERM)
     assert stopped.returncode == 75, stopped.stderr
-    assert stopped.stderr.splitlines()[-1] == "Stopped; start the same command again to go on."
+    assert stopped.stderr.splitlines()[-1] == "Stopped; start the same command again to continue."
     assert "Traceback" not in stopped.stderr
     assert not (workdir / "eval_test.json").exists()
     steps = [int(path.name) for path in (workdir / "checkpoints" / "latest").iterdir() if path.name.isdigit()]
     assert saved <= max(steps) <= saved + 2
-    assert_goes_on(workdir, whole, f"Going on from step {max(steps)} of" if max(steps) else "Training")
+    assert_goes_on(workdir, whole, f"Continuing from step {max(steps)} of" if max(steps) else "Training")
 
 
 def test_a_second_ctrl_c_saves_nothing_more_but_lets_a_save_that_was_begun_end(whole, tmp_path):
@@ -119,9 +119,9 @@ def test_a_second_ctrl_c_saves_nothing_more_but_lets_a_save_that_was_begun_end(w
     process.send_signal(signal.SIGINT)
     stopped = finish(process)
     assert stopped.returncode == 130, stopped.stderr
-    assert stopped.stderr.splitlines()[-1] == "Stopped at once; the same command goes on from the last checkpoint."
+    assert stopped.stderr.splitlines()[-1] == "Stopped at once; the same command continues from the last checkpoint."
     assert [path.name for path in (workdir / "checkpoints" / "latest").iterdir()] == ["3"]
-    assert_goes_on(workdir, whole, "Going on from step 3 of")
+    assert_goes_on(workdir, whole, "Continuing from step 3 of")
 
 
 def test_sigkill_when_a_checkpoint_is_written_and_not_yet_named(whole, tmp_path):
@@ -138,7 +138,7 @@ def test_sigkill_when_a_part_of_a_checkpoint_is_written(whole, tmp_path):
     assert interrupt(workdir, "item", signal.SIGKILL).returncode == -signal.SIGKILL
     there = [path.name for path in (workdir / "checkpoints" / "latest").iterdir()]
     assert len(there) == 2 and "3" in there and any(name.startswith("6.") for name in there)
-    assert_goes_on(workdir, whole, "Going on from step")
+    assert_goes_on(workdir, whole, "Continuing from step")
 
 
 def test_sigkill_when_the_best_is_written_and_its_metrics_are_there(whole, tmp_path):
@@ -149,7 +149,7 @@ def test_sigkill_when_the_best_is_written_and_its_metrics_are_there(whole, tmp_p
     assert finish(process).returncode == -signal.SIGKILL
     best = workdir / "checkpoints" / "best"
     assert not (best / str(STEPS)).exists() and (whole / "checkpoints" / "best" / str(STEPS)).exists()
-    assert_goes_on(workdir, whole, f"Going on from step {STEPS} of", "Testing the checkpoint of step 12, the best")
+    assert_goes_on(workdir, whole, f"Continuing from step {STEPS} of", "Testing the checkpoint of step 12, the best")
     assert validations(workdir) == validations(whole)
 
 
@@ -190,7 +190,7 @@ def test_a_limit_of_the_size_of_files(whole, tmp_path):
     wait_for(process, marker(workdir).exists)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100, 100))
     assert_one_sentence(finish(process), 1, str(workdir))
-    assert_goes_on(workdir, whole, "Going on from step 3 of")
+    assert_goes_on(workdir, whole, "Continuing from step 3 of")
 
 
 def test_a_damaged_checkpoint(whole, tmp_path):
@@ -203,6 +203,8 @@ def test_a_damaged_checkpoint(whole, tmp_path):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 4
         path.write_bytes(content)
-    assert_goes_on(workdir, whole, f"Warning: Checkpoint {latest}/{newer} is damaged", f"Going on from step {older} of")
+    assert_goes_on(
+        workdir, whole, f"Warning: Checkpoint {latest}/{newer} is damaged", f"Continuing from step {older} of"
+    )
     assert json.loads((workdir / "versions.json").read_text())["continued"]
     assert os.listdir(workdir / "checkpoints" / "damaged") == [f"latest-{newer}"]

@@ -58,7 +58,7 @@ def test_the_exit_code_is_that_of_the_first_that_failed(python, does, code):
     if "wait" in does:
         assert f"Process {does.index('wait')} of 2 did not end within 0.5 s and is killed." in err
     if "die" in does:
-        assert err.splitlines()[-1].startswith("Error: Process 0 of 2 was ended by SIGKILL; the same command goes on")
+        assert err.splitlines()[-1].startswith("Error: Process 0 of 2 was ended by SIGKILL; the same command continues")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

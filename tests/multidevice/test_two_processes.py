@@ -177,7 +177,7 @@ def test_when_one_dies_the_other_says_so_within_a_minute_and_they_go_on(whole, t
     assert done[dead].returncode == -signal.SIGKILL
     assert done[1 - dead].returncode == 1
     last = done[1 - dead].stderr.strip().splitlines()[-1]
-    assert last.startswith(f"Error: Process {1 - dead} of 2 lost another one") and "the same command goes on" in last
+    assert last.startswith(f"Error: Process {1 - dead} of 2 lost another one") and "the same command continues" in last
     assert Pair(tmp_path).finish_well() == whole
 
 
@@ -215,4 +215,4 @@ def test_the_launcher_ends_all_when_the_first_dies(tmp_path):
         process.kill()
     assert process.returncode == 128 + signal.SIGKILL
     assert "[1] Error: Process 1 of 2 lost another one" in shown
-    assert shown.splitlines()[-1].startswith("Error: Process 0 of 2 was ended by SIGKILL; the same command goes on")
+    assert shown.splitlines()[-1].startswith("Error: Process 0 of 2 was ended by SIGKILL; the same command continues")

@@ -46,7 +46,7 @@ def test_a_run_of_an_older_version_goes_on_is_evaluated_and_predicts(tmp_path, d
 
     assert main.main(command) == 0
     log = (workdir / "log.txt").read_text()
-    assert f"Going on from step 3 of {workdir}: 6 steps" in log
+    assert f"Continuing from step 3 of {workdir}: 6 steps" in log
     (told,) = [line for line in log.splitlines() if "older version" in line]
     lacks = "data.augment.erase, model.remat, patient, own, optimizer.ema_decay, mesh"
     assert told.endswith(f"config.json is of an older version; the keys that it lacks have their defaults: {lacks}.")

@@ -308,7 +308,7 @@ def test_a_damaged_newest_checkpoint_is_done_again(config, tmp_path, capsys):
     tiny_job.go(config, tmp_path / "run")
     shown = capsys.readouterr()
     assert "latest/9 is damaged" in shown.err
-    assert "Going on from step 6" in shown.out
+    assert "Continuing from step 6" in shown.out
     assert outcome(config, tmp_path / "run") == expected
 
 

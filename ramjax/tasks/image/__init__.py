@@ -1,6 +1,6 @@
-"""Tasks of the image as a whole: a class or a number each, such as the side of a hand or the age of its owner.
+"""Tasks of the whole image: each target is a class or a number, such as the sex or the age of the patient.
 
-A task says what its targets are; labels, head, loss, metrics and all that people see of it follow from them.
+A task states its targets; labels, head, loss, metrics, report and prediction follow from them.
 
 Keys of the report, of a class and a number that are called ``sex`` and ``age``, in a task that is called ``patient``:
 
