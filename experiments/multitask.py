@@ -9,7 +9,7 @@ What follows the colon is a preset: words joined by ``+`` that name the machine 
 ``accelerator`` for GPUs and TPUs) and the data (``phantom``, the default, ``h1200`` and ``w600``). ``w600`` alone
 has no erosions task, because it has no erosion masks.
 
-The job on a CPU is what the defaults of ramjax/config.py say; this file states what differs from them.
+The job on a CPU is what the defaults of ramjax/config say; this file states what differs from them.
 """
 
 from ml_collections import ConfigDict

@@ -1,0 +1,153 @@
+"""Typed configuration: a ConfigDict in, frozen dataclasses out. Nothing below the commands sees a ConfigDict.
+
+Every key has a default, so an experiment states only what differs. An unknown or mistyped key is an error that names
+its path.
+
+To add a key, give it the default that means "as before this key existed": stored runs lack the key, and are read,
+continued and used with its default. Never change a default later, because it is part of the meaning of stored runs. All
+other defaults are the settings of the main job (experiments/multitask.py on a CPU). To rename a key, write its old path
+into `ramjax.runs.stored_config.RENAMED`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from ramjax.config.checks import is_dotted_path
+from ramjax.config.data import AugmentConfig, CanvasConfig, DataConfig
+from ramjax.config.evaluation import EvaluationConfig
+from ramjax.config.model import ModelConfig
+from ramjax.config.tasks import BonesConfig, ErosionsConfig, JointsConfig, PatientConfig, ScoresConfig, TaskConfig
+from ramjax.config.training import TRACKERS, MeshConfig, OptimizerConfig, ProfileConfig, TrackingConfig, TrainConfig
+from ramjax.typed import ConfigError, build, check
+
+__all__ = [
+    "OPERATIONAL",
+    "TASKS",
+    "TRACKERS",
+    "AugmentConfig",
+    "BonesConfig",
+    "CanvasConfig",
+    "Config",
+    "ConfigError",
+    "DataConfig",
+    "ErosionsConfig",
+    "EvaluationConfig",
+    "JointsConfig",
+    "MeshConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PatientConfig",
+    "ProfileConfig",
+    "ScoresConfig",
+    "TaskConfig",
+    "TrackingConfig",
+    "TrainConfig",
+    "defaults",
+    "flat",
+    "from_config_dict",
+    "from_dict",
+    "to_dict",
+    "trained",
+]
+
+OPERATIONAL: tuple[str, ...] = (
+    "data.data_dir", "data.workers", "data.prefetch", "mesh.", "model.remat", "train.accumulation_steps",
+    "train.log_every", "train.keep_checkpoints", "profile.", "evaluation.", "tracking.",
+)  # fmt: skip
+"""Beginnings of the keys that say where and how fast a run goes and how it is evaluated, not what is trained."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One experiment.
+
+    Attributes:
+      seed: of the initial parameters, the order of the data and all random numbers; 0 or above.
+      tasks: the tasks that are trained, one or more, each once: names of `TASKS`, or ``package.module.Class`` for a
+        task of your own.
+      data, model: what the network sees, and the part of it that the tasks share.
+      bones, erosions, joints, scores, patient: the settings of the tasks; only those in `tasks` matter.
+      own: the settings of tasks of your own, by the task's short name: ``own.handedness.weight``. They are kept as they
+        are, lists as tuples; whoever makes the task checks them.
+      optimizer, mesh, train, profile: how it is trained, and on which devices.
+      evaluation: how the test split is evaluated.
+      tracking: where people look at the run.
+    """
+
+    seed: int = 0
+    tasks: tuple[str, ...] = ("bones", "erosions", "joints", "scores")
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    bones: BonesConfig = BonesConfig()
+    erosions: ErosionsConfig = ErosionsConfig()
+    joints: JointsConfig = JointsConfig()
+    scores: ScoresConfig = ScoresConfig()
+    patient: PatientConfig = PatientConfig()
+    own: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mesh: MeshConfig = MeshConfig()
+    train: TrainConfig = TrainConfig()
+    profile: ProfileConfig = ProfileConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    def __post_init__(self):
+        check(self, "seed", least=0)
+        unknown = [task for task in self.tasks if task not in TASKS and not is_dotted_path(task)]
+        if unknown or not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise ConfigError(
+                f"tasks is {self.tasks}; name one or more of {', '.join(TASKS)}, or of your own as "
+                "package.module.Class, each once."
+            )
+        canvas, stride = self.data.canvas, self.model.max_stride
+        for side in ("height", "width"):
+            size = getattr(canvas, side)
+            if size % stride:
+                nearest = max(stride, round(size / stride) * stride)
+                raise ConfigError(
+                    f"data.canvas.{side} is {size}; the network needs a multiple of {stride}, such as {nearest}."
+                )
+
+
+TASKS: tuple[str, ...] = tuple(of.name for of in dataclasses.fields(Config) if isinstance(of.default, TaskConfig))
+"""Names of the built-in tasks, which are those of their groups in `Config`, in this order."""
+
+
+def defaults() -> ml_collections.ConfigDict:
+    """Every key with its default. Experiments start from it, so that all keys can be set on the command line."""
+    return ml_collections.ConfigDict(to_dict(Config()))
+
+
+def from_config_dict(config: ml_collections.ConfigDict) -> Config:
+    """Converts an experiment's ConfigDict; what it does not state has its default.
+
+    Raises:
+      ConfigError: a key is unknown, mistyped or out of range; the message names it.
+    """
+    return from_dict(config.to_dict())
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """The inverse of `to_dict`, as `from_config_dict`; lists are taken for tuples, so that JSON round-trips."""
+    return build(Config, values)
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Nested plain dict of the config, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def trained(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide what is trained: the values of `to_dict` by path, without `OPERATIONAL`."""
+    return {key: value for key, value in flat(values).items() if not key.startswith(OPERATIONAL)}
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of the nested dict of `to_dict` by path, such as ``data.canvas.height``."""
+    result = {}
+    for key, value in values.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return result

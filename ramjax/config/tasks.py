@@ -1,0 +1,120 @@
+"""Settings of the tasks."""
+
+import dataclasses
+import math
+from typing import Literal
+
+from ramjax import anatomy
+from ramjax.config.checks import check_width
+from ramjax.typed import ConfigError, check
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+    """What the settings of every task have.
+
+    Attributes:
+      weight: multiplies the loss of the task; 0 or above.
+    """
+
+    weight: float = 1.0
+
+    def __post_init__(self):
+        check(self, "weight", least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class BonesConfig(TaskConfig):
+    """Bone instances: 30 sigmoids."""
+
+    weight: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ErosionsConfig(TaskConfig):
+    """Erosion labels.
+
+    Attributes:
+      variant: ``labels`` is a softmax over the 4 labels, ``svdh90`` tells SvdH-BE-90 from the rest.
+      positive_weight: weight of an erosion pixel relative to a background pixel in the cross entropy.
+    """
+
+    weight: float = 6.0
+    variant: Literal["labels", "svdh90"] = "labels"
+    positive_weight: float = 10.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, "positive_weight", least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class JointsConfig(TaskConfig):
+    """Joint sites: a heatmap a site with offset and size.
+
+    Attributes:
+      sigma: standard deviation of a target peak, in pixels of the heatmap.
+    """
+
+    weight: float = 0.3
+    sigma: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, "sigma", above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoresConfig(TaskConfig):
+    """Scores of the sites.
+
+    Attributes:
+      ordinal: ``thresholds`` (independent), ``coral`` (shared weights, ordered biases) or ``softmax``.
+      roi_size: side of the square sampled from the canvas, in samples; a multiple of 4.
+      roi_margin: the box is enlarged by this factor before it is sampled.
+      jitter: in training the annotated box moves and grows by at most this fraction of its side.
+      width: channels of the head.
+      be_weights, jsn_weights: weight of a site in the loss, by its score 0 to 5 and 0 to 4, so that rare scores can
+        count more; 0 leaves a score out. The loss is the weighted mean.
+    """
+
+    weight: float = 1.5
+    ordinal: Literal["thresholds", "coral", "softmax"] = "thresholds"
+    roi_size: int = 32
+    roi_margin: float = 1.0
+    jitter: float = 0.1
+    width: int = 32
+    be_weights: tuple[float, ...] = (1.0,) * (anatomy.BE_MAX + 1)
+    jsn_weights: tuple[float, ...] = (1.0,) * (anatomy.JSN_MAX + 1)
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_score_weights("be_weights", self.be_weights, anatomy.BE_MAX)
+        _check_score_weights("jsn_weights", self.jsn_weights, anatomy.JSN_MAX)
+        check(self, "roi_size", "roi_margin", above=0)
+        if self.roi_size % 4:
+            raise ConfigError(f"roi_size is {self.roi_size}; it must be a multiple of 4.")
+        check(self, "jitter", least=0, most=1)
+        check_width("width", self.width, below=8)
+
+
+@dataclasses.dataclass(frozen=True)
+class PatientConfig(TaskConfig):
+    """Sex and age of the patient, from the image.
+
+    Attributes:
+      sex_weight, age_weight: factors of the two terms of the loss; 0 leaves one out.
+    """
+
+    sex_weight: float = 1.0
+    age_weight: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, "sex_weight", "age_weight", least=0)
+
+
+def _check_score_weights(name: str, weights: tuple[float, ...], top: int) -> None:
+    """Raises ConfigError unless each score 0..top has a finite weight, 0 or above, and one is above 0."""
+    if len(weights) != top + 1 or not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+        raise ConfigError(f"{name} is {weights}; give each score 0 to {top} one of 0 or above, not all of them 0.")

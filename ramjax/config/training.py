@@ -1,0 +1,147 @@
+"""Settings of training and of the devices: optimiser, mesh, loop, profile, trackers."""
+
+import dataclasses
+import re
+
+from ramjax.typed import ConfigError, check
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with warmup and cosine decay.
+
+    Attributes:
+      learning_rate: at the end of the warmup.
+      warmup_steps: of linear rise from 0.
+      final_fraction: of the learning rate, at the last step.
+      weight_decay: of all but biases and scales.
+      clip_norm: global norm the gradient is clipped to.
+      ema_decay: of the averaged parameters used in evaluation; 0 switches averaging off.
+    """
+
+    learning_rate: float = 3e-3
+    warmup_steps: int = 50
+    final_fraction: float = 0.01
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    ema_decay: float = 0.99
+
+    def __post_init__(self):
+        check(self, "learning_rate", "clip_norm", above=0)
+        check(self, "warmup_steps", "weight_decay", least=0)
+        check(self, "final_fraction", "ema_decay", least=0, most=1)
+        if self.ema_decay == 1:
+            raise ConfigError("ema_decay is 1.0, which never takes a parameter in; it must be below 1.")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """How the devices are arranged, and what is split over them (see `ramjax.devices.sharding`).
+
+    Attributes:
+      data: devices along the axis that splits the batch; one of the three sizes may be -1, for all that are left.
+      fsdp: along the axis that splits the batch too, and with it the large parameters and their optimiser state.
+      space: along the axis that splits each canvas by its height, for radiographs too large for one device. It is
+        fastest where the height is a multiple of `space` times the network's largest stride, because then only borders
+        are exchanged.
+      split_from: a parameter with at least so many elements is split over `fsdp`, along the largest axis that divides.
+      rules: exceptions; the first match counts. ``PATTERN=AXIS`` splits along AXIS (0, 1, ...) the parameters whose
+        path the regular expression PATTERN matches somewhere. ``PATTERN=none`` leaves them whole, whatever their size.
+    """
+
+    data: int = -1
+    fsdp: int = 1
+    space: int = 1
+    split_from: int = 2**16
+    rules: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        sizes = {name: getattr(self, name) for name in ("data", "fsdp", "space")}
+        for name, size in sizes.items():
+            if size != -1:
+                check(self, name, above=0)
+        left = [name for name, size in sizes.items() if size == -1]
+        if len(left) > 1:
+            raise ConfigError(f"{' and '.join(left)} are -1; only one axis can take the devices that are left.")
+        check(self, "split_from", least=0)
+        for rule in self.rules:
+            pattern, found, axis = rule.rpartition("=")
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ConfigError(f"rules has {rule!r}, whose pattern is no regular expression ({error}).") from error
+            if not found or not pattern or not (axis == "none" or axis.isdecimal()):
+                raise ConfigError(f"rules has {rule!r}; write PATTERN=AXIS, such as 'heads/.*=none' or 'kernel$=3'.")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The loop.
+
+    Attributes:
+      steps: optimiser steps.
+      accumulation_steps: each batch is processed in this many parts, to save memory; the gradient is that of the whole
+        batch.
+      log_every, eval_every, checkpoint_every: in steps; the last step is always logged, evaluated and saved.
+      keep_checkpoints: how many of the latest are kept, beside the best on the validation split.
+    """
+
+    steps: int = 1000
+    accumulation_steps: int = 1
+    log_every: int = 20
+    eval_every: int = 250
+    checkpoint_every: int = 250
+    keep_checkpoints: int = 2
+
+    def __post_init__(self):
+        check(self, "steps", "accumulation_steps", "log_every", above=0)
+        check(self, "eval_every", "checkpoint_every", "keep_checkpoints", above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfileConfig:
+    """A profile of some training steps, for XProf.
+
+    Attributes:
+      steps: ``FIRST:LAST``, the steps to trace, both included; nothing for no profile.
+    """
+
+    steps: str = ""
+
+    def __post_init__(self):
+        if self.steps and (not re.fullmatch(r"\d+:\d+", self.steps) or not 1 <= self.first <= self.last):
+            raise ConfigError(f"steps is {self.steps}; write FIRST:LAST, such as 10:15.")
+
+    @property
+    def first(self) -> int:
+        """The first step to trace, counted from 1; 0 for none."""
+        return int(self.steps.partition(":")[0] or 0)
+
+    @property
+    def last(self) -> int:
+        """The last step to trace; 0 for none."""
+        return int(self.steps.partition(":")[2] or 0)
+
+
+TRACKERS: tuple[str, ...] = ("tensorboard", "wandb", "mlflow")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackingConfig:
+    """Where people look at a run, beside metrics.jsonl, which is always written.
+
+    Attributes:
+      writers: any of `TRACKERS`; Weights & Biases and MLflow each need an extra: ``pip install "ramjax[wandb]"``.
+      project: of Weights & Biases, the experiment of MLflow.
+      name: of the run there; empty is the name of the run directory.
+    """
+
+    writers: tuple[str, ...] = ("tensorboard",)
+    project: str = "ramjax"
+    name: str = ""
+
+    def __post_init__(self):
+        if set(self.writers) - set(TRACKERS) or len(set(self.writers)) != len(self.writers):
+            raise ConfigError(f"writers is {self.writers}; name any of {', '.join(TRACKERS)}, each once.")
+        if not self.project:
+            raise ConfigError("project is empty; name one, such as ramjax.")
