@@ -141,3 +141,24 @@ def test_a_path_that_leads_nowhere_is_named(folder, data_dir):
     )  # fmt: skip
     assert done.returncode == 1
     assert "laboratory.handedness.Missing" in done.stderr and "cannot be imported" in done.stderr
+
+
+def test_a_task_from_outside_alone(folder, data_dir):
+    """Without masks, boxes or scores: tested, averaged over mirror images and scales, and shown."""
+    workdir = folder / "alone"
+    done = call(
+        folder, "-m", "ramjax.main", "--config=experiments/debug.py", f"--workdir={workdir}",
+        f"--config.data.data_dir={data_dir}", "--config.tasks=('laboratory.handedness.Handedness',)",
+        "--config.train.steps=2", "--config.evaluation.mirror=True", "--config.evaluation.scales=(1.0,0.9)",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    test = json.loads((workdir / "eval_test.json").read_text())
+    assert test["handedness/side_acc/n"] == test["records"] and "handedness/side_acc" in done.stdout
+    assert (workdir / "test_grid.png").read_bytes().startswith(b"\x89PNG")
+    windows = call(
+        folder, "-m", "ramjax.main", "--config=experiments/debug.py", f"--workdir={folder / 'windows'}",
+        f"--config.data.data_dir={data_dir}", "--config.tasks=('laboratory.handedness.Handedness',)",
+        "--config.train.steps=1", "--config.data.canvas.sizing=scale", "--config.data.canvas.scale=1.0",
+    )  # fmt: skip
+    assert windows.returncode == 0, windows.stderr
+    assert json.loads((folder / "windows" / "eval_test.json").read_text())["handedness/side_acc/n"] == test["records"]
