@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
+from benchmarks import common
 from ramjax.devices import compilation
 from ramjax.models import convolution, layers
 
@@ -156,3 +157,125 @@ def test_gradients_pass_through_rematerialisation():
 
     plain = jax.grad(total)(kernel, lambda function: function)
     np.testing.assert_allclose(jax.grad(total)(kernel, jax.checkpoint), plain, rtol=1e-6)
+
+
+def _grouped(x, kernel, strides, padding, groups):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=numbers, feature_group_count=groups)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    sides=st.tuples(st.integers(3, 9), st.integers(3, 9)),
+    groups=st.sampled_from([(6, 6, 6), (6, 12, 6), (8, 4, 2), (96, 32, 32), (160, 4, 2)]),
+    kernel=st.sampled_from([1, 2, 3]),
+    strides=st.sampled_from([(1, 1), (2, 2), (3, 2)]),
+    padding=st.sampled_from(["SAME", "VALID"]),
+)
+def test_groups_and_their_gradients_are_those_of_the_plain_convolution(sides, groups, kernel, strides, padding):
+    inputs, outputs, groups = groups
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, *sides, inputs)), jnp.float32)
+    weights = jnp.asarray(rng.normal(size=(kernel, kernel, inputs // groups, outputs)), jnp.float32)
+    out, pull = jax.vjp(lambda *args: convolution.convolve_groups(*args, strides, padding, groups), x, weights)
+    expected, pull_expected = jax.vjp(lambda *args: _grouped(*args, strides, padding, groups), x, weights)
+    grad = jnp.asarray(rng.normal(size=expected.shape), jnp.float32)
+    for one, other in zip((out, *pull(grad)), (expected, *pull_expected(grad)), strict=True):
+        assert one.shape == other.shape and _apart(one, other) < 1e-5
+
+
+@pytest.mark.parametrize("groups", [8, 2])
+def test_groups_in_bfloat16_are_summed_in_float32(groups):
+    x, kernel = (
+        jnp.asarray(np.random.default_rng(n).normal(size=shape), jnp.bfloat16)
+        for n, shape in enumerate([(2, 9, 7, 8), (3, 3, 8 // groups, 8)])
+    )
+    out = convolution.convolve_groups(x, kernel, (1, 1), "SAME", groups)
+    assert out.dtype == jnp.bfloat16
+    exact = _grouped(x.astype(jnp.float32), kernel.astype(jnp.float32), (1, 1), "SAME", groups)
+    assert _apart(out, exact) < 2**-8
+
+
+@pytest.mark.parametrize(("platform", "plain"), [("cpu", 0), ("cuda", 1), ("tpu", 1)])
+def test_only_a_cpu_has_forms_of_its_own_for_groups(platform, plain):
+    x, kernel = _arrays((1, 8, 8, 4), 4, 3, jnp.float32)
+    function = jax.jit(lambda x, kernel: convolution.convolve_groups(x, kernel[:, :, :1], (1, 1), "SAME", 4))
+    text = function.trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+    assert text.count("feature_group_count = 4") == plain
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="what a CPU's compiler does")
+@pytest.mark.parametrize("groups", [8, 32])
+def test_a_gradient_of_groups_takes_no_longer_than_plain_jax_makes_it(groups):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 32, 32, 32)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 32 // groups, 32)), jnp.float32)
+
+    def gradient(function):
+        return jax.grad(lambda *args: jnp.square(function(*args, (1, 1), "SAME", groups)).sum(), (0, 1))
+
+    optimised = {"xla_backend_optimization_level": 3}  # which the tests else are not
+    ways = {
+        "ours": jax.jit(
+            gradient(convolution.convolve_groups), compiler_options=compilation._compiler_options() | optimised
+        ),
+        "plain": jax.jit(gradient(_grouped), compiler_options=optimised),
+    }
+    seconds = common.take_turns(
+        {name: lambda way=way: jax.block_until_ready(way(x, kernel)) for name, way in ways.items()}, repeats=5
+    )
+    assert seconds["ours"] < seconds["plain"]  # a tenth
+
+
+def _total(function, strides, groups=1):
+    arguments = (strides, "SAME", groups) if groups > 1 else (strides, "SAME")
+    return lambda x, kernel: jnp.sin(function(x, kernel, *arguments)).sum()
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_every_order_of_forward_and_reverse_mode_is_that_of_the_plain_convolution(groups, strides):
+    rng = np.random.default_rng(0)
+    x, of_x = (jnp.asarray(rng.normal(size=(2, 7, 6, 4)), jnp.float32) for _ in range(2))
+    kernel, of_kernel = (jnp.asarray(rng.normal(size=(3, 3, 4 // groups, 4)), jnp.float32) for _ in range(2))
+    point, direction = (x, kernel), (of_x, of_kernel)
+
+    def derivatives(total):
+        gradient = jax.grad(total, (0, 1))
+
+        def along(*point):
+            return jax.jvp(total, point, direction)[1]
+
+        def by_products(*point):
+            return sum(map(jnp.vdot, gradient(*point), direction))
+
+        return (
+            jax.jvp(total, point, direction),
+            jax.jvp(lambda x: total(x, kernel), (x,), (of_x,)),  # the kernel's tangent is no array of zeros
+            jax.jvp(gradient, point, direction),
+            jax.grad(along, (0, 1))(*point),
+            jax.grad(by_products, (0, 1))(*point),
+            jax.vmap(gradient, (0, None))(x[:, None], kernel),
+            jax.grad(lambda x, kernel: jax.vmap(total)(x[:, None], jnp.stack([kernel] * 2)).sum(), (0, 1))(*point),
+        )
+
+    ours, plain = (convolution.convolve, _plain) if groups == 1 else (convolution.convolve_groups, _grouped)
+    results = [jax.jit(functools.partial(derivatives, _total(f, strides, groups)))() for f in (ours, plain)]
+    for one, other in zip(*map(jax.tree.leaves, results), strict=True):
+        assert _apart(one, other) < 1e-4
+
+
+def test_a_hessian_vector_product_on_a_cpu_is_of_canonical_order():
+    x, kernel = _arrays((1, 8, 8, 4), 8, 3, jnp.float32)
+    gradient = jax.grad(_total(convolution.convolve, (2, 2)), (0, 1))
+    product = jax.jit(lambda *point: jax.jvp(gradient, point, point)[1])
+    text = product.trace(x, kernel).lower(lowering_platforms=("cpu",)).as_text()
+    orders = {line.split("dim_numbers = ")[1].split(", window")[0] for line in text.splitlines() if "dim_num" in line}
+    assert orders == {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}
+
+
+def test_an_image_has_no_gradient_that_nobody_wants():
+    """Whose convolution would cost as much as the kernel's."""
+    x, kernel = _arrays((1, 8, 8, 4), 8, 3, jnp.float32)
+    jaxpr = str(jax.make_jaxpr(jax.grad(lambda kernel: _total(convolution.convolve, (1, 1))(x, kernel)))(kernel))
+    assert jaxpr.count("linear_call_with_transpose[") == 1

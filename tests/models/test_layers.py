@@ -163,3 +163,36 @@ def test_a_maximum_of_values_computed_twice_has_a_gradient():
     """Ties, as zeros after a ReLU make them, go to one place."""
     gradient = jax.grad(lambda x: layers.spatial_max(jax.nn.relu(x)).sum())(jnp.full((1, 2, 2, 1), 3.0))
     assert float(gradient.sum()) == 1.0
+
+
+def test_group_norm_has_every_derivative_of_its_definition():
+    def by_definition(x, scale, bias):
+        grouped = x.reshape(2, 4, 6, 2, 4)
+        mean, variance = (f(grouped, axis=(1, 2, 4), keepdims=True) for f in (jnp.mean, jnp.var))
+        return ((grouped - mean) / jnp.sqrt(variance + layers.EPSILON)).reshape(x.shape) * scale + bias
+
+    rng = np.random.default_rng(0)
+    point, direction = (
+        tuple(jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 4, 6, 8), (8,), (8,)))
+        for _ in range(2)
+    )
+    weights = jnp.asarray(rng.normal(size=(2, 4, 6, 8)), jnp.float32)
+
+    def derivatives(norm):
+        def total(*point):
+            return jnp.sum(jnp.sin(norm(*point)) * weights)
+
+        gradient = jax.grad(total, (0, 1, 2))
+        return (
+            jax.jvp(norm, point, direction),
+            jax.jvp(gradient, point, direction),
+            jax.grad(lambda *point: jax.jvp(total, point, direction)[1], (0, 1, 2))(*point),
+            jax.grad(lambda *point: sum(map(jnp.vdot, gradient(*point), direction)), (0, 1, 2))(*point),
+        )
+
+    def ours(*point):
+        return normalization.group_norm(*point, 2, layers.EPSILON)
+
+    results = [jax.jit(lambda norm=norm: derivatives(norm))() for norm in (ours, by_definition)]
+    for one, other in zip(*map(jax.tree.leaves, results), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * float(jnp.abs(other).max()))

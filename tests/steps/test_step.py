@@ -120,6 +120,14 @@ def of_convolutions(function, *arguments) -> list[np.dtype]:
     return found
 
 
+def test_the_default_network_has_no_variables():
+    state = jax.eval_shape(lambda: init_state(CONFIG))
+    assert state.variables == state.ema_variables == {}
+    # The first parts of a checkpoint's paths, as they were before a state had variables.
+    names = {path[0].name for path, _ in jax.tree.leaves_with_path(state)}
+    assert names == {"step", "params", "opt_state", "ema_params"}
+
+
 def test_the_state_is_donated_and_the_batch_is_not(batch):
     train_step, state, placed = compiled(CONFIG, batch)
     after, _ = train_step(state, placed)
