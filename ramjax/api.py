@@ -6,11 +6,12 @@ The commands use the same functions. Everything here is for research use only, n
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 from jaxtyping import Array, Float
 
 from ramjax import command_line
@@ -19,7 +20,8 @@ from ramjax.data import pipeline
 from ramjax.data.source import Source, open_source
 from ramjax.devices import compilation, sharding
 from ramjax.devices.preemption import Preemption
-from ramjax.evaluation import test_split
+from ramjax.devices.sharding import on_one_device
+from ramjax.evaluation import testing
 from ramjax.experiment import load_experiment
 from ramjax.figures import overlay
 from ramjax.inference import network as networks
@@ -30,7 +32,7 @@ from ramjax.logs import logging_to
 from ramjax.models.network import MultiTaskNetwork
 from ramjax.record import Record
 from ramjax.runs import run_dir
-from ramjax.steps.state import make_network, restore_network, split_network
+from ramjax.steps.state import make_network, restore_averaged, restore_network, split_network
 from ramjax.steps.train import SHOWN_BOXES, make_gradient
 from ramjax.tasks import TASKS, Task, labels_of, make_tasks
 
@@ -150,11 +152,11 @@ class Run:
 
     def outputs(self, images: Float[Array, "b h w 1"], boxes: Array | None = None) -> dict[str, dict[str, Array]]:
         """The raw outputs of every head. Images are of the canvas's size, grey values 0..1."""
-        return self._jitted(lambda network, images, boxes: network(images, boxes))(images, boxes)
+        return self._outputs(images, boxes)
 
     def features(self, images: Float[Array, "b h w 1"]) -> list[Array]:
         """The dense features that the heads are given, finest first."""
-        return self._jitted(lambda network, images: network.decoder(network.encoder(images)))(images)
+        return self._features(images)
 
     def predictions(self, images: Float[Array, "b h w 1"]) -> dict[str, np.ndarray]:
         """Probabilities, boxes in canvas pixels, and what else the tasks predict; see `Task.predictions`."""
@@ -186,14 +188,27 @@ class Run:
 
     def evaluate(self, split: str = "test", quiet: bool | None = None) -> dict[str, float]:
         """The metrics of a split on the radiographs' own grid, as in eval_test.json; writes nothing."""
-        mesh = sharding.make_mesh(self.config)
-        states = [jax.device_put(jax.device_get(self.trained.state), sharding.replicated(mesh))]
+        mesh = sharding.make_mesh(on_one_device(self.config))
+        states = restore_averaged(self.workdir, self.config, mesh)[0]
         sources = pipeline.open_sources(self.config.data, split)
-        evaluated = test_split.evaluate_sources(self.config, states, sources, mesh=mesh, quiet=quiet)
-        return test_split.metrics_of(self.config, evaluated)
+        evaluated = testing.evaluate_sources(self.config, states, sources, mesh=mesh, quiet=quiet)
+        return testing.metrics_of(self.config, evaluated)
 
-    def _jitted(self, function):
-        return functools.partial(compilation.jit(function), self.network)
+    @functools.cached_property
+    def _outputs(self) -> Callable[..., dict[str, dict[str, Array]]]:
+        graphdef, state = nnx.split(self.network)
+        jitted = compilation.jit(lambda state, images, boxes: nnx.merge(graphdef, state)(images, boxes))
+        return functools.partial(jitted, state)
+
+    @functools.cached_property
+    def _features(self) -> Callable[..., list[Array]]:
+        graphdef, state = nnx.split(self.network)
+
+        def features(state, images):
+            network = nnx.merge(graphdef, state)
+            return network.decoder(network.encoder(images))
+
+        return functools.partial(compilation.jit(features), state)
 
 
 def load(workdir: str | pathlib.Path) -> Run:

@@ -18,6 +18,8 @@ from ramjax.steps.predict import make_predict_step
 from ramjax.steps.state import init_state
 from ramjax.typed import build
 
+TASK_NAMES = st.sampled_from(config_lib.TASK_NAMES) | st.just("mine.tasks.Handedness")
+
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -28,9 +30,7 @@ FACTORS = st.floats(0, 1e6)
 CONFIGS = st.builds(
     config_lib.Config,
     seed=st.integers(0, 2**40),
-    tasks=st.lists(st.sampled_from(config_lib.TASKS) | st.just("mine.tasks.Handedness"), min_size=1, unique=True).map(
-        tuple
-    ),
+    tasks=st.lists(TASK_NAMES, min_size=1, unique=True).map(tuple),
     own=st.dictionaries(NAMES, st.dictionaries(NAMES, PLAIN, max_size=3), max_size=3),
     patient=st.builds(config_lib.PatientConfig, FACTORS, FACTORS, FACTORS),
     evaluation=st.builds(
@@ -66,10 +66,10 @@ def test_every_key_of_a_group_has_a_default_and_only_one(group):
 
 
 def test_the_tasks_are_the_groups_of_settings_of_tasks():
-    assert config_lib.TASKS == ("bones", "erosions", "joints", "scores", "patient")
+    assert config_lib.TASK_NAMES == ("bones", "erosions", "joints", "scores", "patient")
     config = config_lib.Config()
-    assert config.tasks == config_lib.TASKS[:4]
-    weights = {task: getattr(config, task).weight for task in config_lib.TASKS}
+    assert config.tasks == config_lib.TASK_NAMES[:4]
+    weights = {task: getattr(config, task).weight for task in config_lib.TASK_NAMES}
     assert weights == {"bones": 2.0, "erosions": 6.0, "joints": 0.3, "scores": 1.5, "patient": 1.0}
     assert config_lib.TaskConfig().weight == 1.0
 

@@ -1,5 +1,7 @@
 """Typed configuration: a ConfigDict in, frozen dataclasses out. Nothing below the commands sees a ConfigDict.
 
+Used by everything above it.
+
 Every key has a default, so an experiment states only what differs. An unknown or mistyped key is an error that names
 its path.
 
@@ -25,7 +27,7 @@ from ramjax.typed import ConfigError, build, check
 
 __all__ = [
     "OPERATIONAL",
-    "TASKS",
+    "TASK_NAMES",
     "TRACKERS",
     "AugmentConfig",
     "BonesConfig",
@@ -45,8 +47,8 @@ __all__ = [
     "TaskConfig",
     "TrackingConfig",
     "TrainConfig",
+    "by_path",
     "defaults",
-    "flat",
     "from_config_dict",
     "from_dict",
     "to_dict",
@@ -66,8 +68,8 @@ class Config:
 
     Attributes:
       seed: of the initial parameters, the order of the data and all random numbers; 0 or above.
-      tasks: the tasks that are trained, one or more, each once: names of `TASKS`, or ``package.module.Class`` for a
-        task of your own.
+      tasks: the tasks that are trained, one or more, each once: names of `TASK_NAMES`, or ``package.module.Class`` for
+        a task of your own.
       data, model: what the network sees, and the part of it that the tasks share.
       bones, erosions, joints, scores, patient: the settings of the tasks; only those in `tasks` matter.
       own: the settings of tasks of your own, by the task's short name: ``own.handedness.weight``. They are kept as they
@@ -96,10 +98,10 @@ class Config:
 
     def __post_init__(self):
         check(self, "seed", least=0)
-        unknown = [task for task in self.tasks if task not in TASKS and not is_dotted_path(task)]
+        unknown = [task for task in self.tasks if task not in TASK_NAMES and not is_dotted_path(task)]
         if unknown or not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ConfigError(
-                f"tasks is {self.tasks}; name one or more of {', '.join(TASKS)}, or of your own as "
+                f"tasks is {self.tasks}; name one or more of {', '.join(TASK_NAMES)}, or of your own as "
                 "package.module.Class, each once."
             )
         canvas, stride = self.data.canvas, self.model.max_stride
@@ -112,7 +114,7 @@ class Config:
                 )
 
 
-TASKS: tuple[str, ...] = tuple(of.name for of in dataclasses.fields(Config) if isinstance(of.default, TaskConfig))
+TASK_NAMES: tuple[str, ...] = tuple(of.name for of in dataclasses.fields(Config) if isinstance(of.default, TaskConfig))
 """Names of the built-in tasks, which are those of their groups in `Config`, in this order."""
 
 
@@ -142,12 +144,12 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 def trained(values: dict[str, Any]) -> dict[str, Any]:
     """The settings that decide what is trained: the values of `to_dict` by path, without `OPERATIONAL`."""
-    return {key: value for key, value in flat(values).items() if not key.startswith(OPERATIONAL)}
+    return {key: value for key, value in by_path(values).items() if not key.startswith(OPERATIONAL)}
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def by_path(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values of the nested dict of `to_dict` by path, such as ``data.canvas.height``."""
     result = {}
     for key, value in values.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        result |= by_path(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return result

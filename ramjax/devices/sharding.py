@@ -10,6 +10,7 @@
 The compiler inserts all communication. Any shape of the mesh computes the same numbers, except for the order of sums.
 """
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -60,6 +61,11 @@ def make_mesh(config: Config) -> Mesh:
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))[:used]
     placed = np.array(devices).reshape(tuple(sizes.values()))
     return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def on_one_device(config: Config) -> Config:
+    """The config for whoever uses a trained network on one device, whatever it was trained on."""
+    return dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, data=1, fsdp=1, space=1))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

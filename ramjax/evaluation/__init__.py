@@ -1,4 +1,4 @@
 """A network over a split: validation on the canvas, the test on the radiographs' own pixels.
 
-Used by training.
+Used by training and by the API.
 """

@@ -21,7 +21,7 @@ from ramjax.evaluation import averaging
 from ramjax.evaluation.measuring import Prediction
 from ramjax.evaluation.sliding_window import sliding_window
 from ramjax.steps.predict import make_predict_step
-from ramjax.tasks import Task, labels_of, make_tasks, predictions_of
+from ramjax.tasks import Task, labels_of, make_tasks, needs_boxes, predictions_of
 
 
 def predict_split(
@@ -87,7 +87,7 @@ def needs_annotated_boxes(tasks: Sequence[Task]) -> str | None:
     """The name of a task that reads annotated boxes because no task finds joints; None without such a task."""
     if any(task.finds_boxes for task in tasks):
         return None
-    return next((task.name for task in tasks if "boxes" in task.needs), None)
+    return next((task.name for task in tasks if needs_boxes(task, tasks)), None)
 
 
 def _by_canvas(config, states, source, mesh, dataset, check) -> Iterator[tuple[int, Prediction]]:

@@ -57,12 +57,12 @@ def sliding_window(
       Arrays in host memory without the batch axis. A dense map of stride s is float32 (ceil(H / s), ceil(W / s),
       channels), the weighted mean over the tiles; its cell (i, j) covers rows s i to s (i + 1) and columns s j to
       s (j + 1) of the image. A joint site occurs once, so its entries are taken from the tile that is most confident of
-      it, with boxes moved to pixels of the image. Without confidences, entries of sites are left out. Entries of the
-      whole image are means over the tiles.
+      it, with boxes moved to pixels of the image. Without confidences, entries of sites are means over the tiles, as
+      are entries of the whole image.
 
     Raises:
-      ValueError: an argument is out of its range, the stride of a map is no whole number, or a prediction is not
-        finite.
+      ValueError: an argument is out of its range, the stride of a map is no whole number, a prediction is not finite,
+        or there are boxes without a confidence.
     """
     image = _checked_image(image)
     _check_settings(tile, overlap, batch, blending, sigma)
@@ -213,7 +213,9 @@ def _of_tiles(batches: Sequence[dict[str, np.ndarray]], kinds: Kinds, corners: n
             raise ValueError(f"The predicted {name!r} are not finite; look at the checkpoint and at the image.")
     found = {name: value.mean(0) for name, value in tiles.items() if kinds[name] is Kind.IMAGE}
     if confidence is None:
-        return found
+        if boxes := name_of(Kind.BOXES, kinds, tiles):
+            raise ValueError(f"The predicted {boxes!r} of several tiles cannot be chosen from without a confidence.")
+        return found | {name: value.mean(0) for name, value in tiles.items()}
     best = tiles[confidence].argmax(axis=0)
     for name, value in tiles.items():
         if kinds[name] is not Kind.IMAGE:

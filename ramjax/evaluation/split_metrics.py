@@ -26,12 +26,15 @@ def summarize_canvas(tasks: Sequence[Task], cases: Cases) -> dict[str, float]:
     return _of_mode(tasks, cases, "strict", CANVAS)
 
 
+def prefixes(config: Config) -> tuple[str, ...]:
+    """What the names of each data set's metrics begin with: nothing where there is one data set alone."""
+    return ("",) if len(config.data.names) == 1 else tuple(f"{name}/" for name in config.data.names)
+
+
 def by_dataset(config: Config, of_datasets: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The metrics of all data sets; if there are several, the names begin with that of the data set."""
-    if len(of_datasets) == 1:
-        return of_datasets[0]
-    named = zip(config.data.names, of_datasets, strict=True)
-    return {f"{name}/{key}": value for name, metrics in named for key, value in metrics.items()}
+    """The metrics of all data sets; where there are several, each one's begin with its name."""
+    named = zip(prefixes(config), of_datasets, strict=True)
+    return {prefix + key: value for prefix, metrics in named for key, value in metrics.items()}
 
 
 def _of_mode(tasks: Sequence[Task], cases: Cases, mode: Mode, prefix: str) -> dict[str, float]:

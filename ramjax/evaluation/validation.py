@@ -111,10 +111,10 @@ def selection_score(metrics: Sequence[Mapping[str, float]], selected_by: Mapping
 
 
 def _judged(metrics: Mapping[str, float], name: str) -> float | None:
-    """The metric, 0 where it is not finite, None where nothing was counted."""
-    if not metrics[f"{name}/n"]:
+    """The metric, at least -1; 0 where it is not finite, None where nothing was counted."""
+    if not metrics.get(f"{name}/n"):
         return None
-    return metrics[name] if math.isfinite(metrics[name]) else 0.0
+    return max(metrics[name], -1.0) if math.isfinite(metrics[name]) else 0.0
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -1,4 +1,4 @@
 """A network on your own radiographs: placement, findings, files.
 
-Used by the command `ramjax.predict`.
+Used by the command `ramjax.predict` and by the API.
 """

@@ -13,7 +13,7 @@ from ramjax.errors import RunError
 from ramjax.runs import run_dir
 from ramjax.steps.predict import make_predict_step
 from ramjax.steps.state import TrainState, restore_best
-from ramjax.tasks import TASKS, Task, make_tasks
+from ramjax.tasks import TASKS, Task, make_tasks, needs_boxes
 
 PredictFn = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """Image float32 (b, h, w, 1) in 0..1 to the predictions of the tasks, each (b, ...)."""
@@ -50,15 +50,13 @@ def load(workdir: str | pathlib.Path) -> TrainedNetwork:
     workdir = pathlib.Path(workdir).expanduser()
     config = run_dir.load_config(workdir)
     tasks = make_tasks(config)
-    if all("boxes" in task.needs for task in tasks) and not any(task.finds_boxes for task in tasks):
+    if all(needs_boxes(task, tasks) for task in tasks) and not any(task.finds_boxes for task in tasks):
         finder = next(task.name for task in TASKS if task.finds_boxes)
         raise RunError(
             f"{workdir} has only {' and '.join(task.name for task in tasks)} and cannot find joints; predict with a "
             f"run whose tasks include {finder}."
         )
-    mesh = sharding.make_mesh(
-        dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, data=1, fsdp=1, space=1))
-    )
+    mesh = sharding.make_mesh(sharding.on_one_device(config))
     state, _ = restore_best(workdir, config, mesh)
     predict = functools.partial(compilation.jit(make_predict_step(config)), state)
     return TrainedNetwork(config, tasks, workdir.resolve().name, int(state.step), state, predict)

@@ -22,12 +22,15 @@ class MultiTaskNetwork(nnx.Module):
     Args:
       config: of encoder and decoder.
       heads: by the name of the task, in the order in which they run.
+      finds_boxes: the head whose output ``boxes`` the heads after it are given; None for none.
       rngs: for the first parameters.
     """
 
-    def __init__(self, config: ModelConfig, heads: Mapping[str, Head], *, rngs: nnx.Rngs):
+    def __init__(
+        self, config: ModelConfig, heads: Mapping[str, Head], *, rngs: nnx.Rngs, finds_boxes: str | None = None
+    ):
         options = {"dtype": jnp.dtype(config.dtype), "remat": config.remat, "rngs": rngs}
-        self.stride = config.stem_stride
+        self.stride, self.finds_boxes = config.stem_stride, finds_boxes
         self.encoder = make_encoder(config, **options)
         self.decoder = UNetDecoder(config.widths, config.decoder_width, **options)
         self.heads = nnx.Dict({name: head(config, rngs=rngs) for name, head in heads.items()})
@@ -42,7 +45,7 @@ class MultiTaskNetwork(nnx.Module):
 
         Args:
           image: (b, h, w, 1) grey values in 0..1.
-          boxes: (b, 22, 4) where the sites are, in canvas pixels; None takes them from the first head that has some.
+          boxes: (b, 22, 4) where the sites are, in canvas pixels; None takes them from the head that finds boxes.
           heads: the tasks wanted; None is all.
         """
         features = Features(image=image, dense=self.decoder(self.encoder(image)), stride=self.stride, boxes=boxes)
@@ -51,6 +54,7 @@ class MultiTaskNetwork(nnx.Module):
             if heads is not None and name not in heads:
                 continue
             outputs[name] = head(features)
-            boxes = outputs[name].get("boxes") if features.boxes is None else features.boxes
-            features = dataclasses.replace(features, boxes=boxes, outputs=dict(outputs))
+            if boxes is None and name == self.finds_boxes:
+                features = dataclasses.replace(features, boxes=outputs[name]["boxes"])
+            features = dataclasses.replace(features, outputs=dict(outputs))
         return outputs

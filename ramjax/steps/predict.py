@@ -6,7 +6,7 @@ import jax
 
 from ramjax.config import Config
 from ramjax.steps.state import make_apply
-from ramjax.tasks import make_tasks
+from ramjax.tasks import make_tasks, needs_boxes
 
 
 def make_predict_step(config: Config) -> Callable[..., dict[str, jax.Array]]:
@@ -18,7 +18,7 @@ def make_predict_step(config: Config) -> Callable[..., dict[str, jax.Array]]:
     finds_boxes = any(task.finds_boxes for task in tasks)
 
     def predict(state, image, boxes=None):
-        able = [task for task in tasks if "boxes" not in task.needs or boxes is not None or finds_boxes]
+        able = [task for task in tasks if boxes is not None or finds_boxes or not needs_boxes(task, tasks)]
         heads = [task.name for task in able]
         outputs = apply(state.ema_params, image, boxes, heads, variables=state.ema_variables)
         predictions = {}

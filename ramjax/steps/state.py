@@ -31,6 +31,7 @@ from ramjax.config import Config
 from ramjax.devices import sharding
 from ramjax.errors import RunError
 from ramjax.models.network import MultiTaskNetwork
+from ramjax.runs import run_dir
 from ramjax.runs.checkpoints import Checkpoints
 from ramjax.steps.optimizer import make_optimizer
 from ramjax.tasks import heads_of, make_tasks
@@ -97,6 +98,24 @@ def restore_best(workdir: str | pathlib.Path, config: Config, mesh: Mesh) -> tup
         return state, "the best on validation" if int(state.step) == checkpoints.best_step else "the latest"
 
 
+def restore_averaged(workdir: str | pathlib.Path, config: Config, mesh: Mesh) -> tuple[list[TrainState], str]:
+    """The states of `restore_best`, of this run and of those that `config.evaluation.ensemble` names.
+
+    Raises:
+      RunError: there is no whole checkpoint, or a network, its tasks or its canvas differ.
+    """
+    state, chosen = restore_best(workdir, config, mesh)
+    states = [state]
+    for name in config.evaluation.ensemble:
+        other = run_dir.load_config(name)
+        if (other.model, other.tasks, other.data.canvas) != (config.model, config.tasks, config.data.canvas):
+            raise RunError(
+                f"evaluation.ensemble names {name}, whose network, tasks or canvas differ; name runs of the same."
+            )
+        states.append(restore_best(name, other, mesh)[0])
+    return states, chosen
+
+
 def _averages(config: Config) -> TrainState:
     """The state with nothing but what evaluation needs."""
     params, variables = split_network(make_network(config, config.seed))
@@ -142,7 +161,9 @@ _KINDS = (nnx.Param, nnx.RngState, ...)
 
 def make_network(config: Config, seed: int) -> MultiTaskNetwork:
     """The network with its first parameters, which are a function of the config and the seed."""
-    return MultiTaskNetwork(config.model, heads_of(make_tasks(config)), rngs=nnx.Rngs(seed))
+    tasks = make_tasks(config)
+    finder = next((task.name for task in tasks if task.finds_boxes), None)
+    return MultiTaskNetwork(config.model, heads_of(tasks), rngs=nnx.Rngs(seed), finds_boxes=finder)
 
 
 def restore_network(config: Config, params: Any, variables: Any, key: jax.Array) -> MultiTaskNetwork:

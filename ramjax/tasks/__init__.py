@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from flax import nnx
 
 from ramjax.config import Config
-from ramjax.tasks.base import Task, labels_of, measured_by, parts_of, predictions_of
+from ramjax.tasks.base import Kind, Task, labels_of, measured_by, parts_of, predictions_of
 from ramjax.tasks.bones import Bones
 from ramjax.tasks.erosions import Erosions
 from ramjax.tasks.joints import Joints
@@ -47,6 +47,7 @@ def make_tasks(config: Config) -> tuple[Task, ...]:
         for needed in task.needs:
             if needed != "boxes" and needed not in names:
                 raise ConfigError(f"tasks is {config.tasks}; {task.name} needs {needed}, so name that too.")
+    _check_alone(tasks)
     ordered: list[Task] = []
     while tasks:
         ready = next((task for task in tasks if not _waits(task, tasks)), None)
@@ -57,6 +58,12 @@ def make_tasks(config: Config) -> tuple[Task, ...]:
     return tuple(ordered)
 
 
+def needs_boxes(task: Task, tasks: Sequence[Task]) -> bool:
+    """Whether a task needs boxes, itself or through the tasks that it needs."""
+    needed = (other for other in tasks if other.name in task.needs)
+    return "boxes" in task.needs or any(needs_boxes(other, tasks) for other in needed)
+
+
 def heads_of(tasks: Sequence[Task]) -> dict[str, Callable[..., nnx.Module]]:
     """What `ramjax.models.network.MultiTaskNetwork` makes its heads by."""
     return {task.name: task.head for task in tasks}
@@ -65,16 +72,45 @@ def heads_of(tasks: Sequence[Task]) -> dict[str, Callable[..., nnx.Module]]:
 def union_of(several: Iterable[Sequence[Task]]) -> tuple[Task, ...]:
     """Returns the tasks of several networks, each once: in the order of `TASKS`, then those from outside.
 
+    Tasks of one name that measure the same, such as one and the same with another loss, are one.
+
     Raises:
-      ConfigError: two different tasks share a name.
+      ConfigError: two tasks of one name measure something else.
     """
     found: dict[str, Task] = {}
     for task in (task for tasks in several for task in tasks):
         other = found.setdefault(task.name, task)
-        if type(other) is not type(task):
+        if (dict(other.parts), other.headlines) != (dict(task.parts), task.headlines):
             raise ConfigError(f"{_path(other)} and {_path(task)} are both called {task.name}; rename one of them.")
     known = [task.name for task in TASKS]
     return tuple(sorted(found.values(), key=lambda it: known.index(it.name) if it.name in known else len(known)))
+
+
+def _check_alone(tasks: Sequence[Task]) -> None:
+    """Raises ConfigError where what there is to be once in a network is there twice."""
+    for what, of in (
+        ("predict", lambda task: task.predictions),
+        ("measure", lambda task: task.parts),
+        ("learn from", lambda task: {name: None for labels in task.labels for name in labels.arrays}),
+    ):
+        owners: dict[str, Task] = {}
+        for task in tasks:
+            for name in of(task):
+                other = owners.setdefault(name, task)
+                if other is not task and not (what == "learn from" and _same_labels(other, task, name)):
+                    raise ConfigError(
+                        f"The tasks {other.name} and {task.name} both {what} {name}; rename one of the two."
+                    )
+    for what, doing in (
+        ("finds_boxes", [task.name for task in tasks if task.finds_boxes]),
+        ("confidence", [task.name for task in tasks if Kind.CONFIDENCE in task.predictions.values()]),
+    ):
+        if len(doing) > 1:
+            raise ConfigError(f"The tasks {' and '.join(doing)} both have {what}; a network can have one such task.")
+
+
+def _same_labels(one: Task, other: Task, name: str) -> bool:
+    return [of for of in one.labels if name in of.arrays] == [of for of in other.labels if name in of.arrays]
 
 
 def _path(task: Task) -> str:

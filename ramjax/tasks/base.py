@@ -18,6 +18,7 @@ from ramjax import anatomy
 from ramjax.config import CanvasConfig, EvaluationConfig, ModelConfig
 from ramjax.data.geometry import Placement
 from ramjax.data.grid import Grid
+from ramjax.data.joint_labels import JOINT_LABELS
 from ramjax.data.labels import Labels
 from ramjax.figures.content import Section
 from ramjax.figures.estimates import Evaluated
@@ -51,7 +52,8 @@ class Kind(enum.Enum):
     `IMAGE`       (b, ...), of the image as a whole             plain                    plain mean
     ============  ============================================  =======================  ============================
 
-    Only one task of a network can have `CONFIDENCE`.
+    Only one task of a network can have `CONFIDENCE`. Without one, the means of `SITE` are plain, and boxes cannot be
+    put together from tiles.
     """
 
     DENSE = "dense"
@@ -152,7 +154,8 @@ class Task:
         """Returns the terms whose means add up to the task's loss.
 
         Unknown labels add nothing to the total and to the count of a term, whatever value is stored for them. Counts
-        depend on the labels alone (see `Term`). `tests/tasks/contract.py` checks both.
+        depend on the labels alone (see `Term`). `tests/tasks/contract.py` checks both. With accumulation, counts are
+        taken first, of outputs that are all zero: `jax.debug.print` prints these too, `print` does not.
         """
         raise NotImplementedError(f"The task {self.name} has no loss; define {type(self).__name__}.loss.")
 
@@ -379,7 +382,8 @@ def labels_of(tasks: Sequence[Task]) -> tuple[Labels, ...]:
     """What the tasks learn from, each group of arrays once."""
     found: list[Labels] = []
     for task in tasks:
-        found += [labels for labels in task.labels if labels not in found]
+        wanted = (*task.labels, JOINT_LABELS) if "boxes" in task.needs else task.labels
+        found += [labels for labels in wanted if labels not in found]
     return tuple(found)
 
 

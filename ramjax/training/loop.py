@@ -13,7 +13,7 @@ import logging
 import math
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import jax
@@ -27,8 +27,8 @@ from ramjax.devices import sharding
 from ramjax.devices.compilation import compile_train_step, is_out_of_memory, out_of_memory
 from ramjax.devices.preemption import Preempted, Preemption
 from ramjax.errors import RunError
-from ramjax.evaluation import test_split, validation
-from ramjax.evaluation.split_metrics import CANVAS, COMPAT, by_dataset
+from ramjax.evaluation import testing, validation
+from ramjax.evaluation.split_metrics import CANVAS, by_dataset
 from ramjax.notice import NOTE
 from ramjax.runs import run_dir
 from ramjax.runs.checkpoints import Checkpoints
@@ -36,12 +36,13 @@ from ramjax.steps import evaluate as eval_steps
 from ramjax.steps import state as states
 from ramjax.steps import train as train_steps
 from ramjax.tasks import Task, labels_of, make_tasks
+from ramjax.training import log_lines
 from ramjax.training.profiling import Profile
 from ramjax.training.progress import Progress
 from ramjax.training.writers import Writer
 
 Mode = Literal["train", "eval", "train_and_eval"]
-PICTURES = 6
+SHOWN_HANDS = 6
 
 SELECTION = "validation/selection"
 """The score that the best checkpoint is chosen by, in the metrics."""
@@ -101,7 +102,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         state = jax.jit(lambda: states.init_state(config), out_shardings=shardings)()
     start = done = int(state.step)
     steps = config.train.steps
-    _log_start(config, workdir, mesh, train_sources, abstract, start)
+    log_lines.start(config, tasks, workdir, mesh, train_sources, abstract.params, start)
 
     # 3. What watches over the steps.
     writer.start(start)
@@ -185,7 +186,7 @@ class _Validation:
         selected_by = _selected_by(self.tasks)
         score = validation.selection_score(of_datasets, selected_by) if selected_by else float(done)
         metrics = by_dataset(self.config, of_datasets)
-        shown = _headlines(selected_by, metrics)
+        shown = log_lines.selected(self.config, selected_by, metrics)
         log.info("step %d/%d: validation %s, mean %.4f", done, self.config.train.steps, shown, score)
         self.checkpoints.wait()  # for the best one before, long written: the score to beat is on disk
         best = self.checkpoints.best_score
@@ -232,51 +233,39 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
     tasks = make_tasks(config)
     sources, names = _open(config, config.data.test_split), config.data.names
     records = [len(source) for source in sources]
-    state, chosen = states.restore_best(workdir, config, mesh)
-    averaged = [state, *(_restore_other(other, config, mesh) for other in config.evaluation.ensemble)]
-    log.info("Testing the checkpoint of step %d, %s, on %d records.", state.step, chosen, sum(records))
+    averaged, chosen = states.restore_averaged(workdir, config, mesh)
+    step = int(averaged[0].step)
+    log.info("Testing the checkpoint of step %d, %s, on %d records.", step, chosen, sum(records))
     # One of several processes must not stop alone: it waits for the next check, which all of them make.
     with preemption.deferred() if jax.process_count() > 1 else contextlib.nullcontext(), preemption.excused():
         quiet = None if jax.process_index() == 0 else True
-        evaluated = test_split.evaluate_sources(
-            config, averaged, sources, mesh=mesh, check=preemption.check, quiet=quiet
-        )
+        evaluated = testing.evaluate_sources(config, averaged, sources, mesh=mesh, check=preemption.check, quiet=quiet)
     about = {
         "note": NOTE,
         "split": config.data.test_split,
         "records": dict(zip(names, records, strict=True)) if len(records) > 1 else records[0],
-        "step": int(state.step),
+        "step": step,
         "checkpoint": chosen,
         **dataclasses.asdict(config.evaluation),
     }
-    metrics = test_split.metrics_of(config, evaluated)
+    metrics = testing.metrics_of(config, evaluated)
     if jax.process_index() == 0:
         run = {"run": workdir.resolve().name, "seed": config.seed, "tasks": config.tasks}
-        test_split.write(workdir, evaluated, run | about, tasks, PICTURES)
+        testing.write(workdir, evaluated, run | about, tasks, SHOWN_HANDS)
         files.write_json(workdir / "eval_test.json", about | metrics)
-    writer.test(int(state.step), metrics, {"test_grid": workdir / "test_grid.png"})
-    log.info("%s", _table(tasks, metrics))
+    writer.test(step, metrics, {"test_grid": workdir / "test_grid.png"})
+    log.info("%s", log_lines.table(config, tasks, metrics))
     log.info(
         "Metrics: %s   Cases: %s   Pictures: %s and %s   Everything else: %s",
         workdir / "eval_test.json",
         workdir / "cases.parquet",
         workdir / "test_grid.png",
-        workdir / test_split.PICTURES,
+        workdir / testing.PICTURES,
         workdir,
     )
     log.info("A report to look at: python -m ramjax.report --workdir=%s", workdir)
     log.info(NOTE)
     return metrics
-
-
-def _restore_other(workdir: str, config: Config, mesh: Mesh) -> Any:
-    """The best state of another run; raises RunError if its network differs."""
-    other = run_dir.load_config(workdir)
-    if (other.model, other.tasks, other.data.canvas) != (config.model, config.tasks, config.data.canvas):
-        raise RunError(
-            f"evaluation.ensemble names {workdir}, whose network, tasks or canvas differ; name runs of the same."
-        )
-    return states.restore_best(workdir, other, mesh)[0]
 
 
 def _open(config: Config, split: str) -> tuple[pipeline.Source, ...]:
@@ -345,54 +334,9 @@ def _finish_step(
         writer.write(number, {f"train/{key}": value for key, value in (metrics | speed).items()})
 
 
-def _log_start(
-    config: Config, workdir: pathlib.Path, mesh: Mesh, sources: Sequence[pipeline.Source], abstract: Any, start: int
-) -> None:
-    """Says what is trained, on what, where."""
-    for source, weight in zip(sources, config.data.weights, strict=True):
-        log.info("%s: %d records, weight %g.", source.name, len(source), weight)
-    silent = [task.name for task in make_tasks(config) if not task.parts]
-    if silent:
-        log.warning("Nothing is measured of %s: no metric of it will appear.", " and ".join(silent))
-    log.info(
-        "%s %s: %d steps, %s parameters, %d device(s) (%s, %s).",
-        f"Continuing from step {start} of" if start else "Training",
-        workdir,
-        config.train.steps,
-        f"{sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract.params)):,}",
-        mesh.size,
-        mesh.devices.flat[0].device_kind,
-        " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items()),
-    )
-
-
 def _selected_by(tasks: Sequence[Task]) -> dict[str, tuple[str, ...]]:
     """By task, the names of the validation metrics that checkpoints are selected by."""
     return {task.name: tuple(CANVAS + name for name in task.selected_by) for task in tasks if task.selected_by}
-
-
-def _headlines(selected_by: Mapping[str, Sequence[str]], metrics: dict[str, float]) -> str:
-    """The metrics that checkpoints are selected by, of each data set those it has labels of."""
-    ends = tuple(name for names in selected_by.values() for name in names)
-    return ", ".join(
-        f"{name} {value:.4f}" for name, value in metrics.items() if name.endswith(ends) and metrics[f"{name}/n"]
-    )
-
-
-def _table(tasks: Sequence[Task], metrics: dict[str, float]) -> str:
-    """The headlines of the test metrics, in both modes where they differ."""
-    headlines = tuple(headline.metric for task in tasks for headline in task.headlines if headline.in_summary)
-    names = [name for name in metrics if name.endswith(headlines) and COMPAT not in name]
-    if not names:
-        return "No task has a metric to show."
-    width = max(len(name) for name in names)
-    rows = []
-    for name in names:
-        dataset = name.removesuffix(next(filter(name.endswith, headlines)))
-        compat = metrics.get(f"{dataset}{COMPAT}{name.removeprefix(dataset)}")
-        shown = "" if compat is None else f"{compat:.4f}"
-        rows.append(f"  {name:{width}}  {metrics[name]:>10.4f}  {shown:>10}  {metrics[name + '/n']:>8}")
-    return "\n".join([f"  {'test metric':{width}}  {'strict':>10}  {'compat':>10}  {'n':>8}", *rows])
 
 
 def _due(number: int, every: int, last: int) -> bool:

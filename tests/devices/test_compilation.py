@@ -10,7 +10,7 @@ import pytest
 
 from ramjax.devices import compilation, sharding
 from ramjax.errors import RunError
-from ramjax.evaluation import test_split
+from ramjax.evaluation import testing
 from ramjax.steps import train as train_steps
 from ramjax.steps.state import abstract_state
 from tests.training import tiny_job
@@ -62,7 +62,7 @@ def test_a_test_that_needs_more_than_there_is_ends_likewise(monkeypatch, debug_c
             "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 17592186044416 bytes."
         )
 
-    monkeypatch.setattr(test_split, "evaluate_source", exhausted)
+    monkeypatch.setattr(testing, "evaluate_source", exhausted)
     with pytest.raises(RunError, match=r"too little memory: raise .*lower data\.batch_size .*eval_batch_size \(2\)"):
         tiny_job.go(tiny_job.tiny(debug_config, steps=2), tmp_path)
     assert re.search(r"parameters +0\.0 MB\n", (tmp_path / "log.txt").read_text())

@@ -192,11 +192,17 @@ def test_sites_come_from_the_tile_that_is_sure(size):
         np.testing.assert_array_equal(found["boxes"][1], np.tile([0, 12], 2))
 
 
-def test_sites_need_confidence():
-    def predict(tiles):
-        return {name: value for name, value in predict_sites(tiles).items() if name != "confidence"}
+def test_without_confidence_sites_are_means_and_boxes_cannot_be_chosen():
+    def predict(*left_out):
+        return lambda tiles: {k: v for k, v in predict_sites(tiles).items() if k not in ("confidence", *left_out)}
 
-    assert set(sliding_window(predict, np.ones((30, 30)), kinds=KINDS, tile=(20, 24))) == {"map"}
+    image = np.zeros((20, 48))
+    image[:, 24:] = 1
+    found = sliding_window(predict("boxes"), image, kinds=KINDS, tile=(20, 24), overlap=0)
+    assert set(found) == {"map", "be"}
+    np.testing.assert_allclose(found["be"], [[0.5], [0.5]])
+    with pytest.raises(ValueError, match="'boxes' of several tiles cannot be chosen from without a confidence"):
+        sliding_window(predict(), image, kinds=KINDS, tile=(20, 24))
 
 
 def test_sites_alone():

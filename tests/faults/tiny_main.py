@@ -15,7 +15,7 @@ import pytest
 
 from ramjax import main
 from ramjax.data import pipeline
-from ramjax.evaluation import test_split
+from ramjax.evaluation import testing
 from ramjax.steps import train as train_steps
 from tests.training import tiny_job
 
@@ -85,7 +85,7 @@ def install(moment: str, linger: Moment) -> None:
     patch.setattr(train_steps, "make_train_step", make_train_step)
     patch.setattr(pipeline, "make_train_batches", make_train_batches)
     patch.setattr(pipeline, "make_eval_batches", make_eval_batches)
-    patch.setattr(test_split, "evaluate_source", evaluate_source)
+    patch.setattr(testing, "evaluate_source", evaluate_source)
     for name in ("rename", "replace"):
         plain = getattr(os, name)
 

@@ -18,7 +18,7 @@ from ramjax.data import pipeline
 from ramjax.data.canvas import empty
 from ramjax.devices import sharding
 from ramjax.devices.compilation import compile_train_step
-from ramjax.evaluation import test_split
+from ramjax.evaluation import testing
 from ramjax.evaluation.validation import canvas_metrics_of, evaluate, jit_eval_step
 from ramjax.metrics.cases import collect
 from ramjax.runs.checkpoints import Checkpoints
@@ -255,7 +255,7 @@ def test_the_cases_are_those_of_one_device_each_once(config, made):
     for shape in ((2, 2, 2), (1, 1, 1)):
         mesh = sharding.make_mesh(on(config, *shape))
         whole = jax.device_put(jax.device_get(state), sharding.replicated(mesh))
-        evaluated = test_split.evaluate_source(config, [whole], source, mesh=mesh, dataset=0, name="hands", quiet=True)
+        evaluated = testing.evaluate_source(config, [whole], source, mesh=mesh, dataset=0, name="hands", quiet=True)
         assert [one.index for one in evaluated] == list(range(3))
         results.append(collect([one.case for one in evaluated], {}, parts_of(make_tasks(config))))
     for task, metrics in results[0].values.items():

@@ -18,7 +18,7 @@ from ramjax.data import pipeline
 from ramjax.devices import hosts, sharding
 from ramjax.devices.preemption import Preempted, Preemption
 from ramjax.errors import RunError
-from ramjax.evaluation import test_split
+from ramjax.evaluation import testing
 from ramjax.files import read_json_lines
 from ramjax.runs.checkpoints import Checkpoints
 from ramjax.steps import state as states
@@ -230,7 +230,7 @@ def test_workers_of_the_test_that_end_by_the_same_signal_are_no_failure(config, 
         os.kill(os.getpid(), signal.SIGTERM)
         raise RuntimeError("a worker died")
 
-    monkeypatch.setattr(test_split, "evaluate_source", dying)
+    monkeypatch.setattr(testing, "evaluate_source", dying)
     with pytest.raises(Preempted), Preemption() as preemption, preemption.deferred():
         loop.test(config, tmp_path, sharding.make_mesh(config), preemption, Writer(tmp_path, config))
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ramjax.data import pipeline
 from ramjax.devices.preemption import Preempted, Preemption
-from ramjax.evaluation import test_split, validation
+from ramjax.evaluation import testing, validation
 from ramjax.evaluation.split_metrics import by_dataset
 from ramjax.logs import logging_to
 from ramjax.runs import run_dir
@@ -112,7 +112,7 @@ def _share(rows, process_index, process_count):
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluated:
+class EvaluatedCase:
     case: float
 
 
@@ -124,7 +124,7 @@ def evaluate_source(config, states, source, *, mesh, dataset, name, check, quiet
     for batch in batches:
         check()
         error = (batch["x"] @ w + b - batch["y"])[batch["valid"]] ** 2
-        evaluated += [Evaluated(float(value)) for value in error]
+        evaluated += [EvaluatedCase(float(value)) for value in error]
     return evaluated
 
 
@@ -150,9 +150,9 @@ def install(monkeypatch) -> None:
     monkeypatch.setattr(pipeline, "make_train_batches", make_train_batches)
     monkeypatch.setattr(pipeline, "make_eval_batches", make_eval_batches)
 
-    monkeypatch.setattr(test_split, "evaluate_source", evaluate_source)
-    monkeypatch.setattr(test_split, "write", write)
-    monkeypatch.setattr(test_split, "metrics_of", metrics_of)
+    monkeypatch.setattr(testing, "evaluate_source", evaluate_source)
+    monkeypatch.setattr(testing, "write", write)
+    monkeypatch.setattr(testing, "metrics_of", metrics_of)
 
 
 def tiny(config, **train):

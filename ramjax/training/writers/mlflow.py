@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ramjax.config import flat
+from ramjax.config import by_path
 from ramjax.training.writers.tracker import finite
 
 PARAMS_A_CALL, METRICS_A_CALL = 100, 1000
@@ -57,7 +57,7 @@ class MLflow:
         there = self._client.get_run(self.id).data.params
         params = [
             self._entities.Param(_name(key), str(value))
-            for key, value in flat(config).items()
+            for key, value in by_path(config).items()
             if _name(key) not in there
         ]
         for first in range(0, len(params), PARAMS_A_CALL):

@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.summary import hparams, scalar
 
-from ramjax.config import flat
+from ramjax.config import by_path
 from ramjax.training.writers.tracker import finite
 
 TEST = ".test"
@@ -43,12 +43,12 @@ class TensorBoard:
             self._add(self._training, start_step + 1, session_log=session)
 
     def hyperparameters(self, config: Mapping[str, Any]) -> None:
-        """The settings by dotted key, for the tab HPARAMS, with the test metrics that are written later."""
+        """The settings by dotted key, for the tab HPARAMS."""
         if self._training is None:
             return
         plain = {
-            key: value if isinstance(value, int | float | str) else ", ".join(map(str, value))
-            for key, value in flat(config).items()
+            key: value if isinstance(value, int | float | str) else ", ".join(map(str, value or ()))
+            for key, value in by_path(config).items()
         }
         *started, _ = hparams(plain, {"validation/selection": 0.0})
         self._add_all(self._training, self._step, started)

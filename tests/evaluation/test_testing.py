@@ -11,7 +11,7 @@ from ramjax.config import Config
 from ramjax.data import pipeline
 from ramjax.devices import sharding
 from ramjax.errors import RunError
-from ramjax.evaluation import predictions, test_split
+from ramjax.evaluation import predictions, testing
 from ramjax.evaluation.split_metrics import summarize
 from ramjax.metrics import cases as cases_lib
 from ramjax.steps.state import init_state
@@ -45,7 +45,7 @@ def evaluate(config, states=None, **options):
     mesh = sharding.make_mesh(dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, data=1)))
     (source,) = pipeline.open_sources(config.data, config.data.test_split)
     states = [state_of(config)] if states is None else states
-    return test_split.evaluate_source(config, states, source, mesh=mesh, dataset=0, name="hands", quiet=True, **options)
+    return testing.evaluate_source(config, states, source, mesh=mesh, dataset=0, name="hands", quiet=True, **options)
 
 
 def collect(evaluated):
@@ -59,7 +59,7 @@ def test_every_record_is_measured_once_in_order_and_pictured(config, tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
     (folder / "hands-00009.jpg").write_bytes(b"of an earlier evaluation")
-    cases = test_split.write(tmp_path, {"hands": evaluated}, {"run": "x"}, make_tasks(config), 2)
+    cases = testing.write(tmp_path, {"hands": evaluated}, {"run": "x"}, make_tasks(config), 2)
     assert sorted(path.name for path in folder.iterdir()) == [f"hands-{i:05}.jpg" for i in range(3)]
     assert all((tmp_path / picture).read_bytes()[:2] == b"\xff\xd8" for picture in cases.attributes["picture"])
     assert (tmp_path / "test_grid.png").read_bytes().startswith(b"\x89PNG")

@@ -30,7 +30,7 @@ _JPEG_QUALITY = 90
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluated:
+class EvaluatedCase:
     """A case with its picture.
 
     Attributes:
@@ -54,7 +54,7 @@ def evaluate_source(
     name: str,
     check: Callable[[], None] = lambda: None,
     quiet: bool | None = None,
-) -> list[Evaluated]:
+) -> list[EvaluatedCase]:
     """Evaluates all records of a source: the devices predict, all cores measure.
 
     Args:
@@ -95,7 +95,7 @@ def evaluate_sources(
     mesh: Mesh,
     check: Callable[[], None] = lambda: None,
     quiet: bool | None = None,
-) -> dict[str, list[Evaluated]]:
+) -> dict[str, list[EvaluatedCase]]:
     """As `evaluate_source`, of a split of every data set of the config, by the data set's name."""
     return {
         name: evaluate_source(config, states, source, mesh=mesh, dataset=dataset, name=name, check=check, quiet=quiet)
@@ -103,7 +103,7 @@ def evaluate_sources(
     }
 
 
-def metrics_of(config: Config, evaluated: Mapping[str, Sequence[Evaluated]]) -> dict[str, float]:
+def metrics_of(config: Config, evaluated: Mapping[str, Sequence[EvaluatedCase]]) -> dict[str, float]:
     """The metrics of what `evaluate_sources` returned, as eval_test.json has them."""
     tasks = make_tasks(config)
     cases = [
@@ -114,7 +114,7 @@ def metrics_of(config: Config, evaluated: Mapping[str, Sequence[Evaluated]]) -> 
 
 def write(
     workdir: pathlib.Path,
-    evaluated: Mapping[str, Sequence[Evaluated]],
+    evaluated: Mapping[str, Sequence[EvaluatedCase]],
     about: Mapping[str, Any],
     tasks: Sequence[Task],
     shown: int,
@@ -155,7 +155,7 @@ class _Evaluate:
     settings: EvaluationConfig
     name: str
 
-    def __call__(self, item: tuple[int, Prediction]) -> Evaluated:
+    def __call__(self, item: tuple[int, Prediction]) -> EvaluatedCase:
         index, prediction = item
         record = self.source[index]
         picture = f"{PICTURES}/{self.name.replace('/', '-')}-{index:05}.jpg"
@@ -163,4 +163,4 @@ class _Evaluate:
         case = dataclasses.replace(case, attributes=case.attributes | {"dataset": self.name})
         shown = pictures.case_picture(self.tasks, record, prediction.maps, prediction.affine, prediction.canvas_height)
         quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-        return Evaluated(index, case, cv2.imencode(".jpg", shown[..., ::-1], quality)[1].tobytes())
+        return EvaluatedCase(index, case, cv2.imencode(".jpg", shown[..., ::-1], quality)[1].tobytes())
