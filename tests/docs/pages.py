@@ -12,8 +12,8 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 NOT_RUN = re.compile(r"<!--\s*not run:\s*(.*?)\s*-->")
 """Before a block that no test can run, and why: ``<!-- not run: needs a Slurm cluster -->``."""
 
-_COMMAND = re.compile(r"(python -m (ramjax|benchmarks)\.|python launch/|bash launch/)\S")
-"""What a command within a line of text begins with."""
+_COMMAND = re.compile(r"(python -m (ramjax|benchmarks)\.\w+|python launch/\S+) \S|bash launch/\S")
+"""What a command within a line of text begins with; the mere name of one is not run."""
 
 _FILE = re.compile(r"# (\w[\w/]*\.py)\n")
 """The first line of Python code that is a file to be saved under that path."""

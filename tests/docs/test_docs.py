@@ -34,7 +34,8 @@ def test_blocks_that_are_not_run_are_few_and_say_why():
 
 def test_blocks_are_found():
     text = (
-        "# A\n\n`python -m ramjax.main --help` and `ramjax`\n\n| a |\n|---|\n| `bash launch/local.sh` |\n\n"
+        "# A\n\n`python -m ramjax.main --help`, `python -m ramjax.main` and `ramjax`\n\n"
+        "| a |\n|---|\n| `bash launch/local.sh` |\n\n"
         "```bash\nls \\\n  x\n```\n\n<!-- not run: needs a cluster -->\n```bash\nsbatch\n```\n\n"
         "<!-- not run: -->\n```python\nx = 1\n```\n\n```python\n# my_lab/a.py\ny\n```\n\n```json\n{}\n```\n"
     )
