@@ -8,7 +8,7 @@ say; its keys are listed in ramjax/inference/report.py and in finding.py of each
 to look at, and a row in summary.csv. With --masks also NAME_erosions.png, labels 0-3, and NAME_bones.png, whose four
 channels are one little-endian 32-bit word with bit k set where bone k of ramjax.anatomy.BONES is, both on the
 radiograph's grid.
-Files that fail are named at the end; the others are done all the same.
+Files that fail are named at the end; the others are still predicted.
 
 The results name the file and folder they come from: keep names of patients and other identifiers out of paths. Nothing
 that identifies the patient is read from DICOM.

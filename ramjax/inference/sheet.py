@@ -77,7 +77,7 @@ def sheet(
 
 
 def describe_not_judged(not_judged: Sequence[NotJudged]) -> list[str]:
-    """One line a reason, naming the tasks and sites it holds for; what the picture shows anyhow is left out."""
+    """One line a reason, naming the tasks and sites it holds for; what the picture already shows is left out."""
     by_reason: dict[str, list[str]] = {}
     for entry in not_judged:
         if not entry.plain:
@@ -128,7 +128,7 @@ def _spread(wanted: Sequence[float], line: float, height: float) -> list[float]:
 
 
 def _panel(blocks: Sequence[Block], said: Sequence[str], height: int, unit: float) -> np.ndarray:
-    """The blocks, and below them what is said in sentences; `height` high, or as high as they need."""
+    """The blocks, and the notes below them; `height` high, or as high as they need."""
     width = round(25 * unit)
     small = font(0.95 * unit)
 

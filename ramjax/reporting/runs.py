@@ -246,7 +246,7 @@ def _named(runs: Sequence[Run]) -> list[Run]:
         name = run.name if len(alike) == 1 else f"{run.name}, seed {seed}"
         named.append(dataclasses.replace(run, name=name, given=run.name))
     if twice := next((run.name for run in named if [of.name for of in named].count(run.name) > 1), None):
-        raise RunError(f"Two runs come to be named {twice}; give them other names.")
+        raise RunError(f"Two runs would both be named {twice}; give them other names.")
     return named
 
 

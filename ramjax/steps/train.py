@@ -65,9 +65,9 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
             step=state.step + 1,
             params=params,
             opt_state=opt_state,
-            ema_params=_at_rest(labelled, ema_params, state.ema_params),
-            variables=_at_rest(labelled, variables, state.variables),
-            ema_variables=_at_rest(labelled, ema_variables, state.ema_variables),
+            ema_params=_unlabelled_unchanged(labelled, ema_params, state.ema_params),
+            variables=_unlabelled_unchanged(labelled, variables, state.variables),
+            ema_variables=_unlabelled_unchanged(labelled, ema_variables, state.ema_variables),
         )
         return after, metrics
 
@@ -130,7 +130,7 @@ def _counts(terms: dict[str, list[Term]]) -> dict[str, list[jax.Array]]:
     return {name: [term.count for term in of_task] for name, of_task in terms.items()}
 
 
-def _at_rest(labelled: dict[str, jax.Array], after: Any, before: Any) -> Any:
+def _unlabelled_unchanged(labelled: dict[str, jax.Array], after: Any, before: Any) -> Any:
     """The parameters or variables after a step, those of heads without a label as they were before."""
     if "heads" not in after:  # None of them has a variable.
         return after

@@ -91,7 +91,7 @@ class NotJudged:
       kind: ``site``, ``bone`` or ``task``.
       name: of it.
       reason: one clause for people.
-      plain: the picture shows as much, so that it need not say so in words.
+      plain: the picture shows it, so that it need not say so in words.
     """
 
     kind: str
@@ -119,8 +119,8 @@ class Task:
       headlines: the metrics that come first, in the order of the tables.
       definitions: what its metrics mean, by their name in the report.
       evaluators: matters in which the strict and the published evaluator differ: what each does.
-      absent: the clause that is said where a model was not trained on it; its keys and columns are there all the same,
-        empty. '' for a task that is not missed.
+      absent: why there is no finding where a model was not trained on the task, one clause. Its keys and columns stay,
+        empty. '' for a task that needs no such words.
       leading_columns: of summary.csv, those that are read first. They stand before those of the tasks before it.
       mask_names: the masks that it may write beside the report, ``NAME_bones.png`` for ``bones``.
     """

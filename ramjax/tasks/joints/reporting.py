@@ -40,7 +40,7 @@ def _main_table(several: Sequence[Evaluated]) -> Table:
         "Joint sites",
         "All annotated sites together; n counts them. The first columns take every site for found, those marked "
         "'sure' only with a confidence of 0.5. AP is COCO's average precision, the mean over IoU 0.5 to 0.95, and at "
-        "0.5. False finds are sites that are known to be absent and found all the same.",
+        "0.5. False finds are sites that are known to be absent but were found.",
         "Run",
         (
             "Recall IoU 0.5", "Recall IoU 0.75", "IoU", "Centre error (mm)", "Median (mm)", "Recall, sure",

@@ -19,7 +19,7 @@ class Tracker(Protocol):
         """Takes the config of the run, a nested dict; called first, each time that the tracker is opened."""
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Takes metrics of a training step, such as ``train/loss`` and ``validation/bones/dsc``."""
+        """Takes metrics of a training step, such as ``train/loss`` and ``validation/canvas/bones/dsc``."""
 
     def test(self, step: int, metrics: Mapping[str, float]) -> None:
         """Takes the metrics of the test split, named ``test/...``, in place of those of an earlier test."""
