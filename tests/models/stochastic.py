@@ -8,6 +8,9 @@ from flax import nnx
 
 from ramjax.models import layers
 
+ENCODER = "tests.models.stochastic.StochasticEncoder"
+"""As `model.encoder` names it."""
+
 RATE = 0.3
 """Of dropout and of drop path."""
 

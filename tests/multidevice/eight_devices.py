@@ -26,6 +26,7 @@ from ramjax.steps.evaluate import make_eval_step
 from ramjax.steps.state import abstract_state, init_state
 from ramjax.steps.train import make_train_step
 from ramjax.tasks import labels_of, make_tasks, parts_of
+from tests.models import stochastic
 
 STEPS = 3
 SHAPES = [shape for shape in itertools.product((1, 2, 4, 8), repeat=3) if math.prod(shape) == 8]
@@ -123,6 +124,31 @@ def test_the_other_tasks_on_eight_devices_have_the_losses_of_one(config):
         results.append(train(at, mesh, state, 0, STEPS)[0])
     assert_close(*results)
     assert {f"loss/{task}" for task in config.tasks} < results[0][0].keys()
+
+
+def test_statistics_and_dropout_on_eight_devices_are_those_of_one(config, tmp_path):
+    """A network with batch statistics, dropout and drop path, its batch in two parts, and its checkpoint."""
+    model = dataclasses.replace(config.model, blocks=(0, 2), encoder=stochastic.ENCODER)
+    train_config = dataclasses.replace(config.train, accumulation_steps=2)
+    config = dataclasses.replace(config, tasks=("erosions",), model=model, train=train_config)
+    results = []
+    for shape in ((1, 1, 1), (2, 2, 2)):
+        at = on(config, *shape)
+        mesh, state = start(at)
+        losses, state, _ = train(at, mesh, state, 0, 2)
+        results.append((losses, jax.device_get((state.variables, state.ema_variables))))
+    (expected, variables_of_one), (losses, variables) = results
+    assert_close(losses, expected)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), variables, variables_of_one)
+    assert int(variables[0]["encoder"]["levels"][1][0]["calls"]) == 4  # two parts in each of two steps
+
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save_latest(2, state)
+    expected, *_ = train(at, mesh, state, 2, 3)
+    here = on(config, 1)
+    mesh = sharding.make_mesh(here)
+    restored = Checkpoints(tmp_path, read_only=True).restore_latest(abstract_state(here, mesh))
+    assert_close(train(here, mesh, restored, 2, 3)[0], expected)
 
 
 def test_nothing_is_compiled_after_the_second_step(config, made, compilations):

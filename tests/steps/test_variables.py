@@ -14,7 +14,7 @@ from ramjax import config as config_lib
 from ramjax.devices import sharding
 from ramjax.devices.preemption import Preempted
 from ramjax.errors import RunError
-from ramjax.models import layers, network
+from ramjax.models import layers
 from ramjax.runs.checkpoints import Checkpoints
 from ramjax.steps import state as states
 from ramjax.steps.evaluate import make_eval_step
@@ -30,7 +30,7 @@ CONFIG = dataclasses.replace(
     CONFIG,
     tasks=("erosions", "joints"),
     data=dataclasses.replace(CONFIG.data, batch_size=4),
-    model=dataclasses.replace(CONFIG.model, widths=(8, 16), blocks=(0, 2), decoder_width=8),
+    model=dataclasses.replace(CONFIG.model, widths=(8, 16), blocks=(0, 2), decoder_width=8, encoder=stochastic.ENCODER),
 )
 
 
@@ -57,7 +57,6 @@ def install():
         }
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "ResidualEncoder", stochastic.StochasticEncoder)
         patch.setattr(states, "heads_of", counting)
         yield
 
