@@ -1,5 +1,6 @@
 """README and docs: every command and every piece of code runs, links lead somewhere, and nothing is out of bounds."""
 
+import pkgutil
 import re
 import shlex
 
@@ -111,3 +112,23 @@ def test_the_readme_names_every_folder_and_page():
     folders = [path.parent.name for path in (ROOT / "ramjax").glob("*/__init__.py")]
     assert not [name for name in folders if f"ramjax/{name}/" not in text]
     assert not [page.name for page in PAGES[1:] if f"docs/{page.name}" not in text]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_paths_exist(page):
+    """Files and folders of the repository that the text names; those of a run or of `my_lab` come from its commands."""
+    named = re.findall(
+        r"`((?:ramjax|experiments|tests|launch|benchmarks|tfds_builders|docs)/[\w./]*)`", page.read_text()
+    )
+    assert not [path for path in named if not (ROOT / path).exists()]
+    modules = re.findall(r"`(ramjax(?:\.[a-z_]+)+)`", page.read_text())
+    assert not [name for name in modules if not _is_known(name)]
+
+
+def _is_known(name: str) -> bool:
+    """Whether a dotted name is a module or something in one."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
