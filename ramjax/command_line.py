@@ -96,7 +96,7 @@ def parse(
 def needs(values: flags.FlagValues, *names: str) -> None:
     """Raises flags.Error for the first of these flags that is missing or empty."""
     for name in names:
-        if not values[name].value:
+        if values[name].value in (None, "", []):
             raise flags.Error(f"--{name} is missing.")
 
 

@@ -25,6 +25,7 @@ import pathlib
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -41,11 +42,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("ramjax.main")
 
 
-def main(argv: list[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Runs the command line `argv` (program name first) and returns the exit code."""
     try:
         values = parse(argv)
-    except Exception as error:  # a config file is Python and may fail in any way
+    except Exception as error:  # not flags.Error alone, see `parse`
         print(f"Usage error: {sentence(error)} See python -m ramjax.main --help.", file=sys.stderr)
         return 2
     if values is None:
@@ -83,9 +84,13 @@ def main(argv: list[str]) -> int:
     return code
 
 
-def parse(argv: list[str]) -> flags.FlagValues | None:
-    """Parses the command line into flags of its own, no global ones; None when it asked for help, which is printed."""
-    values = flags.FlagValues()
+def parse(argv: Sequence[str]) -> flags.FlagValues | None:
+    """As `command_line.parse`. The config file is Python and may raise any other error, too."""
+    return command_line.parse(__doc__, lambda values: define(values, argv), argv, check=check)
+
+
+def define(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Defines the flags, those of the keys of the config that `argv` names among them."""
     define_experiment(values, argv)
     flags.DEFINE_string("workdir", None, "Run directory; made if absent, continued if not.", flag_values=values)
     modes = ["train", "eval", "train_and_eval"]
@@ -94,21 +99,13 @@ def parse(argv: list[str]) -> flags.FlagValues | None:
     flags.DEFINE_string("coordinator", None, "HOST:PORT where process 0 meets the others.", flag_values=values)
     flags.DEFINE_integer("process_index", None, "Which process this is, from 0.", 0, flag_values=values)
     flags.DEFINE_integer("process_count", None, "How many processes there are.", 1, flag_values=values)
-    flags.DEFINE_bool("debug", False, "Show the traceback of an error.", flag_values=values)
-    if command_line.wants_help(argv):
-        print(command_line.help_text(__doc__, values))
-        return None
-    extra = values(argv)[1:]
-    if extra:
-        raise flags.Error(f"{extra[0]!r} is not a flag; flags start with --.")
-    if values.workdir is None:
-        raise flags.Error("--workdir=FOLDER is missing.")
-    if values.config is None and values.mode != "eval":
-        raise flags.Error("--config=FILE is missing, such as --config=experiments/multitask.py.")
+
+
+def check(values: flags.FlagValues) -> None:
+    command_line.needs(values, "workdir", *([] if values.mode == "eval" else ["config"]))
     _check_processes(values)
     if values.config is not None:
         values.config.to_dict()  # a file that could not be loaded says so when it is first used
-    return values
 
 
 def _log_unraisable(what: "sys.UnraisableHookArgs") -> None:

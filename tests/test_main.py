@@ -140,8 +140,8 @@ def test_a_run_goes_on_elsewhere(run, tmp_path):
 
 def test_missing_flags_are_named():
     base = [sys.executable, "-m", "ramjax.main"]
-    assert_one_sentence(call(base), 2, "--workdir=FOLDER is missing")
-    assert_one_sentence(call([*base, "--workdir=x"]), 2, "--config=FILE is missing")
+    assert_one_sentence(call(base), 2, "--workdir is missing")
+    assert_one_sentence(call([*base, "--workdir=x"]), 2, "--config is missing")
 
 
 def test_a_workdir_below_a_file_is_named(data_dir, tmp_path):

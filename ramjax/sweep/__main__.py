@@ -23,48 +23,52 @@ told to stop (SIGTERM, Ctrl-C): start the same command again; 130 interrupted be
 Research use only, not a medical device.
 """
 
-import collections
 import logging
 import pathlib
-import shlex
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from ramjax import command_line
-from ramjax.devices.preemption import REQUEUE_EXIT_CODE
-from ramjax.errors import RunError, explain, sentence
+from ramjax.errors import explain, sentence
 from ramjax.logs import logging_to
-from ramjax.sweep import local, plan, slurm, table
-from ramjax.sweep.plan import Run
+
+if TYPE_CHECKING:
+    from ramjax.sweep.run import Ended
 
 log = logging.getLogger("ramjax.sweep")
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line `argv` (program name first) and returns the exit code."""
+    fixed = [word for word in argv if word.startswith("--config.")]
+    words = ["--dry_run" if word == "--dry-run" else word for word in argv if word not in fixed]
     try:
-        values, fixed = parse(argv)
-        if values is None:
-            return 0
-        quiet = values.dry_run or values.run == "print"  # what is printed then is for other programs, too
+        values = command_line.parse(__doc__, define, words, check=check)
+    except flags.Error as error:
+        return _wrong_usage(error)
+    if values is None:
+        return 0
+    quiet = values.dry_run or values.run == "print"  # what is printed then is for other programs, too
+    try:
         with logging_to(None, first=not quiet):
-            return _collect(values) if values.collect else _sweep(values, fixed)
-    except (ValueError, flags.Error) as error:
-        print(f"Usage error: {sentence(error)} See python launch/sweep.py --help.", file=sys.stderr)
-        return 2
+            return act(values, fixed)
     except KeyboardInterrupt:
         print("Interrupted; nothing was started.", file=sys.stderr)
         return 130
-    except (OSError, RunError) as error:
+    except Exception as error:
+        if values.debug:
+            traceback.print_exc()
+        if isinstance(error, ValueError):
+            return _wrong_usage(error)
         print(f"Error: {explain(error)}", file=sys.stderr)
         return 1
 
 
-def parse(argv: Sequence[str]) -> tuple[flags.FlagValues | None, list[str]]:
-    """Parses the command line into flags and the ``--config.`` flags of every run; None where it asked for help."""
-    values = flags.FlagValues()
+def define(values: flags.FlagValues) -> None:
     define = {"flag_values": values}
     flags.DEFINE_string("config", None, "Experiment file, with a preset or not.", **define)
     flags.DEFINE_string("output", None, "Folder of the sweep.", **define)
@@ -77,93 +81,61 @@ def parse(argv: Sequence[str]) -> tuple[flags.FlagValues | None, list[str]]:
     flags.DEFINE_string("slurm", "", "More options of sbatch, such as '--partition=gpu --time=4:00:00'.", **define)
     flags.DEFINE_bool("collect", False, "Only make the table of the sweep in --output.", **define)
     flags.DEFINE_bool("dry_run", False, "Only show what would be run; --dry-run is the same.", **define)
-    if command_line.wants_help([*argv]):
-        print(command_line.help_text(__doc__, values))
-        return None, []
-    fixed = [word for word in argv if word.startswith("--config.")]
-    extra = values(["--dry_run" if word == "--dry-run" else word for word in argv if word not in fixed])[1:]
-    if extra:
-        raise flags.Error(f"{extra[0]!r} is not a flag; flags start with --.")
-    if values.output is None:
-        raise flags.Error("--output=FOLDER is missing, such as --output=sweeps/learning_rate.")
-    if values.config is None and not values.collect:
-        raise flags.Error("--config=FILE is missing, such as --config=experiments/multitask.py.")
-    return values, fixed
 
 
-def _collect(values: flags.FlagValues) -> int:
-    output = _output(values)
-    print(table.write(plan.load(output), output))
-    return 0
+def check(values: flags.FlagValues) -> None:
+    command_line.needs(values, "output", *([] if values.collect else ["config"]))
 
 
-def _sweep(values: flags.FlagValues, fixed: Sequence[str]) -> int:
-    output = _output(values)
-    lines = _lines(values.list)
+def act(values: flags.FlagValues, fixed: Sequence[str]) -> int:
+    """Does what the flags say, with the ``--config.`` flags of every run, and returns the exit code."""
+    from ramjax.sweep import plan, run  # these bring JAX, which takes seconds: a wrong flag should be told at once
+
+    output = pathlib.Path(values.output).expanduser()
+    if values.collect:
+        print(run.collect(output))
+        return 0
+    lines = run.read_lines(values.list)
     runs = plan.make_runs(
         values.config, output, grid=values.grid, lines=lines, folds=values.folds, fixed=fixed, label=values.name
     )
-    waiting = [run for run in runs if run.state != "done"]
     if values.dry_run:
-        _show(runs, values, output)
+        _print_lines(run.states(runs))
+        if values.run == "slurm":
+            _print_lines(run.submission(runs, output, values.jobs, values.slurm))
         return 0
     plan.save(runs, output)
     if values.run == "print":
-        for run in waiting:
-            print(_command(run))
-        return 0
-    if values.run == "slurm":
-        if waiting:
-            log.info("%s", slurm.submit(waiting, output, values.jobs, values.slurm))
-        log.info("%d runs are done. The table: python launch/sweep.py --collect --output=%s",
-                 len(runs) - len(waiting), output)  # fmt: skip
-        return 0
-    jobs = values.jobs or 1
-    log.info("%d runs, %d of them done; logs are in %s.", len(runs), len(runs) - len(waiting), output / "logs")
-    outcomes = local.run_all(waiting, output, jobs, local.devices_for(jobs))
-    print(table.write(runs, output))
-    return _conclude(runs, waiting, outcomes)
+        _print_lines(map(run.command, run.not_done(runs)))
+    elif values.run == "slurm":
+        run.submit(runs, output, values.jobs, values.slurm)
+    else:
+        return _tell(run.run_here(runs, output, values.jobs or 1), len(runs))
+    return 0
 
 
-def _lines(path: str | None) -> list[str]:
-    """The lines of --list."""
-    try:
-        return pathlib.Path(path).read_text(encoding="utf-8").splitlines() if path else []
-    except OSError as error:
-        raise ValueError(f"--list={path} cannot be read: {(error.strerror or 'unknown').lower()}.") from error
+def _tell(ended: "Ended", of: int) -> int:
+    """Prints the table and how the `of` runs ended, the failed ones last, and returns the exit code."""
+    from ramjax.devices.preemption import REQUEUE_EXIT_CODE
 
-
-def _show(runs: Sequence[Run], values: flags.FlagValues, output: pathlib.Path) -> None:
-    """What --dry-run prints: each run's state and command, and what would be submitted."""
-    for run in runs:
-        print(f"# {run.name}: {run.state}")
-        if run.state != "done":
-            print(f"+ {_command(run)}")
-    waiting = [run for run in runs if run.state != "done"]
-    if values.run == "slurm" and waiting:
-        print(f"+ {shlex.join(slurm.command(waiting, slurm.next_lines(output), values.jobs, values.slurm))}")
-
-
-def _conclude(runs: Sequence[Run], waiting: Sequence[Run], outcomes: dict[str, local.Outcome]) -> int:
-    """Logs the outcome of the runs, the failed ones last, and returns the exit code."""
-    count = collections.Counter(outcome.result for outcome in outcomes.values())
-    done = len(runs) - len(waiting) + count["done"]
-    log.info("Of %d runs %d are done and %d failed.", len(runs), done, count["failed"])
-    for name, outcome in outcomes.items():
-        if outcome.result == "failed":
-            log.error("%s failed: %s", name, outcome.reason)
-    if count["stopped"] or len(outcomes) < len(waiting):
+    print(ended.table)
+    log.info("Of %d runs %d are done and %d failed.", of, ended.done, len(ended.failed))
+    for name, reason in ended.failed.items():
+        log.error("%s failed: %s", name, reason)
+    if ended.stopped:
         print("Stopped; start the same command again to continue.", file=sys.stderr)
         return REQUEUE_EXIT_CODE
-    return 1 if count["failed"] else 0
+    return 1 if ended.failed else 0
 
 
-def _command(run: Run) -> str:
-    return shlex.join(["python", "-m", "ramjax.main", *run.flags])
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
 
 
-def _output(values: flags.FlagValues) -> pathlib.Path:
-    return pathlib.Path(values.output).expanduser()
+def _wrong_usage(error: Exception) -> int:
+    print(f"Usage error: {sentence(error)} See python launch/sweep.py --help.", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

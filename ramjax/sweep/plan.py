@@ -24,7 +24,7 @@ FOLD = "fold"
 """Stands among the settings for the number of the fold, from 1; no key of the config has this name."""
 
 LABEL = "name"
-"""Stands in a line of a list for the label of its runs; no key of the config has this name."""
+"""The key of `Run.label` in a line of a list and in the tables; no key of the config has this name."""
 
 REPLICATES: tuple[str, ...] = ("seed", FOLD)
 """Settings that repeat an experiment instead of changing it."""
@@ -40,8 +40,9 @@ class Run:
       settings: the settings that distinguish it from the other runs, by dotted config key and `FOLD`.
       flags: of `ramjax.main`.
       config: the config that results from these flags.
-      label: its name for people, in tables, the report and trackers; '' for that of its folder. Runs that differ in
-        `REPLICATES` alone can have the same one.
+      label: what --name makes: the name for people, in tables, the report and trackers; '' where the folder's serves.
+        In the code it is called the label, because `name` is the folder's. Runs that differ in `REPLICATES` alone can
+        have the same one.
     """
 
     name: str
@@ -80,7 +81,7 @@ def make_runs(
       output: folder of the run directories.
       grid: one ``key=value,value,...`` an axis; a value may hold commas within brackets or quotes.
       lines: ``key=value key=value ...`` each, quoted as in a shell; empty lines and ``#`` comments count for nothing.
-        ``name=...`` among them is the label of the line's runs, in place of `label`.
+        ``name=...`` among them takes the place of `label` for the line's runs.
       folds: number of folds, 2 or more, that divide the training split by patients; 0 for none.
       fixed: ``--config.key=value`` flags of every run.
       label: of every run, with values of its config in braces: ``{model.decoder_width} wide, fold {fold}``.
@@ -185,7 +186,7 @@ def _run(
 
 
 def _labelled(run: Run, text: str) -> Run:
-    """The run with the label that `text` comes to, which trackers show, too."""
+    """The run with its label: `text` with the values of its config put in. Trackers show it, too."""
     values = {field.name: getattr(run.config, field.name) for field in dataclasses.fields(Config)}
     if FOLD in run.settings:
         values[FOLD] = run.settings[FOLD]
@@ -198,13 +199,13 @@ def _labelled(run: Run, text: str) -> Run:
             "'{model.decoder_width} wide'."
         ) from error
     if not label:
-        raise ValueError(f"The name {text!r} comes to nothing for {run.name}; write one.")
+        raise ValueError(f"The name {text!r} is empty for {run.name}; write one.")
     config = dataclasses.replace(run.config, tracking=dataclasses.replace(run.config.tracking, name=label))
     return dataclasses.replace(run, label=label, config=config, flags=(*run.flags, f"--config.tracking.name={label}"))
 
 
 def _check_labels(runs: Sequence[Run]) -> None:
-    """Raises ValueError where runs have one label that are not repetitions of one experiment."""
+    """Raises ValueError where runs of different experiments have the same label."""
     first: dict[str, Run] = {}
     for run in runs:
         other = first.setdefault(run.label, run)

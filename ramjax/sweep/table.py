@@ -1,4 +1,4 @@
-"""What the runs of a sweep came to, in one table: a row a run, and means over seeds and folds."""
+"""The results of a sweep in one table: a row a run, and means over seeds and folds."""
 
 import csv
 import io

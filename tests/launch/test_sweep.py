@@ -98,8 +98,8 @@ def test_without_slurm_it_says_so(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ((CONFIG, "--grid=seed=0"), "--output=FOLDER"),
-        (("--output=x", "--grid=seed=0"), "--config=FILE"),
+        ((CONFIG, "--grid=seed=0"), "--output is missing"),
+        (("--output=x", "--grid=seed=0"), "--config is missing"),
         ((CONFIG, "--output=x", "--grid=sead=0"), "did you mean 'seed'"),
         ((CONFIG, "--output=x"), "nothing to sweep over"),
         ((CONFIG, "--output=x", "seed=0"), "'seed=0' is not a flag"),
@@ -111,6 +111,20 @@ def test_wrong_usage_is_one_sentence(words, named, capsys):
     code = call(*words)
     captured = capsys.readouterr()
     assert_one_sentence(subprocess.CompletedProcess(words, code, captured.out, captured.err), 2, named)
+
+
+def test_debug_shows_where_and_ends_as_without(capsys):
+    assert call(CONFIG, "--output=x", "--grid=sead=0", "--debug") == 2
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown and "make_runs" in shown
+    assert shown.splitlines()[-1].startswith("Usage error: ")
+
+
+def test_help_helps(capsys):
+    assert call("--output=x", "--help") == 0
+    shown = capsys.readouterr().out
+    for word in ("--grid", "--[no]collect", "--[no]debug", "75", "experiments/multitask.py"):
+        assert word in shown
 
 
 @pytest.mark.slow

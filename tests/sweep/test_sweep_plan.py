@@ -199,7 +199,7 @@ def test_a_sweep_from_before_there_were_labels_is_read(tmp_path):
         ({"grid": ["seed=1"], "label": "{width}"}, "'{width}' cannot be made .unknown key 'width'"),
         ({"grid": ["seed=1"], "label": "{fold}"}, "unknown key 'fold'"),
         ({"grid": ["seed=1"], "label": "{seed"}, "cannot be made"),
-        ({"grid": ["seed=1"], "label": "{tracking.name}"}, "comes to nothing for seed=1"),
+        ({"grid": ["seed=1"], "label": "{tracking.name}"}, "is empty for seed=1"),
         ({"grid": ["seed=1"], "label": "x", "fixed": ["--config.tracking.name=y"]}, "tracking.name is set twice"),
         (
             {"grid": ["seed=1,2", "model.decoder_width=8,16"], "label": "x"},
