@@ -90,7 +90,8 @@ def restore_best(workdir: str | pathlib.Path, config: Config, mesh: Mesh) -> tup
       RunError: there is no whole checkpoint, or it holds another network.
     """
     with Checkpoints(pathlib.Path(workdir) / "checkpoints", read_only=True) as checkpoints:
-        shapes = jax.eval_shape(functools.partial(_averages, config))
+        shapes = jax.eval_shape(functools.partial(init_state, config))
+        shapes = shapes.replace(params={}, opt_state={}, variables={})
         whole = jax.tree.map(lambda _: sharding.replicated(mesh), shapes)
         state = checkpoints.restore_best(_placed(shapes, whole), partly=True)
         if state is None:
@@ -114,13 +115,6 @@ def restore_averaged(workdir: str | pathlib.Path, config: Config, mesh: Mesh) ->
             )
         states.append(restore_best(name, other, mesh)[0])
     return states, chosen
-
-
-def _averages(config: Config) -> TrainState:
-    """The state with nothing but what evaluation needs."""
-    params, variables = split_network(make_network(config, config.seed))
-    step = jnp.zeros((), jnp.int32)
-    return TrainState(step=step, params={}, opt_state={}, ema_params=params, ema_variables=variables)
 
 
 def _placed(shapes: TrainState, shardings: TrainState) -> TrainState:
