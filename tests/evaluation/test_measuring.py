@@ -123,10 +123,10 @@ def test_strict_may_be_in_mm_and_compat_stays_in_pixels():
 
 
 def test_the_square_grid_stretches_the_record_and_its_spacing():
-    grid = grid_of(record(), "square512")
+    grid = grid_of(record(), "square512", geometry.scale(2, 2), 240)
     assert grid.shape == (512, 512)
     assert grid.spacing_mm == pytest.approx((0.2 * 120 / 512, 0.2 * 90 / 512))
-    np.testing.assert_allclose(geometry.apply(grid.affine, np.array([90.0, 120.0])), [512, 512])
+    np.testing.assert_allclose(geometry.apply(grid.to_canvas, np.array([512.0, 512.0])), [180, 240])
 
 
 def test_on_the_square_grid_annotation_and_prediction_meet_at_the_same_place():
