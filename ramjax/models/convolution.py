@@ -61,9 +61,9 @@ def convolve_groups(
 ) -> Float[Array, "b h2 w2 o"]:
     """Convolves each group of channels by itself.
 
-    XLA's CPU backend is slow at this. A depthwise convolution takes 10 times as long as a sum over the kernel's taps.
-    With other groups, the kernel's gradient takes 10 times as long as that of a convolution of all channels by a kernel
-    with zeros between the groups (`benchmarks/convolution.py`).
+    XLA's CPU backend is slow at this. It takes five times as long for a depthwise convolution and its gradients as for
+    the sum over the kernel's taps, and more than twenty times as long for other groups as for blocks of several groups,
+    each convolved by a kernel with zeros between its groups (`benchmarks/convolution.py`).
     """
     settings = {"strides": strides, "padding": padding}
     if kernel.shape[2] == 1 and kernel.shape[3] == groups:

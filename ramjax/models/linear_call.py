@@ -2,7 +2,7 @@
 
 Reverse mode transposes the tangent of a function, which is linear. A tangent that is written by `linear_call` chooses
 its transpose, and so the gradient. `jax.custom_vjp` also chooses the gradient, but forbids forward mode, and with it
-Hessian-vector products. `jax.custom_derivatives.linear_call` (of jax 0.10) can neither be batched nor differentiated in
+Hessian-vector products. `jax.custom_derivatives.linear_call` (to jax 0.12) can neither be batched nor differentiated in
 its residuals.
 """
 

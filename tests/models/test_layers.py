@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +73,13 @@ def test_group_norm_writes_no_squares_to_memory(width):
 
     x = jnp.zeros((2, 64, width, 32))
     assert compilation.jit(first_pixel).lower(x).compile().memory_analysis().temp_size_in_bytes < 0.5 * x.nbytes
+
+
+@pytest.mark.parametrize(("platform", "sums"), [("cpu", 1), ("cuda", 0)])
+def test_only_a_cpu_sums_spans_of_two_arrays_at_once(platform, sums):
+    norm = jax.jit(lambda x: normalization.group_norm(x, jnp.ones(32), jnp.zeros(32), 4, layers.EPSILON))
+    text = norm.trace(jnp.zeros((2, 8, 16, 32))).lower(lowering_platforms=(platform,)).as_text()
+    assert len(re.findall(r"stablehlo\.reduce\(.*\), \(", text)) == sums
 
 
 @pytest.mark.parametrize("stem_stride", [1, 2, 4])
