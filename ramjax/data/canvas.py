@@ -50,8 +50,7 @@ def to_canvas(
 
 
 def place(record: Record, canvas: CanvasConfig, rng: np.random.Generator | None = None) -> Placement:
-    """Returns the placement of the record: centred, or with `rng` randomly cropped where it is larger than the canvas.
-    """
+    """The placement of the record: centred, or with `rng` randomly cropped where it is larger than the canvas."""
     height, width = record.image.shape
     size = _scale(record, canvas)
     shift = [

@@ -48,8 +48,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], total: int | None =
 
 
 def start_worker() -> None:
-    """Prepares a worker process: it leaves Ctrl-C to its parent, and it ends with the parent even when that is killed.
-    """
+    """Prepares a worker process: it leaves Ctrl-C to its parent, and ends with the parent even when that is killed."""
     cv2.setNumThreads(1)  # The processes are the parallelism.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -38,7 +38,7 @@ def prepare(dataset: str, data_dir: str, release: str | None) -> None:
     found = json.loads(report.read_text(encoding="utf-8"))
     log.info("%s", to_table(found))
     if findings(found):
-        log.warning("%d kinds of defects or deviations from the published counts were found, see above.", findings(found))
+        log.warning("%d kinds of defects or deviations from the published counts were found.", findings(found))
     if there:
         log.info("It was prepared before; delete %s to prepare it anew.", path)
     log.info("Data: %s   Report: %s\n%s", path, report, notice.NOTE)
