@@ -15,7 +15,7 @@ def test_every_cell_runs(here):
     notebook = nbformat.read(TOUR, as_version=4)
     for cell in notebook.cells:
         cell.source = substitute(cell.source)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(here)}}).execute()
+    NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(here)}}).execute()
     shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in shown) >= 5
     assert not [output for output in shown if output.output_type == "stream" and output.name == "stderr"]

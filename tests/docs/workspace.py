@@ -84,7 +84,7 @@ def run(folder: pathlib.Path, block: Block, names: dict) -> None:
     else:
         path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text], cwd=folder, env={**os.environ, "PATH": path}, timeout=600,
+            ["bash", "-euo", "pipefail", "-c", text], cwd=folder, env={**os.environ, "PATH": path}, timeout=1800,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         assert done.returncode == 0, f"{block}\n{text}\nexit code {done.returncode}\n{done.stdout[-3000:]}"
