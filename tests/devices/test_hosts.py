@@ -48,7 +48,7 @@ def test_a_process_alone_loses_none(error):
 def test_an_abort_in_any_thread_ends_in_words(before, code, words):
     program = f"""
 import os, threading, time
-from ramjax.training import hosts
+from ramjax.devices import hosts
 hosts._end_in_words_when_aborted()
 {before}
 threading.Thread(target=os.abort).start()
@@ -65,7 +65,7 @@ time.sleep(60)
 def test_one_that_is_missing_at_the_end_is_told_by_those_that_were_done(code, ends_with, words):
     program = f"""
 import jax
-from ramjax.training import hosts
+from ramjax.devices import hosts
 def shutdown():
     raise RuntimeError("INTERNAL: Barrier failed because: task is set to ERROR")
 jax.distributed.shutdown = shutdown
