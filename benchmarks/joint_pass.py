@@ -34,7 +34,7 @@ import functools
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -52,6 +52,8 @@ from ramjax.devices import compilation
 from ramjax.evaluation.sliding_window import sliding_window, tile_starts
 from ramjax.models.network import MultiTaskNetwork
 from ramjax.steps.predict import make_predict_step
+from ramjax.tasks import make_tasks, predictions_of
+from ramjax.tasks.base import Kind
 from ramjax.tasks.scores.learning import OrdinalOutput, class_probabilities
 
 WINDOWS = {"bones": 512, "erosions": 256}
@@ -166,9 +168,10 @@ def _parts(config: Config, radiograph: np.ndarray, crops: np.ndarray) -> dict[st
     """The published side, in the order in which it is run."""
     parts = {}
     for task, side in WINDOWS.items():
-        predict = _predict(dataclasses.replace(config, tasks=(task,)))
+        one = dataclasses.replace(config, tasks=(task,))
+        predict = _predict(one)
         count = len(tile_starts([max(side, size) for size in radiograph.shape], (side, side), OVERLAP))
-        run = functools.partial(_run_windows, predict, radiograph, side)
+        run = functools.partial(_run_windows, predict, predictions_of(make_tasks(one)), radiograph, side)
         parts[task] = Part(predict, side, count, run)
     for scale, (top, sites) in anatomy.SCALES.items():
         classify = _classify(config, top)
@@ -176,8 +179,10 @@ def _parts(config: Config, radiograph: np.ndarray, crops: np.ndarray) -> dict[st
     return parts
 
 
-def _run_windows(predict: Callable, radiograph: np.ndarray, side: int, batch: int) -> dict[str, np.ndarray]:
-    return sliding_window(predict, radiograph, tile=(side, side), overlap=OVERLAP, batch=batch)
+def _run_windows(
+    predict: Callable, kinds: Mapping[str, Kind], radiograph: np.ndarray, side: int, batch: int
+) -> dict[str, np.ndarray]:
+    return sliding_window(predict, radiograph, kinds=kinds, tile=(side, side), overlap=OVERLAP, batch=batch)
 
 
 def _run_crops(classify: Callable, crops: np.ndarray, batch: int) -> list[np.ndarray]:

@@ -36,7 +36,7 @@ from ramjax import anatomy
 from ramjax.config import BonesConfig, ModelConfig
 from ramjax.devices import compilation
 from ramjax.models.network import MultiTaskNetwork
-from ramjax.tasks.bones.learning import Bones
+from ramjax.tasks.bones import Bones
 
 MODEL = ModelConfig(
     stem_stride=1, widths=(32, 64, 128, 256), blocks=(1, 1, 1, 1), decoder_width=32, dtype="float32", remat="none"

@@ -347,7 +347,7 @@ def test_a_run_of_scores_alone_is_refused(tmp_path, film, capsys):
 
 def test_what_nobody_foresaw_is_one_sentence(tmp_path, film, monkeypatch, capsys):
     path = _write(tmp_path / "a.png", film)
-    monkeypatch.setattr(predict, "load", lambda workdir: {}["two\nlines"])
+    monkeypatch.setattr("ramjax.inference.network.load", lambda workdir: {}["two\nlines"])
     argv = ["predict", f"--workdir={tmp_path}", f"--input={path}", f"--output={tmp_path / 'out'}"]
     assert predict.main(argv) == 1
     shown = capsys.readouterr().err

@@ -81,7 +81,7 @@ def test_names_that_are_given(tmp_path):
     [
         ((0, 1), ("one", "other"), ("X", "X"), "--name=X is given to .*a and .*b, which are not seeds of one method"),
         ((0, 0), ("one", "one"), ("X", "X"), "--name=X is given to .*a and .*b, which are not seeds of one method"),
-        ((0, 1, 2), ("one",) * 3, ("X", "X", "X, seed 0"), "Two runs come to be named X, seed 0; give them other"),
+        ((0, 1, 2), ("one",) * 3, ("X", "X", "X, seed 0"), "Two runs would both be named X, seed 0; give them other"),
     ],
 )
 def test_names_that_cannot_be(tmp_path, seeds, methods, names, words):
