@@ -17,8 +17,7 @@ _SELECTION = "selection"
 def section(systems: Sequence[System], tasks: Sequence[Task]) -> Section | None:
     """Learning curves of every run: losses, the metrics that select the checkpoint, and headlines that are validated.
 
-    Runs of ramjax before what is measured on the canvas was called so have ``validation/bones/dsc`` instead of
-    ``validation/canvas/bones/dsc``; both are the same curve.
+    Older runs call ``validation/canvas/bones/dsc`` ``validation/bones/dsc``; both are drawn as the same curve.
     """
     runs = [run for system in systems for run in system.runs]
     blocks = _losses(runs, tasks)

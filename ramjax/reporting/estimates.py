@@ -39,7 +39,7 @@ class Difference:
 
 
 def measure(system: System, dataset: str, tasks: Sequence[Task]) -> Evaluated | None:
-    """Measures a system on a data set, without intervals yet; None where it has no case of it."""
+    """Measures a system on a data set, without intervals; returns None if it was not evaluated on that data set."""
     cases = tuple(shared_cases([of_dataset(run.cases, dataset) for run in system.runs]))
     if not len(cases[0]):
         return None
@@ -51,7 +51,7 @@ def measure(system: System, dataset: str, tasks: Sequence[Task]) -> Evaluated | 
 
 
 def with_intervals(evaluated: Evaluated, replicates: int, advance: Callable[[], None] = lambda: None) -> Evaluated:
-    """Adds the intervals of the strict measures; `advance` is called after each."""
+    """Returns the measures with bootstrap intervals of the strict ones; calls `advance` after each interval."""
     estimates = {}
     for name, of_runs in evaluated.metrics["strict"].items():
         estimates[name] = _with_interval(evaluated.estimates["strict"][name], of_runs, evaluated.patients, replicates)

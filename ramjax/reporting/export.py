@@ -30,7 +30,7 @@ _SPECIAL = re.compile("[" + re.escape("".join(_LATEX)) + "]")
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """All tables in one, a line a cell, with the columns of `CSV_COLUMNS`; what is not defined stays empty."""
+    """Returns all tables as one CSV, one row a cell, in the columns of `CSV_COLUMNS`; undefined values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -44,7 +44,7 @@ def to_csv(tables: Sequence[Table]) -> str:
 
 
 def to_latex(tables: Sequence[Table], note: str) -> str:
-    """All tables as LaTeX floats, to be taken in by \\input; they need the packages booktabs and graphicx.
+    """Returns all tables as LaTeX floats for \\input; they need the packages booktabs and graphicx.
 
     Args:
       tables: of a report.
@@ -55,7 +55,7 @@ def to_latex(tables: Sequence[Table], note: str) -> str:
 
 
 def escape(text: str) -> str:
-    """`text` with all that LaTeX would take for its own escaped."""
+    """Returns `text` with the characters that are special in LaTeX escaped."""
     return _SPECIAL.sub(lambda match: _LATEX[match[0]], text)
 
 

@@ -26,7 +26,7 @@ _QUALITY = 82
 
 
 def section(evaluated: Sequence[Evaluated], tasks: Sequence[Task], runs: Sequence[Run]) -> Section | None:
-    """Galleries of every system's first run on every data set; None without any picture."""
+    """Returns the galleries of every system's first run on every data set, or None if no run has pictures."""
     chosen = [(of, *kind) for of in evaluated for kind in _kinds(of, tasks)]
     folders = {run.name: run.folder for run in runs}
     paths = [[_path(folders[of.runs[0]], of, index) for index in indices] for of, _, _, indices, _ in chosen]
@@ -114,5 +114,5 @@ def _shrunk(path: pathlib.Path, height: int) -> bytes:
 
 
 def data_uri(picture: Picture) -> str:
-    """The picture as text that stands for its address."""
+    """Returns the picture as a ``data:`` address, for a page without files beside it."""
     return f"data:{picture.media_type};base64,{base64.b64encode(picture.content).decode()}"

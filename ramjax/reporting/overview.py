@@ -1,4 +1,4 @@
-"""What stands around the tasks: what was evaluated, headline metrics, groups of cases, seeds, comparisons."""
+"""The sections about no single task: what was evaluated, headline metrics, groups of cases, seeds, comparisons."""
 
 import dataclasses
 import math
@@ -22,7 +22,7 @@ def headlines_of(tasks: Sequence[Task]) -> list[Headline]:
 
 
 def heading(systems: Sequence[System], datasets: Sequence[str]) -> Table:
-    """What was evaluated, a column a run."""
+    """Returns the table of what was evaluated: one column for each run."""
     runs = [run for system in systems for run in system.runs]
     properties = [_properties(run, datasets) for run in runs]
     rows = tuple(Row(name, tuple(Cell(text=of[name] or "unknown") for of in properties)) for name in properties[0])
@@ -31,7 +31,7 @@ def heading(systems: Sequence[System], datasets: Sequence[str]) -> Table:
 
 
 def summary(several: Sequence[Evaluated], headlines: Sequence[Headline]) -> Table:
-    """The headline metrics of one data set, a column a system."""
+    """Returns the table of the headline metrics on one data set: one column for each system."""
     there = [headline for headline in headlines if any(of.estimate(headline.metric).n for of in several)]
     rows = [
         Row(
@@ -54,7 +54,7 @@ def summary(several: Sequence[Evaluated], headlines: Sequence[Headline]) -> Tabl
 
 
 def groups_section(several: Sequence[Evaluated], tasks: Sequence[Task]) -> Section | None:
-    """Some headlines of each centre, and of hands of patients with and without rheumatoid arthritis."""
+    """Returns a few headline metrics for each centre, and for hands with and without rheumatoid arthritis."""
     dataset = several[0].dataset
     traits = (("center", "centre", "By centre"), ("is_ra", "diagnosis", "With and without rheumatoid arthritis"))
     tables = [_groups_table(several, tasks, *trait) for trait in traits]
@@ -66,7 +66,7 @@ def groups_section(several: Sequence[Evaluated], tasks: Sequence[Task]) -> Secti
 
 
 def seeds_section(evaluated: Sequence[Evaluated], headlines: Sequence[Headline]) -> Section | None:
-    """Mean and standard deviation over the seeds of systems that have several."""
+    """Returns mean and standard deviation over the seeds of each system that has several."""
     tables = []
     for of in evaluated:
         if len(of.cases) < 2:
@@ -92,7 +92,7 @@ def seeds_section(evaluated: Sequence[Evaluated], headlines: Sequence[Headline])
 
 
 def comparison_section(differences: Sequence[Difference], headlines: Sequence[Headline]) -> Section | None:
-    """Paired differences, and what their p-values mean."""
+    """Returns the paired differences of systems and a sentence about their p-values."""
     if not differences:
         return None
     tables, text = [], []

@@ -1,4 +1,4 @@
-"""The report as one HTML page that asks for nothing from elsewhere."""
+"""The report as one self-contained HTML page: it loads nothing from elsewhere."""
 
 import itertools
 import pathlib
@@ -15,7 +15,7 @@ _FOLDER = pathlib.Path(__file__).parent
 
 
 def render(title: str, sections: Sequence[content.Section]) -> str:
-    """The page; the same sections give the same bytes."""
+    """Returns the page as HTML; the same sections give the same bytes."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,

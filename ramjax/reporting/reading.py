@@ -1,4 +1,4 @@
-"""The section that tells how to read the others."""
+"""The section that explains how to read the report."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -13,7 +13,7 @@ _Meaning = TypeVar("_Meaning")
 
 
 def section(evaluated: Sequence[Evaluated], tasks: Sequence[Task], replicates: int) -> Section:
-    """Definitions, what the two evaluators do, and how the intervals came about, for the tasks that are there."""
+    """Returns the definitions of the metrics, of the two evaluation modes and of the intervals, for these tasks."""
     there = [task for task in tasks if any(measured_by([task], of.cases[0]) for of in evaluated)]
     definitions = _together({task.name: task.definitions for task in there})
     evaluators = _together({task.name: task.evaluators for task in there})

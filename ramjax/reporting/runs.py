@@ -30,8 +30,8 @@ class Run:
     """A finished run.
 
     Attributes:
-      name: the one that was given, with the seed where several runs have it; else of its folder, with as much of the
-        path before it as tells it from the other runs.
+      name: the given name, with the seed if several runs share it; otherwise the folder's name, preceded by as much
+        of the path as is needed to tell it from the other runs.
       folder: the run directory.
       cases: what was measured.
       config: the content of config.json, with the defaults of what an older version left out.
@@ -95,7 +95,7 @@ def read_runs(workdirs: Sequence[str | pathlib.Path], given: Sequence[str] = ())
 
 
 def as_systems(runs: Sequence[Run]) -> list[System]:
-    """Puts together runs that were trained and evaluated alike but for the seed, in the order of the first of each."""
+    """Groups runs that differ in the seed only into systems, in the order of the first run of each."""
     groups: list[list[Run]] = []
     for run in runs:
         for group in groups:
@@ -134,7 +134,7 @@ def find_system(systems: Sequence[System], wanted: str) -> System:
 
 
 def shared_cases(several: Sequence[Cases]) -> list[Cases]:
-    """The cases that all have, known by data set and id, in the order of the first."""
+    """Returns the cases (data set and id) that all runs have, in the order of the first run."""
     keys = [list(zip(cases.attributes["dataset"], cases.attributes["id"], strict=True)) for cases in several]
     places = [{key: index for index, key in enumerate(of)} for of in keys]
     shared = [key for key in keys[0] if all(key in of for of in places)]
@@ -142,7 +142,7 @@ def shared_cases(several: Sequence[Cases]) -> list[Cases]:
 
 
 def of_dataset(cases: Cases, dataset: str) -> Cases:
-    """The cases of one data set."""
+    """Returns the cases of one data set."""
     return cases.take(cases.attributes["dataset"] == dataset)
 
 

@@ -1,4 +1,4 @@
-"""What a user changes of a report's tables: which are shown, and what their titles and captions say."""
+"""Choosing the tables of a report, and changing their titles and captions."""
 
 import dataclasses
 import fnmatch
@@ -17,7 +17,7 @@ HEAD = """\
 
 
 def choose(sections: Sequence[Section], patterns: Sequence[str], datasets: Iterable[str]) -> tuple[Section, ...]:
-    """The sections with those tables only that a pattern is about; all of them where there is no pattern.
+    """Returns the sections with the tables that match a pattern; all tables if there is no pattern.
 
     Sections that are left with nothing are left out; charts and pictures stay.
 

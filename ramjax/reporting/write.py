@@ -1,4 +1,4 @@
-"""A report written: the page and the files beside it."""
+"""Writes a report: the page and the files beside it."""
 
 import logging
 import pathlib

@@ -15,7 +15,7 @@ _COLUMNS = ("bones/dsc", "bones/nsd", "pairs/dsc", "pairs/nsd", "bones/voe", "bo
 
 
 def sections(several: Sequence[Evaluated]) -> list[Section]:
-    """Of one data set; none where nothing of it was segmented."""
+    """Returns the sections about bones in one data set; no section if no bone of it was measured."""
     several = [of for of in several if of.has("bones") and of.estimate("bones/dsc").n]
     if not several:
         return []

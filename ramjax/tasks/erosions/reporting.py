@@ -16,7 +16,7 @@ _VARIANTS = {"labels": "3 labels", "svdh90": "SvdH-BE-90 only"}
 
 
 def sections(several: Sequence[Evaluated]) -> list[Section]:
-    """Of one data set; none where nothing of it is known."""
+    """Returns the sections about erosions in one data set; no section if no erosion mask of it is known."""
     several = [of for of in several if of.has("erosions") and of.estimate("erosions/dsc_or_1").n]
     if not several:
         return []

@@ -20,7 +20,7 @@ def sections(
     targets: Mapping[str, Classes | Number],
     headlines: Sequence[Headline],
 ) -> list[Section]:
-    """Of one data set; none where no target of it is known.
+    """Returns the sections about an image-level task in one data set; no section if no target of it is known.
 
     Args:
       several: systems evaluated on it.

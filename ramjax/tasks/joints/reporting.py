@@ -12,7 +12,7 @@ from ramjax.tasks.joints.measuring import detections
 
 
 def sections(several: Sequence[Evaluated]) -> list[Section]:
-    """Of one data set; none where no box of it is annotated."""
+    """Returns the sections about joints in one data set; no section if no box of it is annotated."""
     several = [of for of in several if of.has("joints") and of.estimate("joints/iou").n]
     if not several:
         return []

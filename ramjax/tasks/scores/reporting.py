@@ -18,7 +18,7 @@ _PRESENCE = ("pn_bacc", "pn_f1", "dor", "sensitivity", "specificity")
 
 
 def sections(several: Sequence[Evaluated]) -> list[Section]:
-    """Of one data set, one of each scale; none of a scale of which no score is known."""
+    """Returns a section for each scale (BE, JSN) of which one data set has scores."""
     of_scales = {
         scale: [of for of in several if of.has(scale) and of.estimate(f"scores/{scale}_mae").n]
         for scale in anatomy.SCALES

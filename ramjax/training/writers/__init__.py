@@ -1,4 +1,4 @@
-"""Where the course of a run is written: metrics.jsonl always, and the trackers that the config names."""
+"""Writes what a run measures: to metrics.jsonl always, and to the trackers that the config names."""
 
 from ramjax.training.writers.tracker import Tracker
 from ramjax.training.writers.writer import Writer

@@ -1,4 +1,4 @@
-"""A tracker on somebody else's machine, followed in a thread: it may fail or be slow, and the training never waits."""
+"""Feeds a tracker on a remote machine from a thread: if it fails or is slow, training does not wait."""
 
 import json
 import logging
@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 
 
 class Follower:
-    """Hands everything on to a tracker in the order in which it came; see `Tracker`.
+    """Passes everything on to a tracker, in order; see `Tracker`.
 
     A file in the run directory keeps the tracker's id of the run and the last step that it took of each kind of metric
-    (``train``, ``validation``). So a run that goes on goes on there, too, and no step is written twice; and what the
-    tracker missed, it is given from metrics.jsonl the next time.
+    (``train``, ``validation``). So a resumed run continues there, no step is written twice, and
+    what the tracker missed is sent from metrics.jsonl the next time.
 
-    A tracker that fails does not end the run: it is a warning once, and tried again later.
+    A tracker that fails does not end the run: one warning is logged, and it is tried again later.
 
     Args:
       title: of the tracker, for people.

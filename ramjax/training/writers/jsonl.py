@@ -14,7 +14,7 @@ NAME = "metrics.jsonl"
 class JsonLines:
     """Appends rows ``{"step": 10, "train/loss": 0.5, ...}`` to the run's metrics.
 
-    Rows after `start_step` are dropped, and half a row that a kill has left: the run does those steps again.
+    Rows after `start_step` are dropped, as is half a row that a kill left behind: the run repeats those steps.
 
     Args:
       folder: the run directory.
