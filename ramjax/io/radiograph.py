@@ -10,6 +10,10 @@ from ramjax.errors import UserError
 MIN_SIDE = 64
 """Shortest side, in pixels, of an image in which a wrist can be told from noise."""
 
+MAX_PIXELS = 100_000_000
+"""Most pixels of an image, told from its header before anything is decoded. The largest film that hands are taken on,
+35 x 43 cm, scanned at 40 um a pixel, has 94 million; more is a mistake or an attack on the memory."""
+
 COLOUR_CHROMA = 24
 """A pixel is coloured when its largest and smallest channels differ by more than this (of 255)."""
 
@@ -38,6 +42,17 @@ class Radiograph:
     side: str = ""
     view: str = ""
     notes: tuple[str, ...] = ()
+
+
+def check_size(width: int, height: int, name: str) -> None:
+    """Raises ImageError where a header claims no pixels, or more than `MAX_PIXELS`; called before decoding."""
+    if width < 1 or height < 1:
+        raise ImageError(f"{name} says its image has no size; export it again.")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{name} has {width} x {height} pixels, too many for one radiograph (at most {MAX_PIXELS:,} are read); "
+            "export it at a lower resolution."
+        )
 
 
 def checked(pixels: np.ndarray, name: str) -> np.ndarray:
