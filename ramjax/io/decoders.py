@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import threading
+import warnings
 from collections.abc import Iterator
 
 from ramjax.io.radiograph import ImageError, damaged
@@ -36,7 +37,9 @@ def decoding(name: str) -> Iterator[list[str]]:
     """Yields a list that receives the warnings of tifffile and imagecodecs; whatever they raise is an ImageError."""
     _LISTENER.local.heard = heard = []
     try:
-        yield heard
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield heard
     except ImageError:
         raise
     except MemoryError as error:

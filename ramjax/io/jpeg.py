@@ -13,7 +13,7 @@ from ramjax.io.decoders import decoding
 from ramjax.io.radiograph import ImageError, check_size, damaged, unread
 from ramjax.io.samples import Samples, exif_orientation
 
-_END = b"\xff\xd9"
+END = b"\xff\xd9"
 _FRAMES = {
     0xC0: "", 0xC1: "", 0xC2: "", 0xC3: "lossless JPEG", 0xC5: "hierarchical JPEG", 0xC6: "hierarchical JPEG",
     0xC7: "hierarchical JPEG", 0xC9: "arithmetic-coded JPEG", 0xCA: "arithmetic-coded JPEG",
@@ -24,6 +24,7 @@ _FRAMES = {
 _PROGRESSIVE = 0xC2
 _SCAN = 0xDA
 _COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}
+_XMP = b"http://ns.adobe.com/xap/"
 _MAX_SCANS = 200
 """A progressive file of a real encoder has about ten; thousands would be decoded for hours."""
 
@@ -35,6 +36,7 @@ class _Header:
     components: tuple[int, ...]
     progressive: bool
     adobe: bool = False
+    exif: bytes | None = None
     scans: tuple[int, ...] = ()
 
 
@@ -50,23 +52,24 @@ def read_jpeg(data: bytes, name: str) -> Samples:
         frames = getattr(image, "n_frames", 1)
     if frames > 1:
         raise ImageError(f"{name} holds {frames} images; save the one of the hand as a file of its own.")
-    colours = _COLOURS[len(header.components)]
     notes: tuple[str, ...] = ()
     with decoding(name):
         try:
-            values = simplejpeg.decode_jpeg(data, colours, strict=True)
-        except ValueError as error:
-            # libjpeg names only its first warning; bytes between the last pixel and the end harm nothing.
-            if (values := _without_padding(data, colours)) is None:
-                raise damaged(name, f"its decoder says: {error}") from error
-            notes += ("Bytes that belong to no pixel stand at the end of the JPEG, or its end marker is missing.",)
+            values = decode_strictly(data, header, name)
+        except ImageError:
+            # The warning may be about bytes after the last pixel, which harm nothing.
+            values = decode_strictly(_mended(data), header, name)
+            notes += ("The end marker of the JPEG is missing, or stands after empty bytes.",)
     if not _complete(data, header):
         notes += ("The JPEG lacks its last scans: fine detail is missing.",)
-    if colours == "CMYK":
+    if len(header.components) == 4:
         # Adobe's files store ink upside down.
         ink = Image.fromarray(255 - values if header.adobe else values, "CMYK")
         values = np.asarray(ink.convert("RGB"))
-    return Samples(values[..., 0] if colours == "GRAY" else values, None, exif_orientation(data), notes)
+    orientation, more = 1, ()
+    if header.exif or _XMP in data[: header.scans[0]]:
+        orientation, more = exif_orientation(data, header.exif)
+    return Samples(values[..., 0] if values.shape[2] == 1 else values, None, orientation, (*notes, *more))
 
 
 def check_jpeg(data: bytes, name: str) -> _Header:
@@ -75,7 +78,7 @@ def check_jpeg(data: bytes, name: str) -> _Header:
     Raises:
       ImageError: it is damaged, too large, or of a kind that is not read.
     """
-    frame, adobe, at = None, False, 2
+    frame, adobe, exif, at = None, False, None, 2
     while True:
         while data[at : at + 2] == b"\xff\xff":
             at += 1
@@ -86,6 +89,8 @@ def check_jpeg(data: bytes, name: str) -> _Header:
         if marker == _SCAN:
             break
         adobe |= marker == 0xEE and content.startswith(b"Adobe")
+        if marker == 0xE1 and content.startswith(b"Exif"):
+            exif = exif or content
         if marker in _FRAMES:
             frame = _checked_frame(marker, content, name)
         at += 2 + length
@@ -94,7 +99,7 @@ def check_jpeg(data: bytes, name: str) -> _Header:
     scans = tuple(match.start() for match in re.finditer(rb"\xff\xda", data[at:]))
     if len(scans) > _MAX_SCANS:
         raise damaged(name, f"it has {len(scans)} scans")
-    return dataclasses.replace(frame, adobe=adobe, scans=tuple(at + place for place in scans))
+    return dataclasses.replace(frame, adobe=adobe, exif=exif, scans=tuple(at + place for place in scans))
 
 
 def _checked_frame(marker: int, content: bytes, name: str) -> _Header:
@@ -111,14 +116,23 @@ def _checked_frame(marker: int, content: bytes, name: str) -> _Header:
     return _Header(width, height, tuple(content[6::3]), marker == _PROGRESSIVE)
 
 
-def _without_padding(data: bytes, colours: str) -> np.ndarray | None:
-    """The pixels, where the stream decodes without a warning once zeros before its end are cut off; or None."""
-    end = data.rfind(_END)
-    body = data[:end] if end > 0 and not data[end + 2 :].strip(b"\0\xff") else data
+def decode_strictly(data: bytes, header: _Header, name: str) -> np.ndarray:
+    """Grey, RGB or ink, uint8 (H, W, 1, 3 or 4).
+
+    Raises:
+      ImageError: libjpeg stops or warns.
+    """
     try:
-        return simplejpeg.decode_jpeg(body.rstrip(b"\0") + _END, colours, strict=True)
-    except ValueError:
-        return None
+        return simplejpeg.decode_jpeg(data, _COLOURS[len(header.components)], strict=True)
+    except ValueError as error:
+        if "subsampling level" in str(error):
+            raise unread(name, "JPEG of unusual colour sampling") from error
+        raise damaged(name, f"its JPEG decoder says: {error}") from error
+
+
+def _mended(data: bytes) -> bytes:
+    """The stream without zeros around its end marker, and with one where it is missing."""
+    return data.rstrip(b"\0").removesuffix(END).rstrip(b"\0") + END
 
 
 def _complete(data: bytes, header: _Header) -> bool:

@@ -19,6 +19,9 @@ _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 
 _PALETTE = 3
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row, and steps between columns and rows, of the passes of an interlaced image (PNG, 8.2)."""
+_ORIENTATION_ELSEWHERE = (b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp")
+"""Texts in which older programs keep EXIF, and XMP."""
+
 _PIECE = 1 << 20
 
 
@@ -50,7 +53,10 @@ def read_png(data: bytes, name: str) -> Samples:
     alpha = values[..., -1] if values.ndim == 3 and values.shape[2] in (2, 4) else None
     if values.ndim == 3:
         values = values[..., 0] if values.shape[2] == 2 else values[..., :3]
-    return Samples(values, alpha, exif_orientation(data, parts.get("eXIf")), notes)
+    orientation, more = 1, ()
+    if "eXIf" in parts or any(word in data for word in _ORIENTATION_ELSEWHERE):
+        orientation, more = exif_orientation(data, parts.get("eXIf"))
+    return Samples(values, alpha, orientation, (*notes, *more))
 
 
 def _parts(data: bytes, name: str) -> tuple[dict[str, bytes], int]:

@@ -94,28 +94,38 @@ def to_uint8(values: np.ndarray, valid: np.ndarray | None = None, tail: float = 
     grey = np.zeros(values.shape, np.uint8)
     if not seen.size:
         return grey
-    low, high = _percentiles(seen, (tail, 100 - tail))
+    base = values.min() if values.dtype.kind in "iu" else None
+    low, high = _percentiles(seen, base, (tail, 100 - tail))
     if high <= low:
-        low, high = float(seen.min()), float(seen.max())
+        low, high = (float(_above(end, base)) for end in (seen.min(), seen.max()))
     scale = 255.0 / max(high - low, 1e-300)
     rows = max(1, _BLOCK // max(values[:1].size, 1))
     with np.errstate(over="ignore", invalid="ignore"):
         for top in range(0, len(values), rows):
-            scaled = (values[top : top + rows].astype(np.float64) - low) * scale
+            scaled = (_above(values[top : top + rows], base) - low) * scale
             grey[top : top + rows] = np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255))
     if valid is not None:
         grey[~valid] = 0
     return grey
 
 
-def _percentiles(values: np.ndarray, percents: tuple[float, ...]) -> list[float]:
-    """Like np.percentile, but its differences of integers do not overflow, nor do halves lose digits."""
+def _above(values: np.ndarray, base: np.ndarray | None) -> np.ndarray:
+    """`values`, less `base` where they are integers, as float64: a small range at a large offset loses no digit."""
+    if base is None:
+        return values.astype(np.float64)
+    # The difference of two's complements is right even where it would overflow with a sign.
+    unsigned = f"u{values.dtype.itemsize}"
+    return (values.astype(unsigned) - base.astype(unsigned)).astype(np.float64)
+
+
+def _percentiles(values: np.ndarray, base: np.ndarray | None, percents: tuple[float, ...]) -> list[float]:
+    """Like np.percentile of `_above`, which neither overflows nor needs float64 of all values at once."""
     places = [(values.size - 1) * percent / 100 for percent in percents]
     below = [math.floor(place) for place in places]
     above = [min(at + 1, values.size - 1) for at in below]
     ranked = np.partition(values, sorted({*below, *above}), axis=None)
-    ends = [(float(ranked[i]), float(ranked[j]), place - i) for i, j, place in zip(below, above, places, strict=True)]
-    return [start + (end - start) * share for start, end, share in ends]
+    starts, ends = _above(ranked[below], base), _above(ranked[above], base)
+    return [float(start + (end - start) * (place % 1)) for start, end, place in zip(starts, ends, places, strict=True)]
 
 
 def colour_to_grey(rgb: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:

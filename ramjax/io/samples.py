@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import warnings
 
 import numpy as np
 from PIL import Image
@@ -29,18 +30,20 @@ class Samples:
     notes: tuple[str, ...] = ()
 
 
-def exif_orientation(data: bytes | None, payload: bytes | None = None) -> int:
-    """The orientation that an image file (`data`) or a block of EXIF (`payload`) states; 1 where it cannot be read."""
+def exif_orientation(data: bytes, block: bytes | None = None) -> tuple[int, tuple[str, ...]]:
+    """The orientation that an image file (`data`), or its block of EXIF, states, and notes; 1 where it states none."""
     try:
-        if payload is not None:
-            exif = Image.Exif()
-            exif.load(payload)
-        else:
-            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-                exif = image.getexif()
-        return int(exif.get(_ORIENTATION, 1))
-    except Exception:  # a damaged remark beside an intact picture.
-        return 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            if block is not None:
+                exif = Image.Exif()
+                exif.load(block)
+            else:
+                with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+                    exif = image.getexif()
+            return int(exif.get(_ORIENTATION, 1)), ()
+    except Exception:  # Pillow raises nearly anything; a remark beside an intact picture does not refuse it.
+        return 1, ("The EXIF data of the image is damaged; whether the image lies is not known.",)
 
 
 def grey(samples: Samples, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -73,7 +76,8 @@ def _opaque(values: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, t
     if low == high:
         return values, ("The image is transparent all over; its transparency was left out.",)
     seen = values[alpha > 0]
-    if (seen == seen[0]).all():
+    graded = ((alpha > low) & (alpha < high)).any()
+    if (seen == seen[0]).all() and (graded or (values == seen[0]).all()):
         return alpha, ("The image is one colour of changing transparency; the transparency was read as grey.",)
     share = float(np.mean(alpha < full))
     return values, (f"Transparency was left out: {share:.1%} of the pixels show the value that is stored below it.",)

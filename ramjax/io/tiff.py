@@ -5,12 +5,11 @@ import math
 import pathlib
 
 import numpy as np
-import simplejpeg
 import tifffile
 from PIL import Image
 
 from ramjax.io.decoders import decoding
-from ramjax.io.jpeg import check_jpeg
+from ramjax.io.jpeg import END, check_jpeg, decode_strictly
 from ramjax.io.radiograph import ImageError, check_size, damaged, unread
 from ramjax.io.samples import Samples
 
@@ -109,8 +108,8 @@ def _decoded(file: tifffile.TiffFile, page: tifffile.TiffPage, name: str) -> np.
     canvas = None
     for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
         data = _read(file, offset, count)
-        if not data:
-            raise damaged(name, f"strip or tile {index} is missing")
+        if not data or (len(data) < count and page.compression != 1):
+            raise damaged(name, f"strip or tile {index} is missing or reaches beyond the end of the file")
         _check_stream(page, data, (across, down), name)
         segment, (plane, _, top, left, _), _ = page.decode(data, index, jpegtables=page.jpegtables)
         if canvas is None:
@@ -142,11 +141,9 @@ def _check_stream(page: tifffile.TiffPage, data: bytes, size: tuple[int, int], n
     if claimed[0] > size[0] or claimed[1] > size[1]:
         raise damaged(name, "a strip or tile claims to be larger than it is")
     if kind == "JPEG":
-        colours = {1: "GRAY", 3: "RGB", 4: "CMYK"}[len(header.components)]
-        try:
-            simplejpeg.decode_jpeg(whole, colours, strict=True)
-        except ValueError as error:
-            raise damaged(name, f"its JPEG decoder says: {error}") from error
+        if not data.rstrip(b"\0").endswith(END):
+            raise damaged(name, "a JPEG strip or tile has no end")
+        decode_strictly(whole, header, name)
 
 
 def _as_samples(page: tifffile.TiffPage, values: np.ndarray, name: str) -> Samples:
