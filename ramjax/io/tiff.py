@@ -4,6 +4,7 @@ import io
 import math
 import pathlib
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image
@@ -19,10 +20,11 @@ _NO_IMAGE_OF_ITS_OWN = 1 | 4
 """Bits of NewSubfileType: a smaller copy of another page, and its transparency mask (TIFF 6.0, tag 254)."""
 
 _COMPRESSIONS = {
-    1: "none", 2: "CCITT", 3: "CCITT", 4: "CCITT", 5: "LZW", 7: "JPEG", 8: "deflate", 32946: "deflate",
+    1: "none", 5: "LZW", 7: "JPEG", 8: "deflate", 32946: "deflate",
     32773: "PackBits", 34925: "LZMA", 34926: "zstd", 50000: "zstd", 34927: "WebP", 50001: "WebP",
 }  # fmt: skip
-"""Those that are read. All others may unfold to a size that nothing tells before they are decoded."""
+"""Those that are read. Of the others, fax (CCITT) is black and white and its decoders are silent about damage; the
+rest may unfold to a size that nothing tells before they are decoded."""
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
@@ -133,6 +135,11 @@ def _check_stream(page: tifffile.TiffPage, data: bytes, size: tuple[int, int], n
         whole = tables[:-2] + data[2:] if tables else data
         header = check_jpeg(whole, name)
         claimed = header.width, header.height
+    elif kind == "LZW":
+        whole = math.ceil(size[0] * page.samplesperpixel * page.bitspersample / 8) * size[1]
+        if len(imagecodecs.lzw_decode(_in_order(page, data), out=whole + 1)) > whole:
+            raise damaged(name, "a strip or tile holds more than its rows")
+        return
     elif kind == "WebP":
         with Image.open(io.BytesIO(data), formats=("WEBP",)) as image:
             claimed = image.size
@@ -144,6 +151,10 @@ def _check_stream(page: tifffile.TiffPage, data: bytes, size: tuple[int, int], n
         if not data.rstrip(b"\0").endswith(END):
             raise damaged(name, "a JPEG strip or tile has no end")
         decode_strictly(whole, header, name)
+
+
+def _in_order(page: tifffile.TiffPage, data: bytes) -> bytes:
+    return imagecodecs.bitorder_decode(data) if page.fillorder == 2 else data
 
 
 def _as_samples(page: tifffile.TiffPage, values: np.ndarray, name: str) -> Samples:
