@@ -24,12 +24,14 @@ _MAX_BYTES = 8 * MAX_PIXELS
 def read_radiograph(path: str | pathlib.Path) -> Radiograph:
     """Reads one radiograph.
 
-    8-bit grey values are kept; wider ones are scaled by a robust minimum and maximum. Three (nearly) equal channels are
-    grey. Nothing that identifies the patient is read from DICOM.
+    8-bit grey values are kept; wider and signed ones are scaled by a robust minimum and maximum. Three (nearly) equal
+    channels are grey. An image that lies is turned upright. Nothing that identifies the patient is read from DICOM.
+    The notes say what was decided. Reading PNG, JPEG, BMP and TIFF takes at most 32 bytes a pixel, and images of more
+    than `MAX_PIXELS` are refused before they are decoded.
 
     Raises:
-      ImageError: the file is missing, empty, truncated, not an image, several images, a colour photograph, or
-        compressed in a way that no installed decoder reads.
+      ImageError: the file is missing, empty, damaged, not an image, several images, a colour photograph, too large, or
+        of a kind that is not read; the message tells these apart and names the remedy.
     """
     path = pathlib.Path(path)
     head = _read_head(path)
@@ -76,10 +78,13 @@ def _samples(path: pathlib.Path, head: bytes) -> Samples:
 
 
 def _whole(path: pathlib.Path) -> bytes:
-    size = path.stat().st_size
-    if size > _MAX_BYTES:
-        raise ImageError(f"{path} has {size:,} bytes, too many for one radiograph; export it at a lower resolution.")
-    return path.read_bytes()
+    try:
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise ImageError(f"{path} has {size:,} bytes, too many for one radiograph; export it again, smaller.")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror}); check the file.") from error
 
 
 def is_candidate(path: pathlib.Path) -> bool:

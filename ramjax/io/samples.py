@@ -75,9 +75,11 @@ def _opaque(values: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, t
         return values, ()
     if low == high:
         return values, ("The image is transparent all over; its transparency was left out.",)
-    seen = values[alpha > 0]
+    first = np.unravel_index(np.argmax(alpha > 0), alpha.shape)
+    other = values != values[first]
+    other = other if other.ndim == 2 else other.any(axis=-1)
     graded = ((alpha > low) & (alpha < high)).any()
-    if (seen == seen[0]).all() and (graded or (values == seen[0]).all()):
+    if not (other & (alpha > 0)).any() and (graded or not other.any()):
         return alpha, ("The image is one colour of changing transparency; the transparency was read as grey.",)
     share = float(np.mean(alpha < full))
     return values, (f"Transparency was left out: {share:.1%} of the pixels show the value that is stored below it.",)

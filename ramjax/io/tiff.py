@@ -1,6 +1,7 @@
 """TIFF and BigTIFF of every sample format, strip by strip: what is short, missing or contradictory is damage."""
 
 import io
+import itertools
 import math
 import pathlib
 
@@ -31,6 +32,10 @@ _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4
 """Channels that a photometric interpretation has, beside extra ones."""
 
 _PREMULTIPLIED = 1
+_SMALL = 1024
+"""A side, in pixels, that a tile may have in any image."""
+_MAX_PAGES = 1000
+"""Pages that are looked at; a file that lists more holds several images or is an attack."""
 
 
 def read_tiff(path: pathlib.Path, name: str) -> Samples:
@@ -55,15 +60,14 @@ def read_tiff(path: pathlib.Path, name: str) -> Samples:
 
 def _only_page(file: tifffile.TiffFile, name: str) -> tifffile.TiffPage:
     file.pages.useframes = False
-    pages = [page for page in file.pages if not int(page.subfiletype) & _NO_IMAGE_OF_ITS_OWN]
+    first = itertools.islice(file.pages, _MAX_PAGES)
+    pages = [page for page in first if not int(page.subfiletype) & _NO_IMAGE_OF_ITS_OWN]
     count = len(pages)
     if count == 1:
         # ImageJ stores a stack behind one page.
         count = max(pages[0].imagedepth, int((file.imagej_metadata or {}).get("images", 1)))
     if count > 1:
         raise ImageError(f"{name} holds {count} images; save the one of the hand as a file of its own.")
-    if not pages and not len(file.pages):
-        raise damaged(name, "it holds no image")
     return pages[0] if pages else file.pages.first
 
 
@@ -105,7 +109,7 @@ def _decoded(file: tifffile.TiffFile, page: tifffile.TiffPage, name: str) -> np.
     expected = math.ceil(width / across) * math.ceil(height / down) * planes
     if len(page.dataoffsets) != expected or len(page.databytecounts) != expected:
         raise damaged(name, f"{expected} strips or tiles make the image and it lists {len(page.dataoffsets)}")
-    if across * down > 4 * max(width, 256) * max(height, 256):
+    if across * down > 2 * max(width, _SMALL) * max(height, _SMALL):
         raise damaged(name, "its tiles are far larger than the image")
     canvas = None
     for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
@@ -181,8 +185,11 @@ def _as_samples(page: tifffile.TiffPage, values: np.ndarray, name: str) -> Sampl
 
 def _unmultiplied(values: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     full = np.iinfo(values.dtype).max
-    share = np.maximum(alpha, 1)[..., None].astype(np.float32) / full
-    return np.minimum(np.rint(values / share), full).astype(values.dtype)
+    share = np.maximum(alpha, 1).astype(np.float32) / full
+    colours = np.empty_like(values)
+    for channel in range(values.shape[-1]):
+        colours[..., channel] = np.minimum(np.rint(values[..., channel] / share), full)
+    return colours
 
 
 def _looked_up(places: np.ndarray, table: np.ndarray | None, name: str) -> np.ndarray:

@@ -232,6 +232,11 @@ def test_damage_and_kinds_are_told_apart(tmp_path, page, words, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_one_strip_of_any_height(tmp_path):
+    for rows in (HEIGHT, HEIGHT + 1, 2**32 - 1):
+        _assert_film(_read(tmp_path, tiff(image([FILM.tobytes()], WIDTH, HEIGHT, ROWS=rows))))
+
+
 def test_byte_counts_that_are_too_large_harm_nothing(tmp_path):
     _assert_film(_read(tmp_path, tiff(image(_strips(FILM), WIDTH, HEIGHT, COUNTS=[2**32 - 1] * 5))))
 
