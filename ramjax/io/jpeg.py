@@ -11,7 +11,7 @@ from PIL import Image
 
 from ramjax.io.decoders import decoding
 from ramjax.io.radiograph import ImageError, check_size, damaged, unread
-from ramjax.io.samples import Samples, exif_orientation
+from ramjax.io.samples import Samples, converted, exif_orientation
 
 END = b"\xff\xd9"
 _FRAMES = {
@@ -25,7 +25,7 @@ _PROGRESSIVE = 0xC2
 _SCAN = 0xDA
 _COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}
 _XMP = b"http://ns.adobe.com/xap/"
-_MAX_SCANS = 200
+_MAX_SCANS = 64
 """A progressive file of a real encoder has about ten; thousands would be decoded for hours."""
 
 
@@ -64,8 +64,7 @@ def read_jpeg(data: bytes, name: str) -> Samples:
         notes += ("The JPEG lacks its last scans: fine detail is missing.",)
     if len(header.components) == 4:
         # Adobe's files store ink upside down.
-        ink = Image.fromarray(255 - values if header.adobe else values, "CMYK")
-        values = np.asarray(ink.convert("RGB"))
+        values = converted(255 - values if header.adobe else values, "CMYK")
     orientation, more = 1, ()
     if header.exif or _XMP in data[: header.scans[0]]:
         orientation, more = exif_orientation(data, header.exif)
@@ -96,7 +95,8 @@ def check_jpeg(data: bytes, name: str) -> _Header:
         at += 2 + length
     if frame is None:
         raise damaged(name, "its header is broken")
-    scans = tuple(match.start() for match in re.finditer(rb"\xff\xda", data[at:]))
+    end = data.find(END, at)
+    scans = tuple(match.start() for match in re.finditer(rb"\xff\xda", data[at : end if end > 0 else None]))
     if len(scans) > _MAX_SCANS:
         raise damaged(name, f"it has {len(scans)} scans")
     return dataclasses.replace(frame, adobe=adobe, exif=exif, scans=tuple(at + place for place in scans))

@@ -46,6 +46,12 @@ def exif_orientation(data: bytes, block: bytes | None = None) -> tuple[int, tupl
         return 1, ("The EXIF data of the image is damaged; whether the image lies is not known.",)
 
 
+def converted(values: np.ndarray, mode: str) -> np.ndarray:
+    """RGB, uint8 (H, W, 3), of uint8 (H, W, C) in one of Pillow's modes."""
+    height, width = values.shape[:2]
+    return np.asarray(Image.frombytes(mode, (width, height), values.tobytes()).convert("RGB"))
+
+
 def grey(samples: Samples, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Grey pixels, uint8 (H, W), the right way up, and notes.
 

@@ -13,12 +13,15 @@ from PIL import Image
 from ramjax.io.decoders import decoding
 from ramjax.io.jpeg import END, check_jpeg, decode_strictly
 from ramjax.io.radiograph import ImageError, check_size, damaged, unread
-from ramjax.io.samples import Samples
+from ramjax.io.samples import Samples, converted
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _NO_IMAGE_OF_ITS_OWN = 1 | 4
 """Bits of NewSubfileType: a smaller copy of another page, and its transparency mask (TIFF 6.0, tag 254)."""
+
+_OLD_THUMBNAIL = 2
+"""Value of SubfileType (tag 255), which NewSubfileType replaced."""
 
 _COMPRESSIONS = {
     1: "none", 5: "LZW", 7: "JPEG", 8: "deflate", 32946: "deflate",
@@ -47,21 +50,26 @@ def read_tiff(path: pathlib.Path, name: str) -> Samples:
     Raises:
       ImageError: the file is damaged, holds several images, has too many pixels, or is of a kind that is not read.
     """
-    with decoding(name) as heard, tifffile.TiffFile(path, _multifile=False) as file:
+    notes: tuple[str, ...] = ()
+    with decoding(name) as heard, tifffile.TiffFile(path) as file:
         page = _only_page(file, name)
         check_size(page.imagewidth, page.imagelength, name)
+        if 262 not in page.tags:
+            page.photometric = _RGB if page.samplesperpixel >= 3 else _BLACK_IS_ZERO
+            notes += ("The TIFF does not say whether 0 is black or white; it was taken as black.",)
         _check_kind(page, name)
         values = _decoded(file, page, name)
         samples = _as_samples(page, values, name)
         orientation = page.tags.valueof(274, 1)
-    notes = ("Parts of the TIFF header are damaged; they were left out.",) if heard else ()
+    if heard:
+        notes += ("Parts of the TIFF header are damaged; they were left out.",)
     return Samples(samples.values, samples.alpha, orientation, (*samples.notes, *notes))
 
 
 def _only_page(file: tifffile.TiffFile, name: str) -> tifffile.TiffPage:
     file.pages.useframes = False
     first = itertools.islice(file.pages, _MAX_PAGES)
-    pages = [page for page in first if not int(page.subfiletype) & _NO_IMAGE_OF_ITS_OWN]
+    pages = [page for page in first if not _belongs_to_another(page)]
     count = len(pages)
     if count == 1:
         # ImageJ stores a stack behind one page.
@@ -69,6 +77,10 @@ def _only_page(file: tifffile.TiffFile, name: str) -> tifffile.TiffPage:
     if count > 1:
         raise ImageError(f"{name} holds {count} images; save the one of the hand as a file of its own.")
     return pages[0] if pages else file.pages.first
+
+
+def _belongs_to_another(page: tifffile.TiffPage) -> bool:
+    return bool(int(page.subfiletype) & _NO_IMAGE_OF_ITS_OWN) or page.tags.valueof(255) == _OLD_THUMBNAIL
 
 
 def _check_kind(page: tifffile.TiffPage, name: str) -> None:
@@ -88,6 +100,8 @@ def _check_kind(page: tifffile.TiffPage, name: str) -> None:
         raise damaged(name, "it has fewer channels than its colours need")
     if page.photometric in (_CMYK, _YCBCR) and bits != 8:
         raise unread(name, f"TIFF of {bits} bits with {_named(tifffile.PHOTOMETRIC, page.photometric)} colours")
+    if page.photometric == _CMYK and page.compression == 7:
+        raise unread(name, "TIFF with CMYK colours in JPEG")
     if page.photometric == _YCBCR and page.compression != 7 and page.is_subsampled:
         raise unread(name, "TIFF with subsampled YCbCr colours outside JPEG")
 
@@ -173,9 +187,9 @@ def _as_samples(page: tifffile.TiffPage, values: np.ndarray, name: str) -> Sampl
     if photometric == _PALETTE:
         values = _looked_up(values[..., 0], page.colormap, name)
     elif photometric == _CMYK:
-        values = np.asarray(Image.fromarray(np.ascontiguousarray(values), "CMYK").convert("RGB"))
+        values = converted(values, "CMYK")
     elif photometric == _YCBCR and page.compression != 7:
-        values = np.asarray(Image.fromarray(np.ascontiguousarray(values), "YCbCr").convert("RGB"))
+        values = converted(values, "YCbCr")
     elif page.bitspersample < 8:
         values = np.rint(values.astype(np.float32) * (255 / (2**page.bitspersample - 1))).astype(np.uint8)
     if photometric == _WHITE_IS_ZERO:

@@ -12,7 +12,7 @@ from PIL import Image
 from ramjax.io.images import read_radiograph
 from ramjax.io.radiograph import MAX_PIXELS, ImageError
 from tests.io.films import BITS, film, stored
-from tests.io.tiff_files import image, tiff
+from tests.io.tiff_files import PHOTOMETRIC, image, tiff
 
 FILM = film()
 HEIGHT, WIDTH = FILM.shape
@@ -142,6 +142,20 @@ def test_small_differences_on_a_large_offset_survive(tmp_path):
 def test_compressions_of_another_writer(tmp_path, compression):
     Image.fromarray(FILM).save(tmp_path / "a.tif", compression=compression)
     _assert_film(read_radiograph(tmp_path / "a.tif"), atol=40 if compression == "jpeg" else 0)
+
+
+def test_colours_inside_jpeg(tmp_path):
+    Image.fromarray(FILM).convert("RGB").save(tmp_path / "a.tif", compression="jpeg", quality=95)
+    _assert_film(read_radiograph(tmp_path / "a.tif"), atol=40)
+    with pytest.raises(ImageError, match="CMYK colours in JPEG, which is not read"):
+        _read(tmp_path, tiff(image(_strips(FILM), WIDTH, HEIGHT, [8] * 4, COMPRESSION=7, PHOTOMETRIC=5)))
+
+
+def test_no_word_about_black_and_white_is_said(tmp_path):
+    tags, strips = image(_strips(FILM), WIDTH, HEIGHT)
+    radiograph = _read(tmp_path, tiff(({key: tags[key] for key in tags if key != PHOTOMETRIC}, strips)))
+    _assert_film(radiograph)
+    assert "does not say whether 0 is black" in radiograph.notes[0]
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "P", "LA", "RGBA", "I;16", "F"])
