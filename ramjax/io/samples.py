@@ -35,6 +35,7 @@ def exif_orientation(data: bytes, block: bytes | None = None) -> tuple[int, tupl
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is checked before
             if block is not None:
                 exif = Image.Exif()
                 exif.load(block)
