@@ -23,7 +23,7 @@ def read_bmp(data: bytes, name: str) -> Samples:
     """
     if len(data) < 26:
         raise damaged(name, "its header is broken")
-    offset, header = struct.unpack_from("<II", data, 10)
+    (size,), (offset, header) = struct.unpack_from("<I", data, 2), struct.unpack_from("<II", data, 10)
     if header == _OS2_HEADER:
         (width, height, _, bits), compression = struct.unpack_from("<HHHH", data, 18), 0
     elif header >= 40 and len(data) >= 54:
@@ -38,6 +38,10 @@ def read_bmp(data: bytes, name: str) -> Samples:
     needed = (width * bits + 31) // 32 * 4 * abs(height)
     if compression not in _RUN_LENGTH and len(data) - offset < needed:
         raise damaged(name, f"its header promises {needed:,} bytes of pixels and it holds {len(data) - offset:,}")
+    # Headers up to 40 bytes allow nothing behind the pixels; bytes after the length that the file states are another's.
+    surplus = min(len(data), size) - offset - needed
+    if compression not in _RUN_LENGTH and header <= 40 and surplus >= needed // abs(height):
+        raise damaged(name, f"its header promises {needed:,} bytes of pixels and it holds {surplus:,} more")
     with decoding(name), Image.open(io.BytesIO(data), formats=("BMP",)) as image:
         values = np.asarray(image.convert("RGB") if image.mode == "RGBX" else image)
         if image.mode == "P":

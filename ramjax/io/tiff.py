@@ -60,6 +60,7 @@ def read_tiff(path: pathlib.Path, name: str) -> Samples:
         _check_kind(page, name)
         values = _decoded(file, page, name)
         samples = _as_samples(page, values, name)
+        notes += _surplus(file, page)
         orientation = page.tags.valueof(274, 1)
     if heard:
         notes += ("Parts of the TIFF header are damaged; they were left out.",)
@@ -143,6 +144,18 @@ def _read(file: tifffile.TiffFile, offset: int, count: int) -> bytes:
     handle = file.filehandle
     handle.seek(min(offset, handle.size))
     return handle.read(min(count, handle.size - handle.tell()))
+
+
+def _surplus(file: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[str, ...]:
+    """A note where uncompressed strips hold at least a row more than the header says, which may be wrong then."""
+    if page.is_tiled or page.compression != 1:
+        return ()
+    row = math.ceil(page.imagewidth * page.samplesperpixel * page.bitspersample / 8)
+    strips = zip(page.dataoffsets, page.databytecounts, strict=True)
+    held = sum(count for offset, count in strips if offset + count <= file.filehandle.size)
+    if held < row * (page.imagelength + 1):
+        return ()
+    return ("The strips of the TIFF hold more than its header says; what is more was left out.",)
 
 
 def _check_stream(page: tifffile.TiffPage, data: bytes, size: tuple[int, int], name: str) -> None:

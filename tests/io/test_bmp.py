@@ -92,6 +92,8 @@ def test_run_lengths(tmp_path):
         (bmp(_rows(FILM, 8), 8, RAMP, height=HEIGHT + 1), "promises"),
         (bmp(_rows(FILM, 8), 8, RAMP, height=-HEIGHT - 1), "promises"),
         (bmp(_rows(FILM, 8), 8, RAMP, width=WIDTH + 8), "promises"),
+        (bmp(_rows(FILM, 8), 8, RAMP, height=HEIGHT - 1), "more"),
+        (bmp(_rows(FILM, 8), 8, RAMP, width=WIDTH - 8), "more"),
         (bmp(_rows(FILM, 8), 8, RAMP[::-1][:100]), "colours that its palette lacks"),
         (bmp(_rows(FILM, 8), 8, RAMP, width=0), "no size"),
         (bmp(_rows(FILM, 8), 8, RAMP, width=20_000, height=20_000), "too many"),
@@ -106,6 +108,12 @@ def test_headers_that_promise_what_is_not_there(tmp_path, data, words, capfd):
     with pytest.raises(ImageError, match=words):
         read_bmp(tmp_path / "film.bmp")
     assert capfd.readouterr() == ("", "")
+
+
+def test_bytes_behind_the_file_harm_nothing(tmp_path):
+    data = bmp(_rows(FILM, 8), 8, RAMP)
+    for more in (b"\0\0", bytes(5000)):
+        np.testing.assert_array_equal(_read(tmp_path, data + more).pixels, FILM)
 
 
 def test_every_cut_is_heard(tmp_path):

@@ -251,6 +251,13 @@ def test_one_strip_of_any_height(tmp_path):
         _assert_film(_read(tmp_path, tiff(image([FILM.tobytes()], WIDTH, HEIGHT, ROWS=rows))))
 
 
+def test_strips_that_hold_more_than_the_header_says_are_said(tmp_path):
+    for width, height in ((WIDTH, HEIGHT - 6), (WIDTH - 2, HEIGHT)):
+        radiograph = _read(tmp_path, tiff(image([FILM.tobytes()], width, height, ROWS=HEIGHT)))
+        assert "hold more than its header says" in radiograph.notes[0]
+    assert _read(tmp_path, tiff(image([FILM.tobytes() + bytes(9)], WIDTH, HEIGHT))).notes == ()
+
+
 def test_byte_counts_that_are_too_large_harm_nothing(tmp_path):
     _assert_film(_read(tmp_path, tiff(image(_strips(FILM), WIDTH, HEIGHT, COUNTS=[2**32 - 1] * 5))))
 
