@@ -252,7 +252,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
     if jax.process_index() == 0:
         run = {"run": workdir.resolve().name, "seed": config.seed, "tasks": config.tasks}
         testing.write(workdir, evaluated, run | about, tasks, SHOWN_HANDS)
-        files.write_json(workdir / "eval_test.json", about | metrics)
+        files.write_json(workdir / "eval_test.json", files.with_checksum(about | metrics))
     writer.test(step, metrics, {"test_grid": workdir / "test_grid.png"})
     log.info("%s", log_lines.table(config, tasks, metrics))
     log.info(
