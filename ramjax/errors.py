@@ -46,7 +46,7 @@ def sentence(error: BaseException) -> str:
         text = text.strip().splitlines()[-1]
     if known := re.search(r'Did you mean "(.*?)" instead of "(.*?)"', text):
         text = f"unknown config key {known[2]!r}, did you mean {known[1]!r}?"
-    elif unknown := re.fullmatch(r"['\"]+(\w+)['\"]+", text):  # ml_collections found no name like it
+    elif unknown := re.fullmatch(r"['\"]+([^'\"\s]+)['\"]+", text):  # ml_collections found no name like it
         text = f"unknown config key {unknown[1]!r}."
     text = " ".join(text.split()) or type(error).__name__
     return text if text.endswith((".", "?", "!")) else f"{text}."
