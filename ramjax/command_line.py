@@ -1,5 +1,6 @@
 """The frame of every command: flags and help, errors as one sentence each, exit codes, the place of programs."""
 
+import math
 import os
 import pathlib
 import sys
@@ -89,6 +90,9 @@ def parse(
         setattr(values, positional, [*values[positional].value, *extra])
     elif extra:
         raise flags.Error(f"{extra[0]!r} is not a flag; flags start with --.")
+    for name in values:  # absl lets NaN pass any range
+        if isinstance(values[name].value, float) and not math.isfinite(values[name].value):
+            raise flags.Error(f"--{name} is {values[name].value}; it must be finite.")
     check(values)
     return values
 

@@ -12,6 +12,7 @@ import functools
 import logging
 import math
 import pathlib
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -263,7 +264,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
         workdir / testing.PICTURES,
         workdir,
     )
-    log.info("A report to look at: python -m ramjax.report --workdir=%s", workdir)
+    log.info("A report to look at: python -m ramjax.report --workdir=%s", shlex.quote(str(workdir)))
     log.info(NOTE)
     return metrics
 
