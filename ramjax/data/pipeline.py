@@ -22,6 +22,7 @@ It also has the labels that are asked for (see `ramjax.data.labels`), each with 
 """
 
 import bisect
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -208,7 +209,7 @@ def _iterate(batches: grain.MapDataset, data: DataConfig) -> Iterator[Batch]:
         flags.FLAGS.mark_as_parsed()
     per_worker = -(-data.prefetch // data.workers)
     processes = grain.MultiprocessingOptions(num_workers=data.workers, per_worker_buffer_size=per_worker)
-    return _closed_at_end(iter(dataset.mp_prefetch(processes, worker_init_fn=_start_worker)))
+    return _own(_closed_at_end(iter(dataset.mp_prefetch(processes, worker_init_fn=_start_worker))))
 
 
 def _closed_at_end(batches: grain.DatasetIterator) -> Iterator[Batch]:
@@ -217,6 +218,17 @@ def _closed_at_end(batches: grain.DatasetIterator) -> Iterator[Batch]:
         yield from batches
     finally:
         batches.close()
+
+
+def _own(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Copies batches out of the memory that they share with the worker processes.
+
+    That memory is freed with its array; JAX may keep the array of a batch to the end of the process, which then would
+    leave it behind.
+    """
+    with contextlib.closing(batches):
+        for batch in batches:
+            yield {name: np.array(value) for name, value in batch.items()}
 
 
 def _start_worker(index: int, count: int) -> None:
