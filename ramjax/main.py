@@ -56,6 +56,11 @@ def main(argv: Sequence[str]) -> int:
         return 2
     if values is None:
         return 0
+    try:
+        command_line.check_memory()
+    except RunError as error:
+        print(f"Error: {explain(error)}", file=sys.stderr)
+        return 1
     # After the flags, for these bring JAX, which takes seconds: a wrong flag should be told at once.
     from ramjax.devices import hosts
     from ramjax.devices.preemption import REQUEUE_EXIT_CODE, Preempted, Preemption
@@ -167,11 +172,13 @@ def _run(values: flags.FlagValues, preemption: "Preemption") -> None:
     from ramjax.runs import run_dir
     from ramjax.training import loop
 
-    command_line.keep_compiled_programs()
+    command_line.set_up_jax()
     workdir = pathlib.Path(values.workdir).expanduser()
     first, begun = jax.process_index() == 0, (workdir / "config.json").exists()
     with logging_to(workdir / "log.txt" if begun else None, first=first):  # it notes what an old config.json lacks
         config = run_dir.load_config(workdir) if values.config is None else config_lib.from_config_dict(values.config)
+        if values.mode != "eval":
+            command_line.check_memory(config)
         hosts.agree(config, values.mode, workdir)
         if values.config is not None:
             if values.mode == "eval":
