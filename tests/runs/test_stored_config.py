@@ -221,7 +221,8 @@ def test_a_damaged_value_is_named_whatever_was_renamed(stored, tmp_path, monkeyp
         '{"seed": 1' + 400 * "0" + "}", '{"seed": 1' + 6000 * "0" + "}", '{"seed": ' + 5000 * "[" + 5000 * "]" + "}",
         5000 * '{"data": ' + "1" + 5000 * "}", '{"optimizer": {"learning_rate": 1' + 400 * "0" + "}}",
         '{"optimizer": {"learning_rate": NaN}}', '{"optimizer": {"learning_rate": 1e999}}', "null", "3", '"seed"', "[]",
-        '{"own": {"mine": {"x": ' + 100 * "[" + 100 * "]" + "}}}", '{"seed": true}', '{"mesh": null}', "\ufeff{}", "\x00",
+        '{"own": {"mine": {"x": ' + 100 * "[" + 100 * "]" + "}}}", '{"seed": true}', '{"mesh": null}',
+        "\ufeff{}", "\x00",
     ],
 )  # fmt: skip
 def test_whatever_config_json_holds_is_one_sentence(tmp_path, text):
