@@ -275,6 +275,7 @@ def _array(data: bytes, layout: Layout, syntax: pydicom.uid.UID, name: str, vr: 
             number_of_frames=1,
             pixel_keyword="PixelData",
             pixel_vr=vr,
+            correct_unused_bits=layout.photometric not in _GREY,  # of grey values, `stored_values` does it
         )
         if array.shape[:2] != (layout.rows, layout.columns):
             raise ValueError("another size than Rows x Columns")
@@ -317,9 +318,9 @@ def stored_values(words: np.ndarray, layout: Layout, placed: bool, elements: Ele
         elements.note(f"BitsStored is {bits}, but values use more bits; all {allocated} were read.")
         values, bits = whole, allocated
     else:
-        elements.note(
-            f"Bits outside the {bits} of BitsStored are in use; they are no part of a value and were cut off."
-        )
+        beside = (cells >> bits)[valid]
+        if beside.any() and not (layout.signed and np.isin(beside, (0, (1 << allocated - bits) - 1)).all()):
+            elements.note(f"Bits outside the {bits} of BitsStored are in use; they were cut off.")
         valid &= _valid(elements, layout, values)
     return Stored(values, valid, bits, -(1 << bits - 1) if layout.signed else 0)
 
