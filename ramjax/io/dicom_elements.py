@@ -6,6 +6,7 @@ quoted in a warning.
 
 import math
 import re
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 _BINARY = {"US": "u2", "SS": "i2", "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8", "US or SS": "u2"}
 _TEXT = ("DS", "IS", "CS", "UI", "LO", "SH", "ST", "LT", "UC", "UT")
+_EMPTY_ITEMS = (("HHI", 0xFFFE, 0xE000, 0), ("HHIHHI", 0xFFFE, 0xE000, 0xFFFFFFFF, 0xFFFE, 0xE00D, 0))  # PS3.5 7.5
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -93,10 +95,15 @@ class Elements:
         tag = tag_for_keyword(keyword)
         if not self.has(keyword):
             return
+        _, value = self.raw(keyword)
         try:
             sequence = list(self._dataset[tag].value)
             if not all(isinstance(item, pydicom.Dataset) for item in sequence):
                 raise TypeError
+            for nothing in _EMPTY_ITEMS:
+                value = value.replace(struct.pack(self.byte_order + nothing[0], *nothing[1:]), b"")
+            if value and not any(map(len, sequence)):
+                raise ValueError  # pydicom passes over what it cannot read
         except Exception as error:  # pydicom raises nearly anything on damaged bytes.
             raise ValueError(f"{keyword} is no sequence that can be read") from error
         yield from (Elements(item, self.byte_order, self.notes) for item in sequence if len(item))

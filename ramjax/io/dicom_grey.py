@@ -213,9 +213,7 @@ def _value_of_interest(levels: Levels, counts: np.ndarray, elements: Elements) -
 def _windows(elements: Elements) -> list[tuple[float, float]]:
     centres, widths = elements.numbers("WindowCenter"), elements.numbers("WindowWidth")
     if len(centres) != len(widths):
-        elements.note(
-            f"The file has {len(centres)} window centres and {len(widths)} widths; what has no fellow is left out."
-        )
+        elements.note(f"The file has {len(centres)} window centres and {len(widths)} widths; only pairs were used.")
     pairs = zip(centres, widths, strict=False)
     return [(centre, width) for centre, width in pairs if math.isfinite(centre) and math.isfinite(width)]
 

@@ -5,6 +5,7 @@ PS3.3 C.7.6.3 (image pixel), PS3.5 section 8 and annex D (how cells of `BitsAllo
 
 import dataclasses
 import re
+import warnings
 
 import numpy as np
 import pydicom
@@ -135,7 +136,7 @@ def read_words(elements: Elements, layout: Layout, syntax: pydicom.uid.UID, name
     if syntax.is_compressed:
         native = not data.startswith(_ITEM_TAG) and 0 <= len(data) - layout.length <= 1
         if not native:
-            return _decompressed(data, layout, syntax, name), syntax == pydicom.uid.RLELossless
+            return _decompressed(data, layout, syntax, elements, name), syntax == pydicom.uid.RLELossless
         elements.note(f"The file says it is compressed as {syntax.name}, but its pixels are not.")
         syntax = pydicom.uid.ExplicitVRLittleEndian
     elif data.startswith(_ITEM_TAG) and len(data) < layout.length:
@@ -143,7 +144,7 @@ def read_words(elements: Elements, layout: Layout, syntax: pydicom.uid.UID, name
     if layout.photometric != "YBR_FULL_422":
         _check_length(len(data), elements, layout, name)
     if layout.samples == 3 or layout.photometric == "PALETTE COLOR":
-        return _array(data, layout, syntax, name, vr), True
+        return _array(data, layout, syntax, elements, name, vr), True
     cells = np.frombuffer(data, np.uint8)
     if layout.allocated == 8:
         if vr == "OW" and elements.byte_order == ">" and len(cells) % 2 == 0:
@@ -176,10 +177,12 @@ def _check_length(length: int, elements: Elements, layout: Layout, name: str) ->
             "contradiction; export it again."
         )
     if spare > layout.length % 2:
-        elements.note(f"PixelData is {spare} bytes longer than the image; they were left out.")
+        elements.note(
+            f"PixelData is {spare} bytes longer than Rows x Columns make it; they were left out: check the overlay."
+        )
 
 
-def _decompressed(data: bytes, layout: Layout, syntax: pydicom.uid.UID, name: str) -> np.ndarray:
+def _decompressed(data: bytes, layout: Layout, syntax: pydicom.uid.UID, elements: Elements, name: str) -> np.ndarray:
     try:
         decoder = dicom_pixels.get_decoder(syntax)
     except NotImplementedError as error:
@@ -194,7 +197,7 @@ def _decompressed(data: bytes, layout: Layout, syntax: pydicom.uid.UID, name: st
             f"{name} is compressed as {syntax.name}{bits} and no decoder for it is installed; "
             f"run `pip install {_packages(decoder)}`, or export it uncompressed."
         )
-    return _array(data, layout, syntax, name)
+    return _array(data, layout, syntax, elements, name)
 
 
 def _packages(decoder: Decoder) -> str:
@@ -258,25 +261,29 @@ def _jpeg_header(stream: bytes) -> tuple[int, int, int] | None:
     return None
 
 
-def _array(data: bytes, layout: Layout, syntax: pydicom.uid.UID, name: str, vr: str = "OW") -> np.ndarray:
-    """What pydicom decodes: (H, W), or RGB (H, W, 3)."""
+def _array(
+    data: bytes, layout: Layout, syntax: pydicom.uid.UID, elements: Elements, name: str, vr: str = "OW"
+) -> np.ndarray:
+    """What pydicom decodes: (H, W), or RGB (H, W, 3). That it warns is noted."""
     decoder = dicom_pixels.get_decoder(syntax)
+    options = dict(
+        rows=layout.rows,
+        columns=layout.columns,
+        samples_per_pixel=layout.samples,
+        photometric_interpretation=layout.photometric,
+        planar_configuration=layout.planar,
+        bits_allocated=layout.allocated,
+        bits_stored=layout.stored,
+        pixel_representation=int(layout.signed),
+        number_of_frames=1,
+        pixel_keyword="PixelData",
+        pixel_vr=vr,
+        correct_unused_bits=layout.photometric not in _GREY,  # of grey values, `stored_values` does it
+    )
     try:
-        array, _ = decoder.as_array(
-            data,
-            rows=layout.rows,
-            columns=layout.columns,
-            samples_per_pixel=layout.samples,
-            photometric_interpretation=layout.photometric,
-            planar_configuration=layout.planar,
-            bits_allocated=layout.allocated,
-            bits_stored=layout.stored,
-            pixel_representation=int(layout.signed),
-            number_of_frames=1,
-            pixel_keyword="PixelData",
-            pixel_vr=vr,
-            correct_unused_bits=layout.photometric not in _GREY,  # of grey values, `stored_values` does it
-        )
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            array, _ = decoder.as_array(data, **options)
         if array.shape[:2] != (layout.rows, layout.columns):
             raise ValueError("another size than Rows x Columns")
     except Exception as error:  # decoders raise nearly anything on damaged bytes.
@@ -286,6 +293,8 @@ def _array(data: bytes, layout: Layout, syntax: pydicom.uid.UID, name: str, vr: 
         else:
             remedy = "); export it again."
         raise ImageError(what + remedy) from error
+    if heard:
+        elements.note(f"The decoder of {syntax.name} warned while decoding; the image may be damaged.")
     return array
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import math
 import pathlib
+import struct
 import tempfile
 
 import hypothesis
@@ -78,6 +79,9 @@ def ways(draw) -> Way:
     # The first value that a table maps has 16 bits with its sign.
     slopes = (*WHOLE, 0.1, -10, 2.5, -1e-4) if voi is None else WHOLE if stored <= 14 else (None,)
     presentation = draw(tables) if photometric == "MONOCHROME2" else None
+    windows = ["", "LINEAR", "LINEAR_EXACT", "default"]
+    if min(stored, modality[0] if modality else 16) > 9 and presentation is None:
+        windows.append("SIGMOID")  # its middle is steep, and its ends, which are never reached, are stretched away
     return Way(
         syntax=draw(st.sampled_from(sorted(SYNTAXES))),
         allocated=allocated,
@@ -91,7 +95,7 @@ def ways(draw) -> Way:
         slope=None if modality else draw(st.sampled_from(slopes)),
         intercept=draw(st.sampled_from((0, -1024, 300) if voi else (0, -1024, 3000.5))),
         modality=modality,
-        window="" if voi else draw(st.sampled_from(("", "LINEAR", "LINEAR_EXACT", "SIGMOID", "default"))),
+        window="" if voi else draw(st.sampled_from(windows)),
         voi=voi,
         presentation=presentation,
     )
@@ -193,7 +197,7 @@ def _error(pixels: np.ndarray, film: np.ndarray = FILM) -> int:
     return int(np.abs(pixels.astype(int) - film).max())
 
 
-@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.settings(max_examples=150, deadline=None)
 @hypothesis.given(way=ways())
 def test_every_way_to_store_the_film_gives_the_film(path, way):
     """Within one level: stored values and the last rounding are each half a level off, as is every table's entry."""
@@ -289,4 +293,367 @@ def test_a_compressed_stream_of_another_size_is_refused_before_it_is_decoded(pat
     way = Way(allocated=8, stored=8, high=7)
     _encapsulated(way, stream, JPEG2000Lossless).save_as(path, enforce_file_format=True)
     with pytest.raises(ImageError, match="says 80 x 96 pixels, but its compressed image has 80 x 90"):
+        read_radiograph(path)
+
+
+def _spoken_of(radiograph, words: str) -> bool:
+    return any(words in note for note in radiograph.notes)
+
+
+def _changed(way: Way = Way(), **elements) -> pydicom.Dataset:
+    dataset = _store(way)
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def _read_raw(dataset: pydicom.Dataset, path: pathlib.Path, **elements: tuple[str, bytes]):
+    """Reads a file with elements that pydicom would not write: (value representation, bytes)."""
+    for keyword, (vr, value) in elements.items():
+        tag = pydicom.tag.Tag(keyword)
+        dataset.pop(tag, None)
+        content = _write(dataset, "explicit", path).read_bytes()
+        written = pydicom.dcmread(path)
+        nearest = min((element for element in written if element.tag > tag), key=lambda element: element.tag)
+        at = nearest.file_tell - (12 if nearest.VR in ("OB", "OW", "SQ") else 8)
+        length = struct.pack("<HI", 0, len(value)) if vr == "SQ" else struct.pack("<H", len(value))
+        element = struct.pack("<HH", tag.group, tag.element) + vr.encode() + length + value
+        path.write_bytes(content[:at] + element + content[at:])
+    return read_radiograph(path)
+
+
+def _as_the_film(radiograph, within: int = 1) -> bool:
+    return radiograph.pixels.shape == FILM.shape and _error(radiograph.pixels) <= within
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    ["RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape",
+     "ModalityLUTSequence", "VOILUTSequence", "PresentationLUTSequence", "PixelSpacing", "ImagerPixelSpacing",
+     "PixelAspectRatio", "NumberOfFrames", "PixelPaddingValue", "ImageLaterality", "BodyPartExamined",
+     "EstimatedRadiographicMagnificationFactor", "PixelSpacingCalibrationType"],
+)  # fmt: skip
+@pytest.mark.parametrize("items", [0, 2])
+def test_an_element_that_is_empty_is_absent(path, keyword, items):
+    radiograph = _read(_changed(**{keyword: [pydicom.Dataset()] * items if "Sequence" in keyword else None}), path)
+    assert _as_the_film(radiograph) and not radiograph.notes
+
+
+BROKEN = {
+    "PixelSpacing": ("DS", b"0.1 mm\\a "),
+    "ImagerPixelSpacing": ("DS", b"0.1 "),
+    "PixelAspectRatio": ("IS", b"1\\zero"),
+    "EstimatedRadiographicMagnificationFactor": ("DS", b"ca. 1 "),
+    "NumberOfFrames": ("IS", b"one "),
+    "PixelPaddingValue": ("US", b"\1"),
+    "WindowCenter": ("DS", b"2O48"),
+    "RescaleIntercept": ("DS", b"none"),
+    "VOILUTSequence": ("SQ", b"\xfe\xff\x00\xe0\xff\0\0\0rubb"),
+    "PresentationLUTShape": ("CS", b"IDENTIT\xc9"),
+    "VOILUTFunction": ("CS", b"LIN\xe9AIRE"),
+    "PixelSpacingCalibrationType": ("CS", b"\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("keyword", BROKEN)
+def test_one_broken_element_that_is_not_needed_refuses_no_film(path, keyword):
+    dataset = _changed(WindowCenter="2048", WindowWidth="4096", ImagerPixelSpacing=[0.8, 0.8])
+    radiograph = _read_raw(dataset, path, **{keyword: BROKEN[keyword]})
+    assert _as_the_film(radiograph)
+    assert _spoken_of(radiograph, keyword)
+
+
+def test_broken_text_about_the_patient_is_passed_over(path):
+    radiograph = _read_raw(_store(Way()), path, BodyPartExamined=("CS", b"HAND \xe4\x00"))
+    assert _as_the_film(radiograph) and radiograph.view == "hand" and not radiograph.notes
+    radiograph = _read_raw(_store(Way()), path, ImageLaterality=("CS", b"\xfc "))
+    assert _as_the_film(radiograph) and radiograph.side == "" and not radiograph.notes
+    radiograph = _read_raw(_store(Way()), path, PatientName=("PN", b"M\xfcller\\\\\x1b"))
+    assert _as_the_film(radiograph) and not radiograph.notes
+
+
+def test_a_decimal_comma_is_read(path):
+    assert _as_the_film(_read_raw(_store(Way(slope=-10)), path, RescaleSlope=("DS", b"-10,0 ")))
+    assert _read_raw(_store(Way()), path, PixelSpacing=("DS", b"0,75\\0,75 ")).pixel_spacing_mm == 0.75
+
+
+@pytest.mark.parametrize(
+    "elements, spacing, words",
+    [
+        ({"PixelSpacing": [0.7, 0.7]}, 0.7, "as stored in PixelSpacing"),
+        ({"ImagerPixelSpacing": [0.8, 0.8], "PixelSpacing": [0.7, 0.7]}, 0.8, "does not say how it was calibrated"),
+        (
+            {"ImagerPixelSpacing": [0.8, 0.8], "PixelSpacing": [0.7, 0.7], "PixelSpacingCalibrationType": "FIDUCIAL"},
+            0.7,
+            "as calibrated (FIDUCIAL)",
+        ),
+        (
+            {"ImagerPixelSpacing": [0.8, 0.8], "EstimatedRadiographicMagnificationFactor": "1.25"},
+            0.64,
+            "divided by the magnification 1.25",
+        ),
+        (
+            {"ImagerPixelSpacing": [0.8, 0.8], "EstimatedRadiographicMagnificationFactor": "0.1"},
+            0.8,
+            "absurd for a hand",
+        ),
+        ({"PixelSpacing": [0.01, 0.01]}, 0.01, "0.96 mm long, absurd"),
+        ({"PixelSpacing": [150, 150]}, 150, "1.44e+04 mm long, absurd"),
+        ({"PixelSpacing": [-0.7, 0.7]}, math.nan, "no pair of numbers above 0"),
+        ({"PixelSpacing": [0.7, 0.7], "PixelAspectRatio": [1, 2]}, 0.7, "contradicts the pixel spacing"),
+        ({"PixelSpacing": [0.1, 15]}, math.nan, "are a mistake"),
+    ],
+)
+def test_spacing_follows_calibration_and_magnification(path, elements, spacing, words):
+    radiograph = _read(_changed(**elements), path)
+    assert _as_the_film(radiograph)
+    assert radiograph.pixel_spacing_mm == pytest.approx(spacing, nan_ok=True) and _spoken_of(radiograph, words)
+
+
+@pytest.mark.parametrize(
+    "elements, shape, spacing",
+    [
+        ({"PixelSpacing": [0.8, 0.4]}, (192, 80), 0.4),
+        ({"PixelSpacing": [0.4, 0.8]}, (96, 160), 0.4),
+        ({"PixelAspectRatio": [1, 2]}, (96, 160), math.nan),
+    ],
+)
+def test_pixels_become_square(path, elements, shape, spacing):
+    """The film comes out stretched along the longer side of its pixels: every second pixel is the stored one."""
+    radiograph = _read(_changed(Way(stored=8, high=7), **elements), path)
+    assert radiograph.pixels.shape == shape and radiograph.pixel_spacing_mm == pytest.approx(spacing, nan_ok=True)
+    again = radiograph.pixels[:: shape[0] // 96, :: shape[1] // 80]
+    assert np.corrcoef(again.ravel(), FILM.ravel())[0, 1] > 0.999 and _spoken_of(radiograph, "not square")
+
+
+@pytest.mark.parametrize("signed, padding, limit", [
+    (False, 4095, None), (False, 60000, None), (True, -2048, None), (True, 2047, 2000), (True, -2000, None),
+])  # fmt: skip
+@pytest.mark.parametrize("as_unsigned", [False, True])
+def test_padding_is_black_whatever_the_sign_of_its_vr(path, signed, padding, limit, as_unsigned):
+    """A border of padding leaves the film within it as it is."""
+    low = -2048 if signed else 0
+    values = np.rint(low + 10 + FILM * (1900 / 255)).astype(int)
+    values[:, :6] = padding
+    dataset = _changed(Way(signed=signed))
+    dataset.PixelData = (values % 65536).astype("<u2").tobytes()
+    vr = "US" if as_unsigned or not signed else "SS"
+    dataset.add_new("PixelPaddingValue", vr, padding % 65536 if vr == "US" else padding)
+    if limit is not None:
+        dataset.add_new("PixelPaddingRangeLimit", vr, limit % 65536 if vr == "US" else limit)
+    radiograph = _read(dataset, path)
+    assert (radiograph.pixels[:, :6] == 0).all() and _error(radiograph.pixels[:, 6:], FILM[:, 6:]) <= 1
+    assert not radiograph.notes
+
+
+def test_padding_that_were_nearly_everything_is_not_used(path):
+    dataset = _store(Way())
+    dataset.add_new("PixelPaddingValue", "US", 0)
+    dataset.add_new("PixelPaddingRangeLimit", "US", 4090)
+    radiograph = _read(dataset, path)
+    assert _as_the_film(radiograph) and _spoken_of(radiograph, "it was not used")
+
+
+@pytest.mark.parametrize(
+    "elements, words",
+    [
+        ({"WindowCenter": "30000", "WindowWidth": "10"}, "hides 100.0 %"),
+        ({"WindowCenter": "40", "WindowWidth": "80"}, "hides 98.1 %"),
+        ({"WindowCenter": "2048", "WindowWidth": "0"}, "not allowed"),
+        ({"WindowCenter": "2048", "WindowWidth": "-4096"}, "not allowed"),
+        ({"WindowCenter": "2048", "WindowWidth": "0.5"}, "not allowed"),
+        ({"WindowCenter": "2048", "WindowWidth": "0", "VOILUTFunction": "LINEAR_EXACT"}, "not allowed"),
+        ({"WindowCenter": "2048"}, "only pairs"),
+    ],
+)
+def test_a_window_that_hides_nearly_everything_is_not_used(path, elements, words):
+    radiograph = _read(_changed(**elements), path)
+    assert _as_the_film(radiograph) and _spoken_of(radiograph, words)
+
+
+def test_the_first_window_that_can_be_used_is(path):
+    dataset = _changed(WindowCenter=["30000", "2048", "1000"], WindowWidth=["10", "4096", "100"])
+    radiograph = _read(dataset, path)
+    assert _as_the_film(radiograph) and _spoken_of(radiograph, "3 windows; number 2 was used")
+
+
+def test_a_window_that_whitens_half_the_film_is_noted(path):
+    assert _spoken_of(_read(_changed(WindowCenter="200", WindowWidth="400"), path), "% of the pixels white")
+
+
+def test_the_first_table_that_can_be_used_is(path):
+    good = _table((12, True, False), 0, 4096, Way(), False)
+    short = _table((12, False, False), 0, 4096, Way(), False)
+    short.LUTData = short.LUTData[:4096]
+    beside = _table((12, False, False), 60000, 100, Way(), False)
+    dataset = _changed(VOILUTSequence=[short, beside, good], WindowCenter="5", WindowWidth="5")
+    radiograph = _read(dataset, path)
+    assert _error(radiograph.pixels, 255 - FILM) <= 1
+    assert _spoken_of(radiograph, "number 3 was used") and _spoken_of(radiograph, "4096 bytes for 4096 entries")
+    assert _spoken_of(radiograph, "hides 100.0 %") and _spoken_of(radiograph, "a value-of-interest table and a window")
+
+
+@pytest.mark.parametrize("keyword", ["ModalityLUTSequence", "PresentationLUTSequence"])
+@pytest.mark.parametrize("fault", ["data", "descriptor", "short", "sequence"])
+def test_a_table_that_may_invert_and_cannot_be_applied_is_an_error(path, keyword, fault):
+    item = _table((12, True, False), 0, 4096, Way(), False)
+    if fault == "data":
+        del item.LUTData
+    elif fault == "descriptor":
+        item.LUTDescriptor = [4096, 0]
+    elif fault == "short":
+        item.LUTData = item.LUTData[:4096]
+    with pytest.raises(ImageError, match=rf"film\.dcm .*{keyword}.*export"):
+        if fault == "sequence":
+            _read_raw(_store(Way()), path, **{keyword: BROKEN["VOILUTSequence"]})
+        else:
+            _read(_changed(**{keyword: [item]}), path)
+
+
+def test_a_slope_that_is_no_number_is_an_error_as_it_may_be_negative(path):
+    with pytest.raises(ImageError, match=r"film\.dcm .*RescaleSlope"):
+        _read_raw(_changed(RescaleIntercept="0"), path, RescaleSlope=("DS", b"minus one "))
+
+
+def test_a_modality_table_of_65536_entries(path):
+    """0 in the descriptor says so."""
+    way = Way(stored=16, high=15, signed=True, modality=(16, True, False))
+    dataset = _store(way)
+    assert dataset.ModalityLUTSequence[0].LUTDescriptor[0] == 0
+    assert _as_the_film(_read(dataset, path))
+
+
+@pytest.mark.parametrize(
+    "elements, words",
+    [
+        ({"HighBit": 5}, "HighBit 5 contradicts"),
+        ({"HighBit": 16}, "HighBit 16 contradicts"),
+        ({"HighBit": 15}, "HighBit 15 says"),
+        ({"HighBit": None}, "HighBit is missing"),
+        ({"BitsStored": None, "HighBit": None}, "BitsStored is missing"),
+        ({"BitsStored": 10, "HighBit": 9}, "BitsStored is 10, but values use more bits"),
+        ({"BitsAllocated": None}, "BitsAllocated is missing; 16"),
+        ({"PixelRepresentation": None}, "PixelRepresentation is missing"),
+        ({"PhotometricInterpretation": None}, "PhotometricInterpretation is missing"),
+        ({"RescaleSlope": "0", "RescaleIntercept": "0"}, "RescaleSlope is 0"),
+        ({"RescaleIntercept": "-100"}, "RescaleSlope is missing"),
+        ({"RescaleSlope": "2"}, "RescaleIntercept is missing"),
+        (
+            {"PixelData": (FILM * np.uint16(16)).astype("<u2").tobytes() + b"\0" * 100},
+            "100 bytes longer than Rows x Columns",
+        ),
+        ({"Laterality": "R", "ImageLaterality": "L"}, "Laterality contradicts"),
+    ],
+)
+def test_contradictions_that_are_settled_are_noted(path, elements, words):
+    radiograph = _read(_changed(**elements), path)
+    assert _as_the_film(radiograph, within=16 if "PixelData" in elements else 1) and _spoken_of(radiograph, words)
+
+
+def test_bits_beside_the_value_are_cut_off(path):
+    cells = np.frombuffer(_store(Way()).PixelData, "<u2").reshape(FILM.shape).copy()
+    cells[20:30, 10:60] |= 0x8000  # an overlay, as it was once stored
+    cells[::7, ::5] |= 0x1000
+    radiograph = _read(_changed(PixelData=cells.tobytes()), path)
+    assert _as_the_film(radiograph) and _spoken_of(radiograph, "they were cut off")
+
+
+@pytest.mark.parametrize(
+    "elements, words",
+    [
+        ({"PixelData": _store(Way()).PixelData * 3}, "holds 3 frames; save the one of the hand"),
+        ({"NumberOfFrames": 4}, "holds 4 frames"),
+        ({"BitsAllocated": 12}, "BitsAllocated 12"),
+        ({"BitsStored": 20}, "BitsStored 20 in BitsAllocated 16"),
+        ({"BitsAllocated": 32}, "BitsAllocated 32, but its PixelData 16 bits"),
+        ({"PixelData": _store(Way()).PixelData[:-300]}, "is truncated"),
+        ({"Columns": 64}, "a contradiction"),
+        ({"Rows": 65535, "Columns": 65535}, "too many for one radiograph"),
+        ({"SamplesPerPixel": 3}, "SamplesPerPixel 3"),
+        ({"PhotometricInterpretation": "RGB"}, "SamplesPerPixel 1"),
+        ({"Laterality": "B"}, "both hands"),
+    ],
+)
+def test_contradictions_that_cannot_be_settled_are_refused(path, elements, words):
+    with pytest.raises(ImageError, match=words) as caught:
+        _read(_changed(**elements), path)
+    assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+
+
+ODD = {
+    "BitsAllocated": (8, 16, 32), "BitsStored": (1, 8, 10, 12, 16, 17), "HighBit": (0, 7, 9, 11, 15, 16),
+    "PixelRepresentation": (0, 1, 2), "PhotometricInterpretation": ("MONOCHROME1", "GREY", "RGB", "PALETTE COLOR"),
+    "RescaleSlope": ("0", "-1", "1e308", "-1e-30"), "RescaleIntercept": ("-1024", "1e300"),
+    "WindowCenter": ("0", "4095", "1e9"), "WindowWidth": ("1", "-5", "2000", "1e9"), "VOILUTFunction": ("SIGMOID", "X"),
+    "PresentationLUTShape": ("INVERSE", "LIN OD"), "NumberOfFrames": (0, 1, 2), "Rows": (0, 48, 95, 192, 65535),
+    "Columns": (1, 40, 79, 160), "SamplesPerPixel": (0, 3, 4), "PixelPaddingValue": (0, 4095),
+    "PixelPaddingRangeLimit": (0, 4095), "PixelSpacing": ([0.5, 0.25], [0, 0]), "PixelAspectRatio": ([1, 1], [9, 1]),
+}  # fmt: skip
+
+CONTRADICTING = {"BitsAllocated", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PixelAspectRatio"}
+"""Of these, values that differ from what was written say something untrue."""
+
+
+@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.given(
+    way=ways(),
+    odd=st.lists(st.sampled_from(sorted(ODD)), max_size=3, unique=True).flatmap(
+        lambda keys: st.fixed_dictionaries({key: st.sampled_from(ODD[key]) for key in keys})
+    ),
+)
+def test_whatever_contradicts_ends_in_a_film_or_an_error_of_the_project(path, way, odd):
+    try:
+        radiograph = _read(_changed(way, **odd), path, way.syntax)
+    except ImageError as error:
+        assert "film.dcm" in str(error) and "\n" not in str(error)
+    else:
+        assert radiograph.pixels.dtype == np.uint8 and np.ptp(radiograph.pixels) > 0
+        if odd.keys() <= CONTRADICTING and not radiograph.notes:
+            assert _as_the_film(radiograph, within=2)
+
+
+def test_the_odd_files_that_pydicom_is_tested_with():
+    """None of them gives an exception that is not the project's own, and what pydicom's README calls good is read."""
+    folder = pathlib.Path(pydicom.data.__file__).parent / "test_files"
+    read = set()
+    for file in sorted(folder.glob("*.dcm")):
+        try:
+            radiograph = read_radiograph(file)
+        except ImageError as error:
+            assert file.name in str(error) and "\n" not in str(error)
+        else:
+            read.add(file.name)
+            assert radiograph.pixels.ndim == 2
+    assert read >= {"CT_small.dcm", "image_dfl.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm",
+                    "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "examples_overlay.dcm"}  # fmt: skip
+
+
+def test_one_film_in_many_encodings_reads_the_same():
+    """pydicom's MR_small, as others wrote it: big endian, implicit, run-length, JPEG 2000, with padding behind it."""
+    expected = read_radiograph(pydicom.data.get_testdata_file("MR_small.dcm")).pixels
+    for other in ("bigendian", "implicit", "expb", "RLE", "jp2klossless", "padded"):
+        found = read_radiograph(pydicom.data.get_testdata_file(f"MR_small_{other}.dcm")).pixels
+        np.testing.assert_array_equal(found, expected, err_msg=other)
+
+
+@pytest.mark.parametrize("file, packages", [
+    ("JPGExtended.dcm", "pylibjpeg pylibjpeg-libjpeg"),  # 12 bits: Pillow reads 8
+    ("MR_small_jpeg_ls_lossless.dcm", "pylibjpeg pylibjpeg-libjpeg"),
+    ("SC_rgb_jpeg_gdcm.dcm", "pylibjpeg pylibjpeg-libjpeg"),
+])  # fmt: skip
+def test_a_decoder_that_is_missing_is_named_with_its_packages(file, packages):
+    found = pydicom.data.get_testdata_file(file)
+    syntax = pydicom.dcmread(found, stop_before_pixels=True).file_meta.TransferSyntaxUID
+    if {"pylibjpeg", "gdcm", "pyjpegls"} & set(pydicom.pixels.get_decoder(syntax).available_plugins):
+        pytest.skip("a decoder is installed")
+    with pytest.raises(ImageError, match=rf"no decoder for it is installed; run `pip install {packages}`"):
+        read_radiograph(found)
+
+
+def test_a_deflated_file_that_unpacks_without_end_is_refused(path, monkeypatch):
+    monkeypatch.setattr("ramjax.io.dicom.MAX_BYTES", 100_000)
+    dataset = _changed(Way(stored=8, high=7), PixelData=b"\0" * 200_000)
+    _write(dataset, "deflated", path)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(ImageError, match="unpacks to more than 100,000 bytes"):
         read_radiograph(path)
