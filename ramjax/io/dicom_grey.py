@@ -15,10 +15,7 @@ import numpy as np
 
 from ramjax.io.dicom_elements import Elements
 from ramjax.io.dicom_stored import HIDDEN_SHARE, Stored
-from ramjax.io.radiograph import ImageError, to_uint8
-
-MAX_LEVELS = 1 << 20
-"""Up to so many values from the smallest to the largest are all looked up; of wider ranges only those that occur."""
+from ramjax.io.radiograph import ImageError
 
 BLIND_TAIL = 0.001
 """Share of the pixels at either end of the grey values that does not count as the range of a film."""
@@ -72,30 +69,41 @@ def to_grey(stored: Stored, photometric: str, elements: Elements, name: str) -> 
     Raises:
       ImageError: a modality or presentation table cannot be applied; it may be the one that turns the picture round.
     """
-    base = int(stored.values.min())
-    span = int(stored.values.max()) - base + 1
-    if span <= MAX_LEVELS:
-        seen, index = np.arange(base, base + span), stored.values - base
-    else:
-        seen, index = np.unique(stored.values, return_inverse=True)
-    counts = np.bincount(index[stored.valid], minlength=len(seen))
     try:
-        levels = _modality(seen, counts, stored, elements)
-        shown = _value_of_interest(levels, counts, elements)
+        levels = _modality(stored, elements)
+        shown = _value_of_interest(levels, stored.counts, elements)
         chosen = shown is not levels
         shown, turned = _presentation(shown, photometric, elements)
     except ValueError as error:
         raise ImageError(f"{name} cannot be shown as it is meant to be: {error}; export it again.") from error
     if chosen:
-        _note_white(shown, turned, counts, elements)
+        _note_white(shown, turned, stored.counts, elements)
     values = (shown.values - shown.low) / (shown.high - shown.low)
     values = 1 - values if turned else values
     if shown.bits == 8:
-        grey = np.rint(255 * values).astype(np.uint8)[index]
-        return np.where(stored.valid, grey, np.uint8(0))
-    # Whole numbers again, for they are exact as float32.
-    whole = values * ((1 << shown.bits) - 1 if shown.bits else 1)
-    return to_uint8(whole.astype(np.float32)[index], stored.valid, 0.0 if chosen else 0.1)
+        grey = np.rint(255 * np.clip(values, 0, 1))
+    else:
+        low, high = percentiles(values, stored.counts, 0.0 if chosen else BLIND_TAIL)
+        grey = np.rint(255 * np.clip((values - low) / max(high - low, 1e-300), 0, 1))
+    return np.where(stored.valid, grey, 0).astype(np.uint8)[stored.index]
+
+
+def percentiles(values: np.ndarray, counts: np.ndarray, tail: float) -> tuple[float, float]:
+    """Of pixels with `values` (N,), `counts` times each: the ends without a share `tail` at either, as np.percentile.
+
+    Where these are the same, the smallest and the largest value.
+    """
+    order = np.argsort(values, kind="stable")
+    ranks = np.cumsum(counts[order])
+    last = int(ranks[-1]) - 1
+
+    def at(share: float) -> float:
+        below = math.floor(share * last)
+        start, end = (values[order[np.searchsorted(ranks, rank, "right")]] for rank in (below, min(below + 1, last)))
+        return float(start + (end - start) * (share * last - below))
+
+    low, high = at(tail), at(1 - tail)
+    return (low, high) if low < high else (at(0), at(1))
 
 
 def read_table(item: Elements, signed: bool, where: str) -> Table:
@@ -136,15 +144,15 @@ def read_table(item: Elements, signed: bool, where: str) -> Table:
     return Table(entries, first, bits)
 
 
-def _modality(seen: np.ndarray, counts: np.ndarray, stored: Stored, elements: Elements) -> Levels:
+def _modality(stored: Stored, elements: Elements) -> Levels:
     high = stored.low + (1 << stored.bits) - 1
-    levels = Levels(seen.astype(np.float64), stored.low, high, stored.bits, stored.low < 0)
+    levels = Levels(stored.values.astype(np.float64), stored.low, high, stored.bits, stored.low < 0)
     slope, intercept = elements.number("RescaleSlope"), elements.number("RescaleIntercept")
     items = list(elements.items("ModalityLUTSequence"))
     if items:
         table = read_table(items[0], levels.signed, "ModalityLUTSequence")
-        beyond = (seen < table.first) | (seen >= table.first + len(table.entries))
-        share = _share(counts, beyond)
+        beyond = (stored.values < table.first) | (stored.values >= table.first + len(table.entries))
+        share = _share(stored.counts, beyond)
         if share > HIDDEN_SHARE:
             raise ValueError(f"ModalityLUTSequence has no entries for {100 * share:.0f} % of the pixels")
         if len(items) > 1:
@@ -250,12 +258,7 @@ def _hides(
     It does where it leaves less than 1 - `HIDDEN_SHARE` of the film's grey range, or where more than `HIDDEN_SHARE` of
     the pixels become its black, or its white, though their values differ.
     """
-    order = np.argsort(values, kind="stable")
-    below = np.cumsum(counts[order]) / max(counts.sum(), 1)
-    low, high = (values[order[np.searchsorted(below, share)]] for share in (BLIND_TAIL, 1 - BLIND_TAIL))
-    if low == high:
-        seen = values[counts > 0]
-        low, high = seen.min(), seen.max()
+    low, high = percentiles(values, counts, BLIND_TAIL)
     kept = max(min(ends[1], high) - max(ends[0], low), 0) / max(high - low, 1e-300)
     if low < high and 1 - kept > HIDDEN_SHARE:
         elements.note(f"{where} hides {100 * (1 - kept):.1f} % of the film's grey range; it was not used.")

@@ -23,6 +23,7 @@ HIDDEN_SHARE = 0.95
 SPARE_BYTES = 1024
 """PixelData may be this much longer than the image (padding of some writers); more contradicts Rows and Columns."""
 
+_BLOCK = 1 << 20
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT")
 _ITEM_TAG = b"\xfe\xff\x00\xe0"
@@ -51,16 +52,20 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """The stored values of a grey image.
+    """A grey image as indices into the values that are stored. There are few of these, and the stages work on them.
 
     Attributes:
-      values: int32 (H, W), or int64 for more than 16 bits.
-      valid: bool (H, W), False on padding.
+      index: unsigned or int64 (H, W), of each pixel into the levels.
+      values: int64 (N,), the stored value of each level.
+      counts: int64 (N,), the pixels of each level that are no padding.
+      valid: bool (N,), False for levels that are padding.
       bits: of a value.
       low: the smallest value that `bits` and the sign allow.
     """
 
+    index: np.ndarray
     values: np.ndarray
+    counts: np.ndarray
     valid: np.ndarray
     bits: int
     low: int
@@ -305,45 +310,54 @@ def stored_values(words: np.ndarray, layout: Layout, placed: bool, elements: Ele
     than `BitsStored` says. Where other bits are in use, the reading with the smaller sum of differences between
     neighbours is taken: values that wrap round, as bits of something else, add to it. `placed`: see `read_words`.
     """
-    kind = np.int64 if words.dtype.itemsize > 2 else np.int32
     allocated = 8 * words.dtype.itemsize
+    words = words.view(f"{words.dtype.str[0]}u{words.dtype.itemsize}")
+    if allocated <= 16:
+        cells, index = np.arange(1 << allocated), words
+    else:
+        cells, index = np.unique(words, return_inverse=True)
+        cells = cells.astype(np.int64)
+    rows = max(1, _BLOCK // index.shape[1])  # of all at once, bincount would make a copy with 8 bytes a pixel
+    counts = sum(
+        np.bincount(index[top : top + rows].ravel(), minlength=len(cells)) for top in range(0, len(index), rows)
+    )
+    seen = counts > 0
     bits = min(layout.stored, allocated)
-    cells = words.view(words.dtype.str.replace("i", "u")).astype(np.int64 if allocated > 16 else np.int32)
     shift = layout.high + 1 - bits if placed else 0
-    if shift and cells.max() < 1 << bits and (cells & ((1 << shift) - 1)).any():
+    if shift and cells[seen].max() < 1 << bits and (cells[seen] & ((1 << shift) - 1)).any():
         elements.note(
             f"HighBit {layout.high} says the {bits} bits of a value are the upper ones, but they are the lower ones; "
             "these were read."
         )
         shift = 0
-    values = _signed((cells >> shift) & ((1 << bits) - 1), bits, layout.signed).astype(kind, copy=False)
-    if shift or bits == allocated:
-        return Stored(values, _valid(elements, layout, values), bits, -(1 << bits - 1) if layout.signed else 0)
-    whole = _signed(cells, allocated, layout.signed).astype(kind, copy=False)
-    valid = _valid(elements, layout, whole)
-    if np.array_equal(whole[valid], values[valid]):
-        values = whole
-    elif _roughness(np.where(valid, whole, 0)) < _roughness(np.where(valid, values, 0)):
-        elements.note(f"BitsStored is {bits}, but values use more bits; all {allocated} were read.")
-        values, bits = whole, allocated
-    else:
-        beside = (cells >> bits)[valid]
-        if beside.any() and not (layout.signed and np.isin(beside, (0, (1 << allocated - bits) - 1)).all()):
-            elements.note(f"Bits outside the {bits} of BitsStored are in use; they were cut off.")
-        valid &= _valid(elements, layout, values)
-    return Stored(values, valid, bits, -(1 << bits - 1) if layout.signed else 0)
+    values = _signed((cells >> shift) & ((1 << bits) - 1), bits, layout.signed)
+    whole = values if shift or bits == allocated else _signed(cells, allocated, layout.signed)
+    valid = _valid(elements, layout, whole, counts)
+    shown = seen & valid
+    if not np.array_equal(whole[shown], values[shown]):
+        if _roughness(whole, valid, index) < _roughness(values, valid, index):
+            elements.note(f"BitsStored is {bits}, but values use more bits; all {allocated} were read.")
+            values, bits = whole, allocated
+        else:
+            beside = (cells >> bits)[shown]
+            if beside.any() and not (layout.signed and np.isin(beside, (0, (1 << allocated - bits) - 1)).all()):
+                elements.note(f"Bits outside the {bits} of BitsStored are in use; they were cut off.")
+            valid &= _valid(elements, layout, values, counts)
+    return Stored(index, values, np.where(valid, counts, 0), valid, bits, -(1 << bits - 1) if layout.signed else 0)
 
 
 def _signed(values: np.ndarray, bits: int, signed: bool) -> np.ndarray:
     return np.where(values >> (bits - 1) & 1, values - (1 << bits), values) if signed else values
 
 
-def _roughness(values: np.ndarray) -> float:
-    return float(np.abs(np.diff(values, axis=1)).sum(dtype=np.float64))
+def _roughness(values: np.ndarray, valid: np.ndarray, index: np.ndarray) -> float:
+    """Sum of the differences between neighbours in a row."""
+    values = np.where(valid, values, 0)
+    return float(sum(np.abs(np.diff(values[row])).sum() for row in index))
 
 
-def _valid(elements: Elements, layout: Layout, values: np.ndarray) -> np.ndarray:
-    """Bool (H, W): False on padding, PS3.3 C.7.5.1.1.2, unless that were nearly everything.
+def _valid(elements: Elements, layout: Layout, values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Bool (N,): False on padding, PS3.3 C.7.5.1.1.2, unless that were nearly everything.
 
     PixelPaddingValue and the limit of its range, either end first, have the sign of the pixels whatever their VR says.
     """
@@ -358,7 +372,7 @@ def _valid(elements: Elements, layout: Layout, values: np.ndarray) -> np.ndarray
     else:
         ends = [end + (1 << bits) if end < 0 else end for end in ends]
     valid = (values < min(ends)) | (values > max(ends))
-    share = 1 - valid.mean()
+    share = counts[~valid].sum() / counts.sum()
     if share > HIDDEN_SHARE:
         elements.note(f"PixelPaddingValue would hide {100 * share:.0f} % of the image; it was not used.")
         return everything
