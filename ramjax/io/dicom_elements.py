@@ -32,21 +32,26 @@ class Elements:
 
     def raw(self, keyword: str) -> tuple[str, bytes]:
         """The value representation and the bytes of an element; ('', b'') where it is absent, empty or no bytes."""
-        tag = tag_for_keyword(keyword)
-        if tag not in self._dataset:
+        element, tag = self._element(keyword), tag_for_keyword(keyword)
+        if element is None:
             return "", b""
-        element = self._dataset.get_item(tag)
         vr = str(element.VR or "UN")
         vr = dictionary_VR(tag) if vr == "UN" else vr
         return (vr, element.value) if isinstance(element.value, bytes) and element.value else ("", b"")
+
+    def _element(self, keyword: str) -> pydicom.DataElement | pydicom.dataelem.RawDataElement | None:
+        tag = tag_for_keyword(keyword)
+        try:
+            return self._dataset.get_item(tag) if tag in self._dataset else None
+        except Exception:  # of an unknown kind, and damaged: it is there, and is neither number nor picture
+            return pydicom.DataElement(tag, "UT", b"?", already_converted=True)
 
     def has(self, keyword: str) -> bool:
         """Whether an element is there and not empty: a sequence without items, or text of blanks, is."""
         vr, value = self.raw(keyword)
         if value:
             return bool(value.strip(b" \0\\")) if vr in _TEXT else True
-        tag = tag_for_keyword(keyword)
-        element = self._dataset.get_item(tag) if tag in self._dataset else None
+        element = self._element(keyword)
         return element is not None and not isinstance(element.value, bytes) and bool(element.value)
 
     def texts(self, keyword: str) -> list[str]:

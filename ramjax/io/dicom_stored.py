@@ -14,6 +14,7 @@ from pydicom import pixels as dicom_pixels
 from pydicom.pixels.decoders.base import Decoder
 from pydicom.pixels.utils import get_j2k_parameters
 
+from ramjax.io import jpeg
 from ramjax.io.dicom_elements import Elements
 from ramjax.io.radiograph import ImageError, check_size
 
@@ -192,7 +193,8 @@ def _decompressed(data: bytes, layout: Layout, syntax: pydicom.uid.UID, elements
         decoder = dicom_pixels.get_decoder(syntax)
     except NotImplementedError as error:
         raise ImageError(f"{name} is stored as {syntax.name}, which is not read; export it uncompressed.") from error
-    precision = _check_stream(_stream(data, syntax, name), layout, name) if decoder.is_available else 0
+    stream = _stream(data, syntax, name) if decoder.is_available else b""
+    precision = _check_stream(stream, layout, name)
     # Pillow reads 8 bits of JPEG, and of JPEG 2000 16 grey or 8 coloured ones; pydicom offers it for all.
     pillow_bits = 16 if syntax in (pydicom.uid.JPEG2000, pydicom.uid.JPEG2000Lossless) and layout.samples == 1 else 8
     only_pillow = decoder.available_plugins == ("pillow",)
@@ -202,6 +204,13 @@ def _decompressed(data: bytes, layout: Layout, syntax: pydicom.uid.UID, elements
             f"{name} is compressed as {syntax.name}{bits} and no decoder for it is installed; "
             f"run `pip install {_packages(decoder)}`, or export it uncompressed."
         )
+    if precision == 8 and syntax in (pydicom.uid.JPEGBaseline8Bit, pydicom.uid.JPEGExtended12Bit):
+        # Pillow, which pydicom asks, is silent about damage.
+        heard = jpeg.read_jpeg(stream, name)
+        for note in heard.notes:
+            elements.note(note)
+        if layout.samples == 1 and heard.values.shape == (layout.rows, layout.columns):
+            return heard.values
     return _array(data, layout, syntax, elements, name)
 
 

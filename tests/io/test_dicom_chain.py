@@ -19,6 +19,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     RLELossless,
 )
 
@@ -657,3 +658,34 @@ def test_a_deflated_file_that_unpacks_without_end_is_refused(path, monkeypatch):
     assert path.stat().st_size < 10_000
     with pytest.raises(ImageError, match="unpacks to more than 100,000 bytes"):
         read_radiograph(path)
+
+
+def test_a_damaged_jpeg_stream_is_heard_of(path):
+    """Whole, it reads as Pillow reads it; cut short, never; with 16 bytes missing, its decoder may warn."""
+    noisy = np.clip(FILM + np.random.default_rng(0).normal(0, 9, FILM.shape), 0, 255).astype(np.uint8)
+    stream = _coded(noisy, "JPEG", quality=90)
+
+    def read(damaged: bytes) -> np.ndarray:
+        dataset = _encapsulated(Way(allocated=8, stored=8, high=7), damaged, JPEGBaseline8Bit)
+        dataset.save_as(path, enforce_file_format=True)
+        return read_radiograph(path).pixels
+
+    assert _error(read(stream), np.asarray(Image.open(io.BytesIO(stream)))) <= 1
+    refused = 0
+    for place in range(1000, len(stream) - 20, len(stream) // 24):
+        with pytest.raises(ImageError, match=r"film\.dcm .*damaged"):
+            read(stream[:place])
+        try:
+            read(stream[:place] + stream[place + 16 :])
+        except ImageError as error:
+            refused += "damaged" in str(error)
+    assert refused > 2
+
+
+def test_a_film_is_looked_up_not_computed(path):
+    """Levels, counts and percentiles agree with what NumPy makes of the pixels."""
+    rng = np.random.default_rng(0)
+    stored = rng.integers(0, 4096, (90, 70))
+    radiograph = read_radiograph(dicom_files.write(path, stored, 12))
+    low, high = np.percentile(stored, (0.1, 99.9))
+    assert _error(radiograph.pixels, np.rint(np.clip((stored - low) / (high - low), 0, 1) * 255)) == 0
