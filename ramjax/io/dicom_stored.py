@@ -56,7 +56,7 @@ class Stored:
     """A grey image as indices into the values that are stored. There are few of these, and the stages work on them.
 
     Attributes:
-      index: unsigned or int64 (H, W), of each pixel into the levels.
+      index: unsigned (H, W), of each pixel into the levels.
       values: int64 (N,), the stored value of each level.
       counts: int64 (N,), the pixels of each level that are no padding.
       valid: bool (N,), False for levels that are padding.
@@ -321,15 +321,16 @@ def stored_values(words: np.ndarray, layout: Layout, placed: bool, elements: Ele
     """
     allocated = 8 * words.dtype.itemsize
     words = words.view(f"{words.dtype.str[0]}u{words.dtype.itemsize}")
+    rows = max(1, _BLOCK // words.shape[1])
+    blocks = [slice(top, top + rows) for top in range(0, len(words), rows)]  # NumPy copies to 8 bytes a pixel
     if allocated <= 16:
         cells, index = np.arange(1 << allocated), words
     else:
-        cells, index = np.unique(words, return_inverse=True)
+        cells, index = np.unique(words), np.empty(words.shape, np.uint32)
+        for block in blocks:
+            index[block] = np.searchsorted(cells, words[block])
         cells = cells.astype(np.int64)
-    rows = max(1, _BLOCK // index.shape[1])  # of all at once, bincount would make a copy with 8 bytes a pixel
-    counts = sum(
-        np.bincount(index[top : top + rows].ravel(), minlength=len(cells)) for top in range(0, len(index), rows)
-    )
+    counts = sum(np.bincount(index[block].ravel(), minlength=len(cells)) for block in blocks)
     seen = counts > 0
     bits = min(layout.stored, allocated)
     shift = layout.high + 1 - bits if placed else 0

@@ -208,8 +208,9 @@ def test_every_way_to_store_the_film_gives_the_film(path, way):
     assert not radiograph.notes
 
 
-@pytest.mark.parametrize("slope", [None, 3, -3])
-@pytest.mark.parametrize("modality", [None, (12, False, False), (12, True, False)])
+@pytest.mark.parametrize(
+    "slope, modality", [(None, None), (3, None), (-3, None), (None, (12, False, False)), (None, (12, True, False))]
+)
 @pytest.mark.parametrize("voi", [None, (8, False, True), (8, True, True), (16, True, False)])
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 @pytest.mark.parametrize("window", ["", "LINEAR", "SIGMOID"])
@@ -220,8 +221,8 @@ def test_each_falling_stage_turns_the_picture_once(path, slope, modality, voi, p
         plain.ModalityLUTSequence = [_table(modality, 0, 4096, Way(), False)]
     elif slope:
         plain.RescaleSlope, plain.RescaleIntercept = slope, 0
-    top = 4095 * abs(slope or 1) if not modality else 4095
-    ends = (-top, 0) if slope == -3 and not modality else (0, top)
+    top = 4095 * abs(slope or 1)
+    ends = (-top, 0) if slope == -3 else (0, top)
     if voi:
         plain.VOILUTSequence = [_table(voi, ends[0], top + 1, Way(), ends[0] < 0)]
     if window:
