@@ -23,6 +23,12 @@ BLIND_TAIL = 0.001
 WHITE_SHARE = 0.5
 """A window that makes more than this share of the pixels white is noted: bone covers less of a film."""
 
+REVERSED_SHARE = 0.05
+"""A table whose steps against its direction add up to more than this share of those along it is noted: its bytes may be
+in the wrong order, or damaged."""
+
+_SPARE_SHARE = 0.01
+
 
 @dataclasses.dataclass(frozen=True)
 class Levels:
@@ -137,6 +143,10 @@ def read_table(item: Elements, signed: bool, where: str) -> Table:
             item.note(f"LUTData of {where} is longer than its {count} entries; the rest was left out.")
     else:
         raise ValueError(f"{where} has LUTData of {len(data)} bytes for {count} entries")
+    steps = np.diff(entries.astype(np.int64))
+    rise, fall = int(steps[steps > 0].sum()), -int(steps[steps < 0].sum())
+    if min(rise, fall) > REVERSED_SHARE * max(rise, fall):
+        item.note(f"{where} both rises and falls, which no grey table does; check the overlay.")
     needed = int(entries.max()).bit_length()
     if not needed <= bits <= 16:
         item.note(f"{where} says its entries have {bits} bits; they have {max(needed, 1)}.")
@@ -155,6 +165,10 @@ def _modality(stored: Stored, elements: Elements) -> Levels:
         share = _share(stored.counts, beyond)
         if share > HIDDEN_SHARE:
             raise ValueError(f"ModalityLUTSequence has no entries for {100 * share:.0f} % of the pixels")
+        if share > _SPARE_SHARE:
+            elements.note(
+                f"ModalityLUTSequence has no entries for {100 * share:.0f} % of the pixels; they took the nearest."
+            )
         if len(items) > 1:
             elements.note("The file has several modality tables; the first was used.")
         if slope not in (None, 1.0) or intercept not in (None, 0.0):

@@ -495,6 +495,20 @@ def test_the_first_table_that_can_be_used_is(path):
     assert _spoken_of(radiograph, "hides 100.0 %") and _spoken_of(radiograph, "a value-of-interest table and a window")
 
 
+def test_a_table_in_the_wrong_byte_order_is_noted(path):
+    item = _table((16, False, False), 0, 4096, Way(), False)
+    item.LUTData = np.frombuffer(item.LUTData, "u2").byteswap().tobytes()
+    assert _spoken_of(_read(_changed(VOILUTSequence=[item]), path), "both rises and falls")
+
+
+def test_a_modality_table_that_is_too_short_for_the_film_is_noted_and_then_refused(path):
+    some = _table((12, False, False), 0, 2000, Way(), False)
+    assert _spoken_of(_read(_changed(ModalityLUTSequence=[some]), path), "has no entries for")
+    few = _table((12, False, False), 5000, 2000, Way(), False)
+    with pytest.raises(ImageError, match="has no entries for 100 %"):
+        _read(_changed(ModalityLUTSequence=[few]), path)
+
+
 @pytest.mark.parametrize("keyword", ["ModalityLUTSequence", "PresentationLUTSequence"])
 @pytest.mark.parametrize("fault", ["data", "descriptor", "short", "sequence"])
 def test_a_table_that_may_invert_and_cannot_be_applied_is_an_error(path, keyword, fault):
