@@ -9,10 +9,11 @@ import numpy as np
 import pydicom
 from pydicom import pixels as dicom_pixels
 
+from ramjax.io.dicom_cells import read_words
 from ramjax.io.dicom_elements import Elements
 from ramjax.io.dicom_geometry import square
 from ramjax.io.dicom_grey import to_grey
-from ramjax.io.dicom_stored import Layout, read_layout, read_words, stored_values
+from ramjax.io.dicom_stored import Layout, read_layout, stored_values
 from ramjax.io.radiograph import MAX_PIXELS, ImageError, Radiograph, checked, colour_to_grey
 
 TAGS: tuple[str, ...] = (
@@ -44,9 +45,11 @@ def has_magic(head: bytes) -> bool:
 def read_dicom(path: pathlib.Path) -> Radiograph:
     """Reads a single-frame DICOM radiograph, MONOCHROME1 or 2 of 1 to 32 bits, as it is meant to be shown.
 
-    `dicom_stored` takes the stored values from the bytes, `dicom_grey` applies the tables and windows, and
-    `dicom_geometry` makes the pixels square and finds their size. What they leave out, or take otherwise than a
-    contradictory file says, is in the notes.
+    `dicom_cells` decodes the bytes, `dicom_stored` takes the stored values out of them, `dicom_grey` applies the tables
+    and windows, and `dicom_geometry` makes the pixels square and finds their size. What they leave out, or take
+    otherwise than a contradictory file says, is in the notes.
+
+    Memory: at most 15 bytes a pixel (32-bit cells; 7 for 16 bits), after `check_size` and `MAX_BYTES`.
 
     Raises:
       ImageError: the file is not DICOM, is damaged, has no pixels, several frames, both hands, colour, or a modality or
