@@ -3,15 +3,13 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import huggingface_hub
 import tensorflow_datasets as tfds
 
 from ramjax import files
-from ramjax.data.report import Finding
 from ramjax.io.errors import ReleaseError
-from ramjax.io.spreadsheet import Row, column, read_rows, to_flag, to_number, to_spacing
 
 SPLIT_FOLDERS: dict[str, tuple[str, ...]] = {
     "train": ("train",),
@@ -162,45 +160,3 @@ def parse_stem(stem: str, pattern: re.Pattern[str]) -> Stem:
         groups = match.groupdict()
         return Stem(study, *(groups.get(name, "") for name in ("center", "patient", "visit", "side")))
     return Stem(study, "", "", "", side) if side in ("L", "R") else Stem(stem, "", "", "", "")
-
-
-def read_metadata(
-    folder: pathlib.Path, studies: Collection[str], columns: Collection[str], amiss: list[Finding]
-) -> dict[str, Row]:
-    """Returns the rows of a release's metadata sheet by study.
-
-    What is amiss: a missing sheet, a missing one of `columns`, a row without an image.
-
-    Raises:
-      ReleaseError: the sheet is damaged, or has no column of studies.
-    """
-    sheet, key = folder / "Metadata.xlsx", column("Mapped Image Stem")
-    if not sheet.exists():
-        amiss.append(Finding("files are missing", sheet.name))
-        return {}
-    table = read_rows(sheet)
-    header = list(table[0]) if table else [key]
-    if key not in header:
-        raise ReleaseError(f"{sheet} has no column Mapped Image Stem; it has {', '.join(header)}; fetch it again.")
-    amiss += [Finding("metadata columns are missing", name) for name in columns if column(name) not in header]
-    rows = {row[key]: row for row in table if row[key]}
-    amiss += [Finding("metadata rows without an image", study) for study in sorted(set(rows) - set(studies))]
-    return rows
-
-
-def traits(row: Mapping[str, str] | None, names: Mapping[str, str]) -> dict[str, object]:
-    """Fields of the record that a metadata row gives.
-
-    Args:
-      row: of the sheet, or None where the study has none.
-      names: the sheet's columns of ``sex``, ``age``, ``is_ra`` and ``spacing``.
-    """
-    row = row or {}
-    cells = {field: row.get(column(name), "") for field, name in names.items()}
-    sex = cells["sex"].upper()
-    return {
-        "sex": sex if sex in ("F", "M", "O") else "",
-        "age": to_number(cells["age"]),
-        "is_ra": to_flag(cells["is_ra"]),
-        "pixel_spacing_mm": to_spacing(cells["spacing"]),
-    }
