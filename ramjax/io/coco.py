@@ -248,7 +248,7 @@ def _entries(values: Mapping[str, Any], key: str, what: str, path: pathlib.Path)
         place = f"{key}[{number}]"
         if not isinstance(values_of, Mapping):
             raise ReleaseError(f"{path}: {place} is {shown(values_of)}, it must be a group of keys; fetch it again.")
-        name = f"{what} {shown(values_of['id'])}" if values_of.get("id") is not None else place
+        name = place if whole(values_of.get("id")) is None else f"{what} {shown(values_of['id'])}"
         entries.append(_Entry(values_of, path, name))
     if what != "annotation":
         for repeated in _repeated("", [entry.id() for entry in entries]):

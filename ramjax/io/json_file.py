@@ -57,7 +57,7 @@ def finite(value: Any) -> float | None:
 
 def shown(value: Any) -> str:
     """A value as messages show it: on one line, long ones shortened."""
-    return _SHOWN.repr(value)
+    return text if len(text := _SHOWN.repr(value)) <= 80 else f"{text[:77]}..."
 
 
 def _group(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

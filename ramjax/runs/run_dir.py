@@ -62,7 +62,9 @@ def load_config(workdir: str | pathlib.Path) -> config_lib.Config:
         raise RunError(f"{workdir} is no run of ramjax: it has no config.json; name the --workdir of a training run.")
     try:
         return stored_config.read(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except ValueError as error:
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}); restore it from a copy.") from error
+    except (ValueError, OverflowError, RecursionError) as error:  # the last two of 10**400 and of "[[[[...
         raise RunError(f"{path} cannot be read ({error}); restore it from a copy.") from error
 
 
