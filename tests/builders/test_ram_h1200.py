@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 
 from ramjax import anatomy
 from ramjax.data import features, source
+from ramjax.data.report import Report
 from ramjax.io import coco, release_tree
 from ramjax.io.errors import ReleaseError
 from ramjax.io.radiograph import ImageError
@@ -319,6 +320,66 @@ def test_scores_of_no_image_are_left_out_and_counted(copy, tmp_path):
     assert found == {"count": 1, "examples": ["JP_HMCRD_P0777_20200101_1000_L"]}
 
 
+def test_what_a_score_file_leaves_out_or_contradicts_is_counted(copy, tmp_path):
+    first, second, third = [record for record in records(False)["train"] if record.has_be][:3]
+    graded = [joint.site for joint in third.joints if joint.be >= 0]
+    told = {joint.site: joint.be for joint in second.joints if joint.be >= 0}
+
+    def change(values):
+        keys = {name.removesuffix(".bmp"): name for name in values}
+        del values[keys[first.id]]
+        twin = f"{second.id}.bmp" if keys[second.id] == second.id else second.id
+        values[twin] = {"BE_MCP-T": (told["MCP-T"] + 1) % 6, "BE_MCP-I": told["MCP-I"]}
+        del values[keys[third.id]][f"BE_{graded[0]}"]
+
+    edit(copy / SCORING.format("BE", "train", "be"), change)
+    amiss = trees.prepare("ram_h1200", copy, tmp_path)["amiss"]["train"]
+    unscored = sum(not record.has_be for record in records(False)["train"])
+    assert amiss["images that _annotation_be_scores.json leaves out"]["count"] == 1 + unscored
+    assert amiss["BE scores that differ between two entries, left out"] == {
+        "count": 1, "examples": [f"{second.id} MCP-T"],
+    }  # fmt: skip
+    found = trees.read("ram_h1200", tmp_path, "train")
+    assert not found[first.id].has_be
+    scores = {joint.site: joint.be for joint in found[second.id].joints}
+    assert scores["MCP-T"] == -1 and scores["MCP-I"] == told["MCP-I"]
+    assert {joint.site: joint.be for joint in found[third.id].joints}[graded[0]] == -1
+
+
+def test_boxes_that_are_fractions_stop(detected, tmp_path):
+    def divide(values):
+        sizes = {image["id"]: (image["width"], image["height"]) * 2 for image in values["images"]}
+        for a in values["annotations"]:
+            a["bbox"] = [v / side for v, side in zip(a["bbox"], sizes[a["image_id"]], strict=True)]
+
+    edit(joint_file(detected), divide)
+    with pytest.raises(ReleaseError, match=r"_annotations_joint\.coco\.json: the boxes look like fractions"):
+        reading.read_splits(detected, Report("x", ""))
+
+
+def test_files_that_a_file_manager_leaves_are_not_read(detected):
+    for name in ("._annotations_joint.coco.json", ".ipynb_checkpoints/a.json"):
+        path = joint_file(detected).with_name(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"\0\5\x16\7")
+    assert reading.read_splits(detected, Report("x", ""))
+
+
+def test_erosions_of_an_unknown_category_are_left_out_and_said(detected):
+    path = detected / "Segmentation/train/_annotations_be_rle.coco.json"
+    gone = {}
+
+    def rename(values):
+        category = values["categories"][0]
+        gone["id"], category["name"] = category["id"], category["name"] + " "
+
+    edit(path, rename)
+    hands = reading.read_splits(detected, Report("x", ""))["train"]
+    found = [finding for hand in hands for finding in reading.make_record(hand).findings]
+    expected = sum(a["category_id"] == gone["id"] for a in json.loads(path.read_text())["annotations"])
+    assert expected and sum("no erosion label" in finding.what for finding in found) == expected
+
+
 def test_a_patient_in_two_splits_is_named(copy, tmp_path):
     path = image_of(copy)
     path.rename(copy / "Segmentation/test" / path.name)
@@ -434,6 +495,18 @@ def damaged_sheet(copy):
     return ("Metadata.xlsx",)
 
 
+def annotate(**changes):
+    """The first bone annotation with other values; the error names the file, and the image where that is known."""
+
+    def spoil(copy):
+        path = copy / "Segmentation/train/_annotations_bone_rle.coco.json"
+        edit(path, lambda values: values["annotations"][0].update(changes))
+        return ("train/_annotations_bone_rle.coco.json",)
+
+    spoil.__name__ = f"annotation_{'_'.join(changes)}"
+    return spoil
+
+
 def damaged_json(copy):
     path = copy / "Segmentation/train/_annotations_bone_rle.coco.json"
     path.write_text(path.read_text()[:200])
@@ -446,6 +519,9 @@ def damaged_json(copy):
         pointer, truncated, png_by_another_name, smaller_image, unknown_bone, unknown_erosions, score(6), score(-1),
         score(2.5), score("NA"), score(None), score(True), score(5, "JSN", "JSN_MCP-I"), score(0, "BE", "BE_CMC-M"),
         score(0, "BE", "BE_Toe"), twice, no_splits, both_names, no_stems, damaged_sheet, damaged_json,
+        score(10**400), score("1_0"), score([1]), score("2,0"), annotate(segmentation=[[0, 0, 1e12, 0, 1e12, 1e12]]),
+        annotate(segmentation=None), annotate(image_id=7777), annotate(category_id="1"),
+        annotate(bbox=[0, 0, 10**400, 1]),
     ],
     ids=lambda spoil: spoil.__name__,
 )  # fmt: skip

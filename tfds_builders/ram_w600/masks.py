@@ -1,8 +1,10 @@
 """Reads the bone masks of a wrist, checked before they become labels."""
 
+import math
 import pathlib
 
 import numpy as np
+from numpy.lib import format as npy
 
 from ramjax import anatomy
 from ramjax.io.errors import ReleaseError
@@ -10,6 +12,9 @@ from ramjax.record import pack_bones
 
 _SET = (1, 255)
 """What stands for bone in a mask, beside 0 for none; one of both in a file."""
+
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+"""Readers of the header by version."""
 
 
 def read_mask(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
@@ -30,9 +35,10 @@ def read_mask(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
     if stored.dtype.kind not in "buif":
         raise ReleaseError(f"{path} holds {stored.dtype}; a mask holds whole numbers, 0 and 1 or 0 and 255.")
     top = stored.max()
-    odd = (stored != 0) & (stored != top) if top in (0, *_SET) else stored != 0
-    if odd.any():
-        some = ", ".join(f"{value:g}" for value in np.unique(stored[odd])[:5])
+    if top not in (0, *_SET) or ((stored != 0) & (stored != top)).any():
+        values = np.unique(stored)
+        others = values[~np.isin(values, (0, *_SET))]
+        some = ", ".join(f"{value:g}" for value in (others if others.size else values)[:5])
         raise ReleaseError(
             f"{path} holds values such as {some}; a mask holds 0 and 1 or 0 and 255 alone (others come of smoothing, "
             "lossy compression or probabilities): fetch it again."
@@ -44,14 +50,20 @@ def read_mask(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _load(path: pathlib.Path) -> np.ndarray:
-    """The array, mapped from the file, so that what its header claims takes no memory."""
+    """The array; what its header claims takes no memory before the size of the file bears it out."""
     try:
         with path.open("rb") as file:
             if file.read(6) != b"\x93NUMPY":
                 raise ValueError("it is of another format, or a Git LFS pointer")
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
-        if stored.offset + stored.nbytes != path.stat().st_size:
-            raise ValueError(f"it has {path.stat().st_size} bytes, {stored.offset + stored.nbytes} are needed")
+            file.seek(0)
+            version = npy.read_magic(file)
+            if version not in _HEADERS:
+                raise ValueError(f"it is of version {version}")
+            shape, fortran_order, dtype = _HEADERS[version](file)
+            count, there = math.prod(shape), path.stat().st_size - file.tell()
+            if min(shape, default=0) < 0 or dtype.hasobject or count * dtype.itemsize != there:
+                raise ValueError(f"{there} bytes are no {dtype} array of {shape}")
+            flat = np.fromfile(file, dtype, count)
     except Exception as error:  # the parser of the header raises nearly anything on damaged bytes
         raise ReleaseError(f"{path} is no whole .npy file ({error}); fetch it again.") from error
-    return stored
+    return flat.reshape(shape, order="F" if fortran_order else "C")
