@@ -7,6 +7,7 @@ import pathlib
 from ramjax import notice
 from ramjax.data import source
 from ramjax.data.report import findings, to_table
+from ramjax.errors import RunError
 from ramjax.typed import ConfigError
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ def prepare(dataset: str, data_dir: str, release: str | None) -> None:
     Raises:
       ConfigError: the source is no folder, or the data set takes none.
       ReleaseError, ImageError: what is wrong with the release.
+      RunError: the data set is there, and its report is damaged.
       ValueError, OSError: as `ramjax.data.source.prepare`.
     """
     try:
@@ -35,10 +37,16 @@ def prepare(dataset: str, data_dir: str, release: str | None) -> None:
     builder = source.prepare(dataset, data_dir, folder)
     path = pathlib.Path(builder.data_path)
     report = path / "metadata.json"
-    found = json.loads(report.read_text(encoding="utf-8"))
-    log.info("%s", to_table(found))
-    if findings(found):
-        log.warning("%d kinds of defects or deviations from the published counts were found.", findings(found))
+    try:
+        found = json.loads(report.read_text(encoding="utf-8"))
+        table, number = to_table(found), findings(found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(
+            f"{report} is missing or damaged ({type(error).__name__}); delete {path} and prepare it again."
+        ) from error
+    log.info("%s", table)
+    if number:
+        log.warning("%d kinds of defects or deviations from the published counts were found.", number)
     if there:
         log.info("It was prepared before; delete %s to prepare it anew.", path)
     log.info("Data: %s   Report: %s\n%s", path, report, notice.NOTE)
