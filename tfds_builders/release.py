@@ -92,7 +92,7 @@ def fetch(repository: Repository, folder: pathlib.Path, patterns: Sequence[str])
         huggingface_hub.snapshot_download(
             repository.id,
             repo_type="dataset",
-            revision=pin.read_text().strip(),
+            revision=_pinned(pin),
             local_dir=folder,
             allow_patterns=list(patterns),
         )
@@ -112,7 +112,15 @@ def is_download(folder: pathlib.Path) -> bool:
 def revision_of(folder: pathlib.Path) -> dict[str, str]:
     """What the report says of the release: its revision, where it was downloaded here."""
     known = is_download(folder)
-    return {"revision": (folder / REVISION_FILE).read_text().strip() if known else "unknown; a folder of yours"}
+    return {"revision": _pinned(folder / REVISION_FILE) if known else "unknown; a folder of yours"}
+
+
+def _pinned(pin: pathlib.Path) -> str:
+    """The revision that a file pins; raises ReleaseError where it holds anything else."""
+    revision = pin.read_bytes().strip().decode("ascii", "replace")
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise ReleaseError(f"{pin} holds no revision (40 digits 0-9, a-f); delete it to fetch the newest one.")
+    return revision
 
 
 def split_folders(parent: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
@@ -125,11 +133,21 @@ def split_folders(parent: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
 
 
 def list_files(folder: pathlib.Path, suffix: str) -> dict[str, pathlib.Path]:
-    """Files of a folder with a suffix, in any case, by stem, sorted; empty where there is no folder."""
+    """Files of a folder with a suffix, in any case, by stem, sorted; empty where there is no folder.
+
+    Raises:
+      ReleaseError: two files have the same stem, or a name is no UTF-8 text, which the key of a record must be.
+    """
     if not folder.is_dir():
         return {}
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() == suffix and path.name[0] != ".")
-    return {path.stem: path for path in found}
+    found: dict[str, pathlib.Path] = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() == suffix and path.name[0] != "."):
+        if path.stem in found:
+            raise ReleaseError(f"{found[path.stem]} and {path.name} are both there; move one of them away.")
+        if any("\ud800" <= letter <= "\udfff" for letter in path.name):
+            raise ReleaseError(f"{folder} has a file whose name {path.name!a} is no UTF-8 text; rename it.")
+        found[path.stem] = path
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,10 @@ SPACINGS_MM = (0.01, 5.0)
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
-_MOST_BYTES = 1 << 28
+_MOST_ROWS = 1 << 20
+"""Of a sheet in Excel."""
+
+_MOST_BYTES = 1 << 26
 """Of an Excel file when it is unpacked, which bounds the memory; sheets of thousands of studies have less than 1 MB."""
 
 
@@ -127,7 +130,10 @@ def _cells(path: pathlib.Path, data_only: bool) -> tuple[str, list[tuple[object,
     try:
         sheet = book.worksheets[0]
         sheet.reset_dimensions()  # what the file says of its size may be wrong
-        return sheet.title, [tuple(row) for row in sheet.iter_rows(values_only=True)]
+        rows = [tuple(row) for row in itertools.islice(sheet.iter_rows(values_only=True), _MOST_ROWS + 1)]
+        if len(rows) > _MOST_ROWS:  # the reader fills up to whatever number a row states
+            raise ValueError(f"a row beyond {_MOST_ROWS}")
+        return sheet.title, rows
     finally:
         book.close()
 

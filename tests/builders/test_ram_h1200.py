@@ -359,7 +359,7 @@ def test_boxes_that_are_fractions_stop(detected, tmp_path):
 
 def test_files_that_a_file_manager_leaves_are_not_read(detected):
     for name in ("._annotations_joint.coco.json", ".ipynb_checkpoints/a.json"):
-        path = joint_file(detected).with_name(name)
+        path = joint_file(detected).parent / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"\0\5\x16\7")
     assert reading.read_splits(detected, Report("x", ""))

@@ -208,9 +208,7 @@ def test_a_number_beyond_all_ranges_is_named_at_whatever_key(stored, tmp_path, v
         *groups, name = path.split(".")
         functools.reduce(dict.__getitem__, groups, values)[name] = value
         (tmp_path / "config.json").write_text(json.dumps(values))
-        with pytest.raises(
-            RunError, match=rf"\({path}[.a0]* is a whole number of 401 digits\); restore"
-        ):
+        with pytest.raises(RunError, match=rf"\({path}[.a0]* is a whole number of 401 digits\); restore"):
             run_dir.load_config(tmp_path)
 
 
