@@ -27,6 +27,9 @@ from ramjax.record import LABEL_FLAGS, Record
 EXAMPLES = 5
 """Findings of a kind that are named; the others are only counted."""
 
+LONGEST = 300
+"""Letters of a finding or a category that are kept; somebody's file may have names of any length."""
+
 UNASSIGNED = "unassigned"
 """The split of radiographs that a release assigns to none: nothing to train on or to be judged by came with them."""
 
@@ -232,5 +235,6 @@ def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
 
 
 def _printable(text: str) -> str:
-    """The text with control characters and halves of surrogate pairs written out, for terminals and files."""
+    """The text, shortened, with control characters and halves of surrogate pairs written out."""
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -218,7 +218,7 @@ def _unfinished(folder: pathlib.Path) -> str:
 def _read_json(path: pathlib.Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}); restore it from a copy.") from error
 
 

@@ -62,9 +62,7 @@ def load_config(workdir: str | pathlib.Path) -> config_lib.Config:
         raise RunError(f"{workdir} is no run of ramjax: it has no config.json; name the --workdir of a training run.")
     try:
         return stored_config.read(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except OSError as error:
-        raise RunError(f"{path} cannot be read ({error.strerror}); restore it from a copy.") from error
-    except (ValueError, RecursionError) as error:  # the latter of "[[[[[..."
+    except ValueError as error:
         raise RunError(f"{path} cannot be read ({error}); restore it from a copy.") from error
 
 
@@ -151,7 +149,7 @@ def _load_about(path: pathlib.Path) -> dict[str, Any]:
         about = json.loads(path.read_text(encoding="utf-8"))
         if not all(isinstance(about[key], kind) for key, kind in (("packages", dict), ("data", dict), ("git", str))):
             raise ValueError("values of the wrong type")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or delete it to continue "
             "without the check that the data are the same."

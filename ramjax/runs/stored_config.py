@@ -12,12 +12,6 @@ from ramjax.typed import ConfigError, UnknownKeyError
 RENAMED: dict[str, str] = {}
 """Old path to new path of every key or group of keys that was renamed, in the order in which it happened."""
 
-_LARGEST = 2**63
-"""Beyond all whole numbers that a key may have; Python's own have no end, and break what converts them."""
-
-_DEEPEST = 32
-"""Levels of groups and lists in one another; a config has a few."""
-
 log = logging.getLogger(__name__)
 
 
@@ -32,11 +26,10 @@ def read(values: Any, where: str) -> Config:
 
     Raises:
       RunError: it has a key that is unknown here, so that a newer version must have written it.
-      ConfigError: it is no config, a value is mistyped or out of range, or a number is far beyond all ranges.
+      ConfigError: it is no config, or a value is mistyped or out of range.
     """
     if not values:
         raise ConfigError("it states no key")
-    _check_numbers(values, "", _DEEPEST)
     values = _with_new_names(values)
     try:
         config = config_lib.from_dict(values)
@@ -54,17 +47,6 @@ def read(values: Any, where: str) -> Config:
 @functools.cache  # once for each file in a process
 def _log_filled(where: str, keys: tuple[str, ...]) -> None:
     log.info("%s is of an older version; the keys that it lacks have their defaults: %s.", where, ", ".join(keys))
-
-
-def _check_numbers(values: Any, path: str, levels: int) -> None:
-    """Raises ConfigError for a number that no key can have, and for deeper levels than there are."""
-    if isinstance(values, int) and abs(values) > _LARGEST:
-        raise ConfigError(f"{path} is a whole number of {len(str(abs(values)))} digits")
-    if isinstance(values, dict | list) and not levels:
-        raise ConfigError(f"{path} is nested too deeply")
-    inner = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
-    for key, value in inner:
-        _check_numbers(value, f"{path}.{key}" if path else str(key), levels - 1)
 
 
 def _missing(whole: dict[str, Any], values: dict[str, Any], prefix: str = "") -> list[str]:

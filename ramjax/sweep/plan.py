@@ -156,7 +156,7 @@ def load(output: pathlib.Path) -> list[Run]:
         ]
     except FileNotFoundError:
         raise ValueError(f"{output} holds no sweep: it has no sweep.json; name the --output of one.") from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); start the sweep's command again.") from error
 
 

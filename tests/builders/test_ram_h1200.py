@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from ramjax import anatomy
 from ramjax.data import features, source
 from ramjax.data.report import Report
+from ramjax.errors import explain
 from ramjax.io import coco, release_tree
 from ramjax.io.errors import ReleaseError
 from ramjax.io.radiograph import ImageError
@@ -378,6 +379,21 @@ def test_erosions_of_an_unknown_category_are_left_out_and_said(detected):
     found = [finding for hand in hands for finding in reading.make_record(hand).findings]
     expected = sum(a["category_id"] == gone["id"] for a in json.loads(path.read_text())["annotations"])
     assert expected and sum("no erosion label" in finding.what for finding in found) == expected
+
+
+def test_what_fails_without_a_sentence_names_the_file_it_was_at(detected, tmp_path, monkeypatch):
+    path = image_of(detected)
+
+    def out_of_memory(hand):
+        if hand.path == path:
+            raise MemoryError
+        return make_record(hand)
+
+    make_record = reading.make_record
+    monkeypatch.setattr(reading, "make_record", out_of_memory)
+    with pytest.raises(MemoryError) as error:
+        trees.prepare("ram_h1200", detected, tmp_path / "data")
+    assert explain(error.value).startswith(f"MemoryError (at {path}): ")
 
 
 def test_a_patient_in_two_splits_is_named(copy, tmp_path):
