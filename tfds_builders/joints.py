@@ -1,7 +1,9 @@
 """Joint regions of a released radiograph: scores by site, and boxes from a detection file or from released crops."""
 
 import dataclasses
+import math
 import pathlib
+import struct
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -15,6 +17,12 @@ from ramjax.io.json_file import shown, whole
 from ramjax.io.spreadsheet import to_number
 from ramjax.record import UNKNOWN_SCORE, Joint
 from tfds_builders.detection import NOWHERE, Box, Detection, clipped
+
+SIDE_OF_CROP = 1.3
+"""Times that the sides of boxes may be longer or shorter than those of crops: both were drawn with some margin."""
+
+_LOOKED_AT = 5
+"""Crops of a radiograph whose sizes are compared with boxes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +73,7 @@ def place(image: np.ndarray, regions: Regions, record_id: str) -> Placed:
         if site not in boxes and box != NOWHERE
     ]
     counts["boxes", "of the detection file"] = len(boxes)
+    findings += _of_other_size(boxes, regions.crops, record_id)
     finder: CropFinder | None = None
     for site in anatomy.SITE_NAMES:
         paths = [crops[site] for crops in regions.crops.values() if site in crops]
@@ -136,6 +145,39 @@ def agreed(
         scores[stem] = found
         findings += [Finding(f"sites without a {name} score", f"{stem} {site}") for site in graded if not stated[site]]
     return scores, findings
+
+
+def _of_other_size(
+    boxes: Mapping[str, Box], crops: Mapping[str, Mapping[str, pathlib.Path]], record_id: str
+) -> list[Finding]:
+    """A finding where the sides of most boxes are not those of the released crops of their sites.
+
+    Boxes in another unit, or of the image in another size, may lie well within the image; the crops, where they are
+    there, tell. A few of them are looked at, and of these only the headers.
+    """
+    pairs = [(boxes[site], path) for of_scale in crops.values() for site, path in of_scale.items() if site in boxes]
+    sizes = [(box, size) for box, path in pairs[:_LOOKED_AT] if (size := _bmp_size(path))]
+    if len(sizes) < _LOOKED_AT:
+        return []
+    sides = [math.sqrt((box[2] - box[0]) * (box[3] - box[1]) / (height * width)) for box, (height, width) in sizes]
+    side = sorted(sides)[_LOOKED_AT // 2]
+    if 1 / SIDE_OF_CROP <= side <= SIDE_OF_CROP:
+        return []
+    what = "radiographs whose detected boxes are not of the size of their released crops"
+    return [Finding(what, f"{record_id} (sides {side:.2g} times as long)")]
+
+
+def _bmp_size(path: pathlib.Path) -> tuple[int, int] | None:
+    """Height and width in the header of a BMP; None where it has no such header or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(26)
+    except OSError:
+        return None
+    if len(head) < 26 or head[:2] != b"BM":
+        return None
+    width, height = struct.unpack_from("<ii", head, 18)
+    return (abs(height), width) if width > 0 and height else None  # a negative height counts from the top
 
 
 def _find(finder: CropFinder, path: pathlib.Path, counts: Counts, findings: list[Finding]) -> Box | None:

@@ -358,6 +358,35 @@ def test_boxes_that_are_fractions_stop(detected, tmp_path):
         reading.read_splits(detected, Report("x", ""))
 
 
+@pytest.mark.parametrize("factor", [0.6, 1.8])
+def test_boxes_of_another_scale_are_told_by_the_released_crops(detected, factor):
+    """Such as boxes of the image at another size, or in percent of a small one, which lie well within the image."""
+    hand = first_hand()
+
+    def findings():
+        hands = reading.read_splits(detected, Report("x", ""))["train"]
+        made = reading.make_record(next(h for h in hands if h.path.stem == hand.id))
+        return [finding for finding in made.findings if "size of their released crops" in finding.what]
+
+    assert not findings()
+    edit(joint_file(detected), lambda v: [a.update(bbox=[factor * n for n in a["bbox"]]) for a in v["annotations"]])
+    (found,) = findings()
+    assert found.where.startswith(f"{hand.id} (sides {factor:.2g}")
+
+
+def test_boxes_of_two_corners_stop(detected):
+    def corners(values):
+        for a in values["annotations"]:
+            x, y, width, height = a["bbox"]
+            a["bbox"] = [x, y, x + width, y + height]
+
+    edit(joint_file(detected), corners)
+    hands = reading.read_splits(detected, Report("x", ""))["train"]
+    for hand in hands:
+        with pytest.raises(ReleaseError, match=r"_annotations_joint\.coco\.json, .* look like two corners"):
+            reading.make_record(hand)
+
+
 def test_files_that_a_file_manager_leaves_are_not_read(detected):
     for name in ("._annotations_joint.coco.json", ".ipynb_checkpoints/a.json"):
         path = joint_file(detected).parent / name
