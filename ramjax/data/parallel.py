@@ -144,5 +144,5 @@ def _obituary(at: Mapping[int, int], ends: Mapping[int, int | None], called: Map
     remedy = "if it is damaged, fetch it again or take it out; then start the same command again"
     if code == -signal.SIGKILL:
         remedy = f"likely memory ran out: close other programs, or use a machine with more; {remedy}"
-    of = f"worked on {' or '.join(suspects)}" if suspects else "was starting"
-    return f"The process that {of} died{how}; {remedy}."
+    which = f"The process that worked on {' or '.join(suspects)}" if suspects else "A process that was at no item"
+    return f"{which} died{how}; {remedy}."

@@ -172,7 +172,8 @@ def test_boxes_of_bones_are_no_joints(detected, tmp_path):
     bones = detected / "Segmentation/train/_annotations_bone_rle.coco.json"
     for name in ("_annotations_bone_rle_fixed.coco.json", "_annotations.coco.json"):
         shutil.copy(bones, bones.with_name(name))
-    trees.prepare("ram_h1200", detected, tmp_path / "data")
+    amiss = trees.prepare("ram_h1200", detected, tmp_path / "data")["amiss"]["all"]
+    assert amiss["COCO files without a joint site as category, not read"]["examples"] == ["_annotations.coco.json"]
     for record in trees.read("ram_h1200", tmp_path / "data", "train").values():
         trees.assert_same(record, next(r for r in records(True)["train"] if r.id == record.id))
 

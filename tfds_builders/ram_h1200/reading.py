@@ -165,11 +165,13 @@ def _read_detections(folder: pathlib.Path, stems: Set[str], amiss: list[Finding]
         if not coco.is_coco(values):
             continue
         file = coco.parse_coco(values, path)
-        if set(file.categories) & names.keys():
-            there, findings = boxes_by_image(file, names, stems)
-            amiss += findings
-            for stem, detection in there.items():
-                found[stem] = found.get(stem, Detection()).joined(detection)
+        if not set(file.categories) & names.keys():
+            amiss.append(Finding("COCO files without a joint site as category, not read", path.name))
+            continue
+        there, findings = boxes_by_image(file, names, stems)
+        amiss += findings
+        for stem, detection in there.items():
+            found[stem] = found.get(stem, Detection()).joined(detection)
     return found
 
 
