@@ -6,12 +6,9 @@ import pathlib
 import signal
 import subprocess
 import sys
-import types
 
 import pytest
 
-from ramjax.data import prepare
-from ramjax.errors import RunError
 from ramjax.io import release_tree
 from tests.builders import hub, trees
 from tests.commands import assert_one_sentence
@@ -200,17 +197,6 @@ def test_a_defect_names_the_file(tree, tmp_path):
     path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     done = call("--dataset=ram_h1200", f"--source={copy}", f"--data_dir={tmp_path / 'data'}")
     assert_one_sentence(done, 1, path.name, "Git LFS pointer", "git lfs pull")
-
-
-@pytest.mark.parametrize("content", [None, "", "[]", '{"splits": 5}', "[" * 9999])
-def test_a_damaged_report_of_a_prepared_data_set_is_named(tmp_path, monkeypatch, content):
-    report = tmp_path / "metadata.json"
-    if content is not None:
-        report.write_text(content)
-    monkeypatch.setattr(prepare.source, "is_prepared", lambda builder: True)
-    monkeypatch.setattr(prepare.source, "prepare", lambda *_: types.SimpleNamespace(data_path=tmp_path))
-    with pytest.raises(RunError, match=r"metadata\.json is missing or damaged .*; delete .* and prepare it again"):
-        prepare.prepare("ram_phantom/tiny", str(tmp_path), None)
 
 
 def test_help_helps():

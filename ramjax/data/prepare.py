@@ -6,8 +6,8 @@ import pathlib
 
 from ramjax import notice
 from ramjax.data import source
+from ramjax.data.intact import DatasetError
 from ramjax.data.report import findings, to_table
-from ramjax.errors import RunError
 from ramjax.typed import ConfigError
 
 log = logging.getLogger(__name__)
@@ -19,11 +19,13 @@ def prepare(dataset: str, data_dir: str, release: str | None) -> None:
     Raises:
       ConfigError: the source is no folder, or the data set takes none.
       ReleaseError, ImageError: what is wrong with the release.
-      RunError: the data set is there, and its report is damaged.
+      DatasetError: it was prepared before, and a file is damaged or missing.
       ValueError, OSError: as `ramjax.data.source.prepare`.
     """
     try:
         builder = source.make_builder(dataset, data_dir)
+    except DatasetError:
+        raise
     except ValueError as error:
         raise ConfigError(f"--dataset: {error}") from error
     folder = pathlib.Path(release).expanduser().absolute() if release else None
@@ -35,18 +37,13 @@ def prepare(dataset: str, data_dir: str, release: str | None) -> None:
         raise ConfigError(f"--source={release} is empty; name the folder that holds the release.")
     there = source.is_prepared(builder)
     builder = source.prepare(dataset, data_dir, folder)
+    source.check(builder, dataset, data_dir)
     path = pathlib.Path(builder.data_path)
     report = path / "metadata.json"
-    try:
-        found = json.loads(report.read_text(encoding="utf-8"))
-        table, number = to_table(found), findings(found)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(
-            f"{report} is missing or damaged ({type(error).__name__}); delete {path} and prepare it again."
-        ) from error
-    log.info("%s", table)
-    if number:
-        log.warning("%d kinds of defects or deviations from the published counts were found.", number)
+    found = json.loads(report.read_text(encoding="utf-8"))
+    log.info("%s", to_table(found))
+    if findings(found):
+        log.warning("%d kinds of defects or deviations from the published counts were found.", findings(found))
     if there:
         log.info("It was prepared before; delete %s to prepare it anew.", path)
     log.info("Data: %s   Report: %s\n%s", path, report, notice.NOTE)

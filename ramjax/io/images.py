@@ -1,56 +1,90 @@
 """Reads a radiograph from PNG, BMP, JPEG, TIFF or DICOM; the format is recognised by the content, not the suffix."""
 
 import pathlib
-import warnings
-from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from ramjax.io import dicom
-from ramjax.io.radiograph import ImageError, Radiograph, checked, colour_to_grey, to_uint8
-
-T = TypeVar("T")
+from ramjax.io.bmp import read_bmp as decode_bmp
+from ramjax.io.jpeg import read_jpeg
+from ramjax.io.png import SIGNATURE, read_png
+from ramjax.io.radiograph import MAX_PIXELS, ImageError, Radiograph, checked
+from ramjax.io.samples import Samples, grey
+from ramjax.io.tiff import MAGIC as TIFF_MAGIC
+from ramjax.io.tiff import read_tiff
 
 SUFFIXES: tuple[str, ...] = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 """Of files that `is_candidate` takes from a folder, beside DICOM files under any name."""
 
-_FORMATS = ("PNG", "BMP", "JPEG", "TIFF")
 _HEAD_BYTES = 132
-_MAGIC = (b"\x89PNG", b"BM", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
-_TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_MAX_BYTES = 8 * MAX_PIXELS
+"""Of a PNG, BMP or JPEG file, which is read as a whole: the largest image with four channels of 16 bits."""
 
 
 def read_radiograph(path: str | pathlib.Path) -> Radiograph:
     """Reads one radiograph.
 
-    8-bit grey values are kept; wider ones are scaled by a robust minimum and maximum. Three (nearly) equal channels are
-    grey. Nothing that identifies the patient is read from DICOM.
+    8-bit grey values are kept; wider and signed ones are scaled by a robust minimum and maximum. Three (nearly) equal
+    channels are grey. An image that lies is turned upright. Nothing that identifies the patient is read from DICOM.
+    The notes say what was decided. Reading PNG, JPEG, BMP and TIFF takes at most 32 bytes a pixel, and images of more
+    than `MAX_PIXELS` are refused before they are decoded.
 
     Raises:
-      ImageError: the file is missing, empty, truncated, not an image, several images, a colour photograph, or
-        compressed in a way that no installed decoder reads.
+      ImageError: the file is missing, empty, damaged, not an image, several images, a colour photograph, too large, or
+        of a kind that is not read; the message tells these apart and names the remedy.
     """
     path = pathlib.Path(path)
     head = _read_head(path)
-    if dicom.has_magic(head) or (path.suffix.lower() in (".dcm", ".dicom") and not head.startswith(_MAGIC)):
+    if dicom.has_magic(head) or (path.suffix.lower() in (".dcm", ".dicom") and _format(head) is None):
         return dicom.read_dicom(path)
-    if not head.startswith(_MAGIC):
-        raise ImageError(f"{path} is not an image that is read here; use PNG, BMP, JPEG, TIFF or DICOM.")
-    return _decode(path, lambda image: _from_pillow(image, path))
+    pixels, notes = grey(_samples(path, head), str(path))
+    return Radiograph(pixels=checked(pixels, str(path)), notes=notes)
 
 
 def read_bmp(path: str | pathlib.Path) -> np.ndarray:
-    """Reads the grey values of a BMP as released data sets have them, 8-bit or 24-bit, of any size: uint8 (H, W).
+    """Reads the grey values of a BMP as released data sets have them, of any size: uint8 (H, W).
 
     Raises:
-      ImageError: the file is missing, empty, truncated, not a BMP, a Git LFS pointer, or a colour photograph.
+      ImageError: the file is missing, empty, damaged, not a BMP, a Git LFS pointer, or a colour photograph.
     """
     path = pathlib.Path(path)
-    if not _read_head(path).startswith(b"BM"):
+    if _format(_read_head(path)) != "BMP":
         raise ImageError(f"{path} is no BMP file, whatever its name says; fetch it again.")
-    return _decode(path, lambda image: _grey(image, path)[0])
+    return grey(decode_bmp(_whole(path), str(path)), str(path))[0]
+
+
+def _format(head: bytes) -> str | None:
+    """The format of a file that starts with these bytes; None: none that is read here."""
+    if head.startswith(SIGNATURE[:4]):
+        return "PNG"
+    if head.startswith(b"BM"):
+        return "BMP"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    return "TIFF" if head.startswith(TIFF_MAGIC) else None
+
+
+def _samples(path: pathlib.Path, head: bytes) -> Samples:
+    match _format(head):
+        case "PNG":
+            return read_png(_whole(path), str(path))
+        case "BMP":
+            return decode_bmp(_whole(path), str(path))
+        case "JPEG":
+            return read_jpeg(_whole(path), str(path))
+        case "TIFF":
+            return read_tiff(path, str(path))
+    raise ImageError(f"{path} is not an image that is read here; use PNG, BMP, JPEG, TIFF or DICOM.")
+
+
+def _whole(path: pathlib.Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise ImageError(f"{path} has {size:,} bytes, too many for one radiograph; export it again, smaller.")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror}); check the file.") from error
 
 
 def is_candidate(path: pathlib.Path) -> bool:
@@ -80,47 +114,3 @@ def _read_head(path: pathlib.Path) -> bytes:
     if head.startswith(b"version https://git-lfs"):
         raise ImageError(f"{path} is a Git LFS pointer, not the image itself; fetch it with `git lfs pull`.")
     return head
-
-
-def _decode(path: pathlib.Path, take: Callable[[Image.Image], T]) -> T:
-    """Returns what `take` makes of the opened image; whatever the decoder raises becomes an ImageError."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_FORMATS) as image:
-                return take(image)
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{path} has too many pixels for one radiograph; export it again.") from error
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes.
-        raise ImageError(f"{path} is damaged or truncated and cannot be decoded; copy or export it again.") from error
-
-
-def _from_pillow(image: Image.Image, path: pathlib.Path) -> Radiograph:
-    if getattr(image, "n_frames", 1) > 1:
-        raise ImageError(f"{path} holds {image.n_frames} images; save the one of the hand as a file of its own.")
-    notes: tuple[str, ...] = ()
-    white_is_zero = image.format == "TIFF" and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
-    image.load()
-    if image.getexif().get(0x0112, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-        notes += ("The image was turned upright as its EXIF orientation says.",)
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image).astype(np.float32)
-        # Pillow turns white-is-zero round for 8-bit TIFF only.
-        pixels = to_uint8(-values if white_is_zero else values)
-        notes += ("Grey values wider than 8 bits were scaled to 0-255.",)
-    else:
-        pixels, more = _grey(image, path)
-        notes += more
-    return Radiograph(pixels=checked(pixels, str(path)), notes=notes)
-
-
-def _grey(image: Image.Image, path: pathlib.Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Grey values uint8 (H, W) of an image of 8 bits a channel, and notes."""
-    if image.mode in ("L", "1"):
-        return np.array(image.convert("L")), ()
-    if image.mode == "LA":
-        return np.array(image.getchannel(0)), ()
-    return colour_to_grey(np.asarray(image.convert("RGB")), str(path))

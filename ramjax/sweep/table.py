@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import pathlib
 import shlex
 import statistics
@@ -72,7 +71,7 @@ def _metrics(run: Run, headlines: Sequence[str]) -> dict[str, float]:
         return {}
     path = run.workdir / "eval_test.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = files.without_checksum(files.parse_json(path.read_bytes()))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and start the sweep again.") from error
     return {name: values[name] for name in headlines if values.get(name) is not None}
