@@ -7,7 +7,8 @@
 
 What follows the colon is a preset: words joined by ``+`` that name the machine (``cpu``, the default, or
 ``accelerator`` for GPUs and TPUs) and the data (``phantom``, the default, ``h1200`` and ``w600``). ``w600`` alone
-has no erosions task, because it has no erosion masks.
+has no erosions task, because it has no erosion masks. ``accelerator+quick`` is the same job on a short budget: what
+`launch/local.sh` trains on a machine with a GPU or a TPU.
 
 The job on a CPU is what the defaults of ramjax/config say; this file states what differs from them.
 """
@@ -24,10 +25,12 @@ WEIGHTS = {"h1200": 2.0, "w600": 1.0, "phantom": 1.0}
 
 def get_config(preset: str = "") -> ConfigDict:
     """Returns the experiment for a preset such as ``accelerator+h1200+w600``."""
-    machine, sources = _parse(preset)
+    machine, sources, quick = _parse(preset)
     config = defaults()
     if machine == "accelerator":
         _to_accelerator(config)
+    if quick:
+        _shorten(config)
     names = {
         "h1200": "ram_h1200",
         "w600": "ram_w600/joint",
@@ -42,10 +45,10 @@ def get_config(preset: str = "") -> ConfigDict:
     return config
 
 
-def _parse(preset: str) -> tuple[str, tuple[str, ...]]:
-    """The machine and the data that a preset names, the data in the order of `WEIGHTS`."""
+def _parse(preset: str) -> tuple[str, tuple[str, ...], bool]:
+    """The machine and the data that a preset names, the data in the order of `WEIGHTS`, and whether it is quick."""
     words = preset.split("+") if preset else []
-    known = (*MACHINES, *WEIGHTS)
+    known = (*MACHINES, *WEIGHTS, "quick")
     wrong = [word for word in words if word not in known or words.count(word) > 1]
     machines = [word for word in words if word in MACHINES]
     if wrong or len(machines) > 1:
@@ -54,7 +57,12 @@ def _parse(preset: str) -> tuple[str, tuple[str, ...]]:
             f"Unknown preset {preset!r} of experiments/multitask.py ({wrong}); join words of {', '.join(known)} by +, "
             "each once and one machine, such as accelerator+h1200+w600."
         )
-    return machines[0] if machines else "cpu", tuple(name for name in WEIGHTS if name in words) or ("phantom",)
+    if "quick" in words and machines != ["accelerator"]:
+        raise ValueError(
+            f"Preset {preset!r} of experiments/multitask.py: quick shortens accelerator alone; the CPU's job is short."
+        )
+    sources = tuple(name for name in WEIGHTS if name in words) or ("phantom",)
+    return machines[0] if machines else "cpu", sources, "quick" in words
 
 
 def _to_accelerator(config: ConfigDict) -> None:
@@ -71,3 +79,9 @@ def _to_accelerator(config: ConfigDict) -> None:
     config.optimizer.ema_decay = 0.999
     config.train.steps, config.train.eval_every, config.train.checkpoint_every = 40_000, 2000, 1000
     config.train.log_every = 50
+
+
+def _shorten(config: ConfigDict) -> None:
+    """2,000 steps, and averages that forget the start as early."""
+    config.optimizer.warmup_steps, config.optimizer.ema_decay = 100, 0.99
+    config.train.steps, config.train.eval_every, config.train.checkpoint_every = 2000, 500, 500

@@ -23,7 +23,9 @@ from tests.tasks.batches import random_batch
 
 NAMES = sorted(path.stem for path in pathlib.Path(experiments.__file__).parent.glob("*.py") if path.stem != "__init__")
 PRESETS = [(name, ()) for name in NAMES] + [(name, ("accelerator",)) for name in NAMES if name != "debug"]
-PRESETS += [("multitask", (preset,)) for preset in ("w600", "h1200+w600+phantom", "accelerator+w600")]
+PRESETS += [
+    ("multitask", (preset,)) for preset in ("w600", "h1200+w600+phantom", "accelerator+w600", "accelerator+quick")
+]
 
 
 def get_config(name: str, *arguments: str):
@@ -64,6 +66,15 @@ def test_a_preset_names_machine_and_data(preset, datasets, weights, canvas):
     data = config_lib.from_config_dict(multitask.get_config(preset)).data
     assert (data.datasets, data.weights, (data.canvas.height, data.canvas.width)) == (datasets, weights, canvas)
     assert (data.augment.wrist_crop == 0) == (datasets == ("ram_w600/joint",))
+
+
+def test_a_quick_accelerator_is_the_same_job_on_a_smaller_budget():
+    quick, whole = (config_lib.from_config_dict(multitask.get_config(f"accelerator{word}")) for word in ("+quick", ""))
+    assert (quick.model, quick.data, quick.tasks) == (whole.model, whole.data, whole.tasks)
+    assert quick.optimizer.warmup_steps < quick.train.steps < whole.train.steps
+    for wrong in ("quick", "cpu+quick"):
+        with pytest.raises(ValueError, match="quick shortens accelerator alone"):
+            multitask.get_config(wrong)
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,14 @@ def next_code(of):
     return int(left[0]) if left else 0
 
 if name == "python":
-    if words[:1] in (["-c"], ["--version"]):
-        sys.exit(1 if "jax_plugins" in str(words) else subprocess.call([sys.executable, *words]))
+    asks_jax = words[:2] == ["launch/machine.py", "--check"]
+    if words[:1] in (["-c"], ["--version"], ["launch/machine.py"]) and not asks_jax:
+        sys.exit(subprocess.call([sys.executable, *words]))
     note()
+    if asks_jax:
+        sys.exit(next_code("check"))
     if words[:2] == ["-m", "venv"]:
+        shutil.rmtree(words[-1], ignore_errors=True)
         (pathlib.Path(words[-1]) / "bin").mkdir(parents=True)
         shutil.copy(sys.argv[0], pathlib.Path(words[-1]) / "bin" / "python")
     if words[:2] == ["-m", "ramjax.main"]:
@@ -60,6 +64,8 @@ elif name == "gcloud":
             sys.exit(subprocess.call(["bash", "-c", command], cwd=worker))
 elif name == "kubectl":
     note(input=sys.stdin.read())
+elif name == "nvidia-smi":
+    print((home / "gpus").read_text() if (home / "gpus").exists() else "No devices were found")
 else:
     note()
     sys.exit(next_code(name))
@@ -107,6 +113,10 @@ class Cluster:
         """The exit codes of the next trainings, or calls of another fake; 0 after these."""
         (self.home / f"codes_{of}").write_text(" ".join(map(str, codes)))
 
+    def has_gpus(self, *rows: str) -> None:
+        """What nvidia-smi tells of the GPUs: rows such as ``NVIDIA H100 80GB HBM3, 550.54.15, 9.0``."""
+        (self.home / "gpus").write_text("\n".join(rows))
+
     def hold(self) -> pathlib.Path:
         """Trainings last until the file that is returned is removed."""
         path = self.home / "hold"
@@ -122,7 +132,7 @@ def make_cluster(folder: pathlib.Path) -> Cluster:
     """A cluster in an empty folder."""
     home, tree = folder / "home", folder / "tree"
     (home / "bin").mkdir(parents=True)
-    for name in ("python", "srun", "scontrol", "sbatch", "gcloud", "kubectl", "sudo"):
+    for name in ("python", "srun", "scontrol", "sbatch", "gcloud", "kubectl", "sudo", "nvidia-smi"):
         path = home / "bin" / name
         path.write_text(_FAKE.format(home=str(home)))
         path.chmod(0o755)

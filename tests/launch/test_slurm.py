@@ -59,14 +59,13 @@ def test_a_signal_to_the_script_waits_for_the_training(cluster):
 
 def test_several_tasks_join_each_other(cluster):
     gpus = {"SLURM_NTASKS": 8, "SLURM_NTASKS_PER_NODE": 4, "SLURM_GPUS_ON_NODE": 4, "SLURM_CPUS_PER_TASK": 12}
+    cluster.has_gpus(*["NVIDIA H100 80GB HBM3, 550.54.15, 9.0"] * 4)
     assert cluster.run("slurm.sbatch", "--config=a", **job(cluster, **gpus)).returncode == 0
     assert cluster.trainings() == [["--distributed", "--config=a"]]
     (srun,) = cluster.calls("srun")
     assert "--cpus-per-task=12" in srun["words"]  # since 22.05 srun does not take it from the job
     assert not any(word.startswith(("--gpus-per-task", "--gpu-bind")) for word in srun["words"])
-    assert ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "jax[cuda12]"] in [
-        call["words"] for call in cluster.calls("python")
-    ]
+    assert any("jax[cuda12]" in call["words"] for call in cluster.calls("python"))
 
 
 def test_another_number_of_tasks_than_gpus_is_refused(cluster):
