@@ -1,0 +1,212 @@
+"""Compiles a config's step for an NVIDIA GPU that need not be there, and tells what the program moves and keeps.
+
+    python -m benchmarks.gpu_program [--config=experiments/multitask.py:accelerator] [--program=train] [--hlo=FILE]
+                                     [--kernels=20] [--json]
+
+XLA compiles for the description of an H200 (`TARGET`); nothing is run and nothing is tuned, so no time is measured.
+It needs ``pip install "jax[cuda12]"``, 3 GB, best in an environment of its own, but neither a GPU nor a driver.
+
+- bytes: what the kernels of the optimised program read and write, and the time that this takes at `BANDWIDTH`. It is a
+  lower bound of what is not limited by its FLOPs; the convolutions' own bytes are told apart.
+- memory: temporary buffers, as XLA plans them.
+- planes: the largest float32 array, and how many there are of at least 30 float32 numbers a pixel of the canvas.
+
+--hlo keeps the optimised program as text. With --json the last line is one JSON object: `gigabytes`,
+`gigabytes_products`, `milliseconds_at_bandwidth`, `temporary_gigabytes`, `largest_float32_gigabytes`,
+`float32_planes`, `kernels`, `compile_seconds`, `batch`, and the versions.
+"""
+
+import collections
+import dataclasses
+import functools
+import importlib.metadata
+import importlib.util
+import math
+import os
+import pathlib
+import re
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from benchmarks import common, synthetic
+from ramjax import anatomy
+from ramjax import config as config_lib
+from ramjax.config import Config
+from ramjax.steps.predict import make_predict_step
+from ramjax.steps.state import init_state
+from ramjax.steps.train import make_train_step
+
+BANDWIDTH = 4.3e12
+"""Bytes a second of an H200's memory, as measured with copies of large arrays."""
+
+TARGET = """gpu_device_info {
+  threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152 shared_memory_per_core: 233472
+  threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128 block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535 block_dim_limit_z: 65535 memory_bandwidth: 4800000000000 l2_cache_size: 52428800
+  clock_rate_ghz: 1.98 device_memory_size: 150000000000 shared_memory_per_block_optin: 232448
+  cuda_compute_capability { major: 9 } registers_per_core_limit: 65536 registers_per_block_limit: 65536
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 10 }
+runtime_version { major: 12 minor: 8 }
+device_description_str: "NVIDIA H200"
+"""
+"""What XLA wants to know of the GPU (xla/tools/hlo_opt/gpu_specs has the like)."""
+
+_WITHOUT_A_GPU = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "JAX_PLATFORMS": "cpu",
+    "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
+    "XLA_FLAGS": "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false",  # both would measure on the GPU
+}
+
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2}
+_BYTES |= {"f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
+_FREE = ("parameter", "bitcast", "tuple", "get-tuple-element", "constant")
+_PRODUCTS = ("__cudnn$", "__cublas$")
+_INSTRUCTION = re.compile(r"\s+(?:ROOT )?(%[\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)")
+_ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """An instruction of the optimised program that is run on the device.
+
+    Attributes:
+      name: of the instruction.
+      bytes: that it reads and writes, each operand once.
+      product: whether a library computes it, as convolutions and matrix products.
+      arrays: dtype and shape of each array that it writes.
+      source: the JAX operation it stems from; '' unknown.
+    """
+
+    name: str
+    bytes: int
+    product: bool
+    arrays: tuple[tuple[str, tuple[int, ...]], ...]
+    source: str
+
+
+def kernels(hlo: str) -> list[Kernel]:
+    """The kernels of an optimised HLO module as text, in order; those inside a loop are not listed."""
+    entry = hlo[hlo.index("\nENTRY") :]
+    sizes: dict[str, int] = {}
+    found = []
+    for line in entry.splitlines():
+        match = _INSTRUCTION.match(line)
+        if not match:
+            continue
+        name, kind, opcode, rest = match.groups()
+        arrays = _arrays(kind)
+        sizes[name] = sum(math.prod(shape) * _BYTES[dtype] for dtype, shape in arrays)
+        if opcode not in _FREE:
+            operands = re.findall(r"%[\w.\-]+", rest.partition("), ")[0])
+            moved = sizes[name] + sum(sizes.get(operand, 0) for operand in operands)
+            source = re.search(r'op_name="([^"]*)"', line)
+            product = any(target in line for target in _PRODUCTS)
+            found.append(Kernel(name, moved, product, arrays, source[1] if source else ""))
+    return found
+
+
+def measure(config: Config, program: str, hlo: pathlib.Path | None = None) -> dict[str, Any]:
+    """Compiles and returns all numbers of the module's docstring, and ``largest``, the kernels by bytes."""
+    began = time.perf_counter()
+    compiled = compile_for_gpu(config, program)
+    seconds = time.perf_counter() - began
+    text = compiled.as_text()
+    if hlo:
+        hlo.write_text(text)
+    found = sorted(kernels(text), key=lambda kernel: -kernel.bytes)
+    moved = sum(kernel.bytes for kernel in found)
+    size = config.data.batch_size if program == "train" else config.data.eval_batch_size
+    pixels = size * config.data.canvas.height * config.data.canvas.width
+    wide = [math.prod(shape) for kernel in found for dtype, shape in kernel.arrays if dtype == "f32"]
+    return {
+        "gigabytes": moved / 1e9,
+        "gigabytes_products": sum(kernel.bytes for kernel in found if kernel.product) / 1e9,
+        "milliseconds_at_bandwidth": moved / BANDWIDTH * 1e3,
+        "temporary_gigabytes": compiled.memory_analysis().temp_size_in_bytes / 1e9,
+        "largest_float32_gigabytes": 4 * max(wide, default=0) / 1e9,
+        "float32_planes": sum(count >= anatomy.NUM_BONES * pixels for count in wide),
+        "kernels": len(found),
+        "compile_seconds": seconds,
+        "batch": size,
+        "largest": [dataclasses.asdict(kernel) for kernel in found],
+        **{name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "jax-cuda12-pjrt")},
+    }
+
+
+def compile_for_gpu(config: Config, program: str) -> jax.stages.Compiled:
+    """Compiles ``train`` or ``inference`` for one GPU that is described by `TARGET`.
+
+    Raises:
+      ValueError: JAX's plugin for CUDA is not installed.
+    """
+    try:
+        topology = topologies.get_topology_desc(platform="cuda", target_config=TARGET, topology="1x1x1")
+    except NotImplementedError as error:
+        raise ValueError('JAX for CUDA is not installed; run pip install "jax[cuda12]".') from error
+    mesh = Mesh(np.array(topology.devices), ("device",))
+    here = NamedSharding(mesh, PartitionSpec())
+    place = functools.partial(_placed, where=here)
+    state = place(jax.eval_shape(functools.partial(init_state, config)))
+    size = config.data.batch_size if program == "train" else config.data.eval_batch_size
+    batch = place({name: _of_size(value, size) for name, value in synthetic.make_batch(config, 1).items()})
+    if program == "train":
+        return jax.jit(make_train_step(config), donate_argnums=0, out_shardings=here).lower(state, batch).compile()
+    return jax.jit(make_predict_step(config), out_shardings=here).lower(state, batch["image"]).compile()
+
+
+def show(numbers: dict[str, Any]) -> str:
+    """The numbers, and the largest kernels."""
+    lines = [common.table({name: value for name, value in numbers.items() if name != "largest"}), ""]
+    for kernel in numbers["largest"]:
+        arrays = ", ".join(f"{dtype}[{','.join(map(str, shape))}]" for dtype, shape in kernel["arrays"])
+        lines.append(f"{kernel['bytes'] / 1e9:8.2f} GB  {kernel['name']:44} {arrays[:60]:60} {kernel['source'][-60:]}")
+    counts = collections.Counter(re.sub(r"[.\d_]+$", "", kernel["name"]) for kernel in numbers["largest"])
+    return "\n".join([*lines, "", ", ".join(f"{count} {name}" for name, count in counts.most_common())])
+
+
+def _arrays(kind: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    return tuple(
+        (dtype, tuple(int(side) for side in shape.split(",") if side))
+        for dtype, shape in _ARRAY.findall(re.sub(r"\{[^}]*\}", "", kind))
+        if dtype in _BYTES
+    )
+
+
+def _placed(tree: Any, where: NamedSharding) -> Any:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), tree)
+
+
+def _of_size(value: np.ndarray, size: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((size, *value.shape[1:]), value.dtype)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command line `argv` (program name first) and returns the exit code."""
+    os.environ.update(_WITHOUT_A_GPU)  # before JAX looks for devices
+
+    def define(values):
+        common.define_config(values, argv)
+        flags.DEFINE_enum("program", "train", ["train", "inference"], "What is compiled.", flag_values=values)
+        flags.DEFINE_string("hlo", None, "File for the optimised program.", flag_values=values)
+        flags.DEFINE_integer("kernels", 20, "Kernels to list.", 0, flag_values=values)
+
+    def run(values):
+        hlo = pathlib.Path(values.hlo).expanduser() if values.hlo else None
+        numbers = measure(config_lib.from_config_dict(values.config), values.program, hlo)
+        return {**numbers, "largest": numbers["largest"][: values.kernels]}
+
+    return common.run(argv, __doc__, define, run, show)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
