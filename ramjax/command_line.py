@@ -1,5 +1,6 @@
 """The frame of every command: flags and help, errors as one sentence each, exit codes, the place of programs."""
 
+import math
 import os
 import pathlib
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from ramjax.errors import explain, sentence
-from ramjax.logs import logging_to
+from ramjax.logs import logging_to, print_in_any_locale
 
 Define = Callable[[flags.FlagValues], None]
 """Defines the flags of a command, each with ``flag_values=values``."""
@@ -76,8 +77,9 @@ def parse(
     """Parses a command line (program name first) into flags of its own; None when it asked for help, which is printed.
 
     Raises:
-      flags.Error: a flag is unknown, mistyped or missing.
+      flags.Error: a flag is unknown, mistyped or missing, or a number is none.
     """
+    print_in_any_locale()
     values = flags.FlagValues()
     define(values)
     flags.DEFINE_bool("debug", False, "Show the traceback of an error.", flag_values=values)
@@ -89,8 +91,43 @@ def parse(
         setattr(values, positional, [*values[positional].value, *extra])
     elif extra:
         raise flags.Error(f"{extra[0]!r} is not a flag; flags start with --.")
+    for name, value in values.flag_values_dict().items():
+        if isinstance(value, float) and math.isnan(value):  # which is outside no bounds
+            raise flags.Error(f"--{name} is nan; {values[name].parser.syntactic_help} is needed.")
     check(values)
     return values
+
+
+def define_path(
+    name: str, default: str | None, about: str, *, flag_values: flags.FlagValues, several: bool = False
+) -> None:
+    """Defines a flag that takes a path (see `path_of`), or, where it may be repeated, `several` of them."""
+    parser, serializer = _PathParser(name), flags.ArgumentSerializer()
+    if several:
+        flags.DEFINE_multi(parser, serializer, name, [], about, flag_values)
+    else:
+        flags.DEFINE(parser, name, default, about, flag_values, serializer)
+
+
+def path_of(name: str, text: str) -> str:
+    """A path that is given to the flag `name`, ``~`` replaced by the home folder.
+
+    Raises:
+      flags.Error: it is empty, as that of a variable that is not set.
+    """
+    if not text.strip():
+        raise flags.Error(f"--{name} is missing.")
+    return os.path.expanduser(text)
+
+
+class _PathParser(flags.ArgumentParser):
+    """Takes what is given to the flag `name`."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def parse(self, argument: str) -> str:
+        return path_of(self._name, super().parse(argument))
 
 
 def needs(values: flags.FlagValues, *names: str) -> None:

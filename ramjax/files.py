@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pathlib
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,11 +15,11 @@ def write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
     Raises:
       OSError: a file cannot be written; the error names it. No file has changed (unless the renaming itself failed).
     """
-    beside = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
+    beside = {path: path.with_name(f".{uuid.uuid4().hex}.tmp") for path in contents}  # for names may be of full length
     path = None
     try:
         for path, content in contents.items():
-            with beside[path].open("wb") as file:
+            with beside[path].open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())  # or a power cut could leave the new name with nothing in it

@@ -92,7 +92,7 @@ def parse(argv: Sequence[str]) -> flags.FlagValues | None:
 def define(values: flags.FlagValues, argv: Sequence[str]) -> None:
     """Defines the flags, those of the keys of the config that `argv` names among them."""
     define_experiment(values, argv)
-    flags.DEFINE_string("workdir", None, "Run directory; made if absent, continued if not.", flag_values=values)
+    command_line.define_path("workdir", None, "Run directory; made if absent, continued if not.", flag_values=values)
     modes = ["train", "eval", "train_and_eval"]
     flags.DEFINE_enum("mode", "train_and_eval", modes, "What to do.", flag_values=values)
     flags.DEFINE_bool("distributed", False, "Join the other processes, as the cluster names them.", flag_values=values)
@@ -138,7 +138,7 @@ def _run(values: flags.FlagValues, preemption: "Preemption") -> None:
     from ramjax.training import loop
 
     command_line.keep_compiled_programs()
-    workdir = pathlib.Path(values.workdir).expanduser()
+    workdir = pathlib.Path(values.workdir)
     first, begun = jax.process_index() == 0, (workdir / "config.json").exists()
     with logging_to(workdir / "log.txt" if begun else None, first=first):  # it notes what an old config.json lacks
         config = run_dir.load_config(workdir) if values.config is None else config_lib.from_config_dict(values.config)

@@ -39,12 +39,14 @@ from ramjax.reporting import REPLICATES
 
 def define(values: flags.FlagValues) -> None:
     define = {"flag_values": values}
-    flags.DEFINE_multi_string("workdir", [], "Run directory of a finished run; may be repeated.", **define)
+    command_line.define_path(
+        "workdir", None, "Run directory of a finished run; may be repeated.", several=True, **define
+    )
     flags.DEFINE_multi_string("name", [], "Name of a run; as many as --workdir, in their order.", **define)
     flags.DEFINE_string("baseline", None, "Name or run directory that all others are compared with.", **define)
     flags.DEFINE_list("tables", [], "Ids of the tables to show, * for any letters. Default: all.", **define)
-    flags.DEFINE_string("captions", None, "TOML file of titles and captions; written if absent.", **define)
-    flags.DEFINE_string(
+    command_line.define_path("captions", None, "TOML file of titles and captions; written if absent.", **define)
+    command_line.define_path(
         "output", None, "The page; its folder is made if absent. Default: WORKDIR/report/report.html.", **define
     )
     flags.DEFINE_integer("replicates", REPLICATES, "Bootstrap replicates of each interval.", 100, 100_000, **define)
@@ -69,12 +71,12 @@ def act(values: flags.FlagValues) -> None:
 
     write_report(
         values.workdir,
-        pathlib.Path(values.output).expanduser(),
+        pathlib.Path(values.output),
         values.replicates,
         names=values.name,
         baseline=values.baseline,
         chosen=values.tables,
-        captions=None if values.captions is None else pathlib.Path(values.captions).expanduser(),
+        captions=None if values.captions is None else pathlib.Path(values.captions),
     )
 
 
