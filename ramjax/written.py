@@ -19,7 +19,7 @@ import pathlib
 import stat
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ramjax.files import write_whole
 
@@ -44,6 +44,7 @@ class Written:
         self.folder = pathlib.Path(folder)
         self._digests: dict[str, set[str]] = {}
         self._sources: dict[str, str] = {}
+        self._names: dict[str, str] = {}
         self._seen, self._inode = 0, -1
         self._record: int | None = None
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -78,6 +79,10 @@ class Written:
         """Whether a file of this name was ever written into the folder."""
         return fold(name) in self._digests
 
+    def names(self, folder: str) -> list[str]:
+        """What was ever written into a folder in this one."""
+        return [name for name in self._names.values() if name.startswith(f"{folder}/")]
+
     def is_own(self, name: str) -> bool:
         """Whether the file is there with the content that was written."""
         return fold(name) in self._digests and _digest_of(self.path(name)) in self._digests[fold(name)]
@@ -94,15 +99,24 @@ class Written:
         Raises:
           OSError: a file cannot be written. None has changed.
         """
+        self._add({name: _digest(content) for name, content in contents.items()}, source)
+        write_whole({self.path(name): content for name, content in contents.items()})
+
+    def adopt(self, names: Iterable[str]) -> None:
+        """Records files that are there as they are, which an older version wrote; call it while `locked`."""
+        digests = {name: _digest_of(self.path(name)) for name in names}
+        self._add({name: digest for name, digest in digests.items() if digest}, "")
+
+    def _add(self, digests: Mapping[str, str], source: str) -> None:
+        """Adds lines to the record, and waits until they are on the disk."""
         of = _digest(source.encode("utf-8", "surrogateescape"))
-        lines = [{"file": name, "sha256": _digest(content), "source": of} for name, content in contents.items()]
+        lines = [{"file": name, "sha256": digest, "source": of} for name, digest in digests.items()]
         begin = b"" if self._ends_whole() else b"\n"  # a line that was cut off stays a line of its own
         text = begin + b"".join(json.dumps(line).encode() + b"\n" for line in lines)
         while text:
             text = text[os.write(self._record, text) :]
         os.fsync(self._record)
         self._read(self._record)
-        write_whole({self.path(name): content for name, content in contents.items()})
 
     def _ends_whole(self) -> bool:
         size = os.fstat(self._record).st_size
@@ -114,7 +128,7 @@ class Written:
         if not stat.S_ISREG(about.st_mode):
             raise OSError(errno.EINVAL, "it is not a file", str(self.folder / RECORD))
         if about.st_ino != self._inode or about.st_size < self._seen:  # somebody deleted it and another began anew
-            self._digests, self._sources = {}, {}
+            self._digests, self._sources, self._names = {}, {}, {}
             self._seen, self._inode = 0, about.st_ino
         text = b""
         while piece := os.pread(record, 1 << 20, self._seen + len(text)):
@@ -127,7 +141,7 @@ class Written:
                 name = fold(str(entry["file"]))
                 digest, source = str(entry["sha256"]), str(entry["source"])
                 self._digests.setdefault(name, set()).add(digest)
-                self._sources[name] = source
+                self._sources[name], self._names[name] = source, str(entry["file"])
 
 
 def fold(name: str) -> str:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ramjax.io.images import SUFFIXES, is_candidate
@@ -21,6 +22,10 @@ REPORT, OVERLAY = ".json", "_overlay.png"
 
 NAME_BYTES = 255
 """Length of a file's name that nearly all file systems take; some take less, and say so."""
+
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\.|$)", re.IGNORECASE)
+"""Begins names that Windows takes for devices, whatever follows the dot."""
 
 
 def mask(name: str) -> str:
@@ -175,6 +180,8 @@ def _possible_names(path: pathlib.Path, folders: bool, numbers: Mapping[str, Ite
 def _fitted(name: str, room: int) -> str:
     """`name` where it can be one, else what is left of it in `room` bytes with a digest of it."""
     fit = "".join("_" if controls(letter) else letter for letter in name)
+    if _RESERVED.match(fit):
+        fit = f"_{fit}"
     if fit == name and len(name.encode()) <= room:
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
