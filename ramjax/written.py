@@ -126,7 +126,7 @@ class Written:
         """Takes in the lines that were added since the last time."""
         about = os.fstat(record)
         if not stat.S_ISREG(about.st_mode):
-            raise OSError(errno.EINVAL, "it is not a file", str(self.folder / RECORD))
+            raise OSError(errno.EEXIST, f"its {RECORD} is not a file", str(self.folder / RECORD))
         if about.st_ino != self._inode or about.st_size < self._seen:  # somebody deleted it and another began anew
             self._digests, self._sources, self._names = {}, {}, {}
             self._seen, self._inode = 0, about.st_ino
