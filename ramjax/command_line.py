@@ -120,6 +120,12 @@ def path_of(name: str, text: str) -> str:
     return os.path.expanduser(text)
 
 
+def with_path(name: str, argv: Sequence[str]) -> list[str]:
+    """A command line in which the path of the flag `name` went through `path_of`, for a flag of another library."""
+    begin = f"--{name}="
+    return [begin + path_of(name, word.removeprefix(begin)) if word.startswith(begin) else word for word in argv]
+
+
 class _PathParser(flags.ArgumentParser):
     """Takes what is given to the flag `name`."""
 
@@ -133,7 +139,8 @@ class _PathParser(flags.ArgumentParser):
 def needs(values: flags.FlagValues, *names: str) -> None:
     """Raises flags.Error for the first of these flags that is missing or empty."""
     for name in names:
-        if values[name].value in (None, "", []):
+        value = values[name].value
+        if value in (None, []) or (isinstance(value, str) and not value.strip()):
             raise flags.Error(f"--{name} is missing.")
 
 

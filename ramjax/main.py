@@ -86,6 +86,7 @@ def main(argv: Sequence[str]) -> int:
 
 def parse(argv: Sequence[str]) -> flags.FlagValues | None:
     """As `command_line.parse`. The config file is Python and may raise any other error, too."""
+    argv = command_line.with_path("config", argv)
     return command_line.parse(__doc__, lambda values: define(values, argv), argv, check=check)
 
 

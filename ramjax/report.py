@@ -60,6 +60,8 @@ def check(values: flags.FlagValues) -> None:
         )
     if not all(name.strip() for name in values.name):
         raise flags.Error("--name is empty; give each run a name.")
+    if values.baseline is not None:
+        command_line.needs(values, "baseline")
     if values.output is None:
         values.output = str(pathlib.Path(values.workdir[0]) / "report" / "report.html")
     if pathlib.Path(values.output).suffix not in (".html", ".htm"):

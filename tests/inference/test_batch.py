@@ -218,22 +218,23 @@ sys.exit(predict.main([sys.argv[0], *sys.argv[2:]]))
 """
 
 
-def digest(name: bytes) -> str:
-    return hashlib.sha256(name).hexdigest()[:8]
+def named(left: str, name: bytes) -> str:
+    """What is left of a name, with a digest of it."""
+    return f"{left}-{hashlib.sha256(name).hexdigest()[:8]}"
 
 
 ODD = {
     b"ok": "ok",
-    b"R\xf6ntgen": f"R_ntgen-{digest(b'R\xf6ntgen')}",
+    b"R\xf6ntgen": named("R_ntgen", b"R\xf6ntgen"),
     "R\xf6ntgen 手".encode(): "R\xf6ntgen 手",
-    b"\x1b[31mred": f"_[31mred-{digest(b'\x1b[31mred')}",
-    b"new\nline": f"new_line-{digest(b'new\nline')}",
+    b"\x1b[31mred": named("_[31mred", b"\x1b[31mred"),
+    b"new\nline": named("new_line", b"new\nline"),
     b"-rf": "-rf",
     b"~x": "~x",
     b"=1+1": "=1+1",
     b"@x": "@x",
-    b"CON": f"_CON-{digest(b'CON')}",
-    b"L" * 245: "L" * 233 + f"-{digest(b'L' * 245)}",
+    b"CON": named("_CON", b"CON"),
+    b"L" * 245: named("L" * 233, b"L" * 245),
 }
 
 
@@ -263,7 +264,7 @@ def test_odd_names_in_any_locale_end_no_folder(tmp_path, locale):
         shown.decode("ascii")
     names = {row["name"] for row in rows_of(output) if not row["error"]}
     assert names == set(ODD.values())
-    assert {row["name"] for row in rows_of(output) if row["error"]} == {"loop", f"_bad-{digest(b'\x1bbad')}"}
+    assert {row["name"] for row in rows_of(output) if row["error"]} == {"loop", named("_bad", b"\x1bbad")}
     for name in names:
         assert json.loads((output / f"{name}.json").read_text())["totals"]["be"] == 32
         assert (output / f"{name}_overlay.png").read_bytes().startswith(b"\x89PNG")
