@@ -8,7 +8,16 @@ say; its keys are listed in ramjax/inference/report.py and in finding.py of each
 to look at, and a row in summary.csv. With --masks also NAME_erosions.png, labels 0-3, and NAME_bones.png, whose four
 channels are one little-endian 32-bit word with bit k set where bone k of ramjax.anatomy.BONES is, both on the
 radiograph's grid.
-Files that fail are named at the end; the others are still predicted.
+Files that fail are named at the end and in summary.csv; the others are still predicted.
+
+Nothing of yours is replaced. The file .ramjax.jsonl in the output folder records what was written. Results of the same
+input are replaced where nobody changed them since. Any other file keeps its name: the results then get a longer NAME,
+and the rows go to summary-2.csv, which the log says. NAME is the input's name, with folders in front where two are
+alike; it ends in a short digest where the name is too long or has letters that cannot be seen. Several predictions may
+write to one folder at once.
+
+In summary.csv a cell that a spreadsheet would run as a formula, such as =1+1, has an apostrophe in front, and letters
+that could control a terminal are escaped.
 
 The results name the file and folder they come from: keep names of patients and other identifiers out of paths. Nothing
 that identifies the patient is read from DICOM.
