@@ -38,6 +38,7 @@ def logging_to(path: pathlib.Path | None, *, first: bool = True) -> Iterator[Non
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what is meant
     logger.setLevel(logging.DEBUG)
     for where, handler in handlers:
+        handler.addFilter(_with_paths_on_a_line)
         where.addHandler(handler)
     try:
         yield
@@ -58,6 +59,13 @@ def print_in_any_locale() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _with_paths_on_a_line(record: logging.LogRecord) -> bool:
+    """Escapes line feeds in paths; those of texts, such as tables, stay. Keeps every record."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(printable(str(of)) if isinstance(of, pathlib.PurePath) else of for of in record.args)
+    return True
 
 
 class _Printable(logging.Formatter):

@@ -99,8 +99,12 @@ class Written:
         Raises:
           OSError: a file cannot be written. None has changed.
         """
-        self._add({name: _digest(content) for name, content in contents.items()}, source)
+        self.record(contents, source)
         write_whole({self.path(name): content for name, content in contents.items()})
+
+    def record(self, contents: Mapping[str, bytes], source: str = "") -> None:
+        """The first half of `write`, for who writes the files next, together with others."""
+        self._add({name: _digest(content) for name, content in contents.items()}, source)
 
     def adopt(self, names: Iterable[str]) -> None:
         """Records files that are there as they are, which an older version wrote; call it while `locked`."""

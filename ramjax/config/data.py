@@ -112,6 +112,8 @@ class DataConfig:
             raise ConfigError(f"datasets is {self.datasets}; name one or more, each once.")
         if len(self.weights) != len(self.datasets) or not all(0 < w < math.inf for w in self.weights):
             raise ConfigError(f"weights is {self.weights}; give each of {', '.join(self.datasets)} one above 0.")
+        if not self.data_dir.strip():
+            raise ConfigError("data_dir is empty; name a folder.")
         if self.batch_size % self.crops:
             raise ConfigError(f"crops is {self.crops}; it must divide batch_size, which is {self.batch_size}.")
 

@@ -10,6 +10,7 @@ import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from ramjax.errors import RunError
 from ramjax.io.images import SUFFIXES, is_candidate
 from ramjax.notice import NOTE
 from ramjax.printable import controls, decoded, printable
@@ -52,7 +53,12 @@ def find_files(
     folders: what its record names, and, of versions without one, overlays and the masks that are named, beside their
     report. A folder that cannot be read is among the files, and so is what is named as an image and is none, such as a
     link that leads nowhere: who reads them says so.
+
+    Raises:
+      RunError: an input is an empty path, which would stand for the current folder.
     """
+    if not all(str(path).strip() for path in inputs):
+        raise RunError("An input is an empty path; name files and folders.")
     written = Written(output)
     unique: dict[str, pathlib.Path] = {}
     for path in map(pathlib.Path, inputs):
