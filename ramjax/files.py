@@ -8,6 +8,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from ramjax.errors import RunError
+from ramjax.printable import decoded
+
 
 def write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
     """Writes several files; replaces old ones only when all new ones are complete.
@@ -56,6 +59,27 @@ def read_json_lines(path: str | pathlib.Path) -> list[Any]:
         except json.JSONDecodeError:
             break
     return rows
+
+
+def check_utf8(path: str | pathlib.Path, flag: str) -> None:
+    """Raises RunError for a path that libraries in C++ cannot take, because Python does not know its letters.
+
+    Args:
+      path: of a folder, perhaps a relative one.
+      flag: that names it.
+    """
+    whole = os.path.abspath(path)
+    if not is_utf8(whole):
+        known = is_utf8(decoded(whole))
+        remedy = "set PYTHONUTF8=1, as this locale is without UTF-8" if known else "give the folder a name in UTF-8"
+        raise RunError(
+            f"{flag}={path} has bytes that are no letters, which checkpoints and data cannot have; {remedy}."
+        )
+
+
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 has all its letters; it has no lone surrogates."""
+    return text.encode(errors="replace").decode() == text
 
 
 def finite_or_none(values: Any) -> Any:

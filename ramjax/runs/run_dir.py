@@ -35,10 +35,11 @@ def prepare(workdir: pathlib.Path, config: config_lib.Config) -> None:
     """Makes the folder, or checks that it belongs to the same config. It belongs to a config from `claim` on.
 
     Raises:
-      RunError: the folder belongs to another config, or is none.
+      RunError: the folder belongs to another config, or is none, or has a name that checkpoints cannot have.
     """
     if workdir.exists() and not workdir.is_dir():
         raise RunError(f"--workdir={workdir} is a file; name a folder.")
+    files.check_utf8(workdir, "--workdir")
     if (workdir / "config.json").exists():
         _check_same(workdir, config)
     elif jax.process_index() == 0:
@@ -55,9 +56,11 @@ def load_config(workdir: str | pathlib.Path) -> config_lib.Config:
     """The config of a run, of this or an older version (see `ramjax.runs.stored_config`).
 
     Raises:
-      RunError: `workdir` is no run, or its config.json is damaged or of a newer version.
+      RunError: `workdir` is no run, has a name that checkpoints cannot have, or its config.json is damaged or of a
+        newer version.
     """
     path = pathlib.Path(workdir) / "config.json"
+    files.check_utf8(workdir, "--workdir")
     if not path.exists():
         raise RunError(f"{workdir} is no run of ramjax: it has no config.json; name the --workdir of a training run.")
     try:
