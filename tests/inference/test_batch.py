@@ -17,7 +17,8 @@ from ramjax import csv_text
 from ramjax.errors import RunError
 from ramjax.inference import batch, report
 from ramjax.inference.batch import predict_all
-from ramjax.inference.reading import Options
+from ramjax.inference.reading import Options, read
+from ramjax.io.radiograph import Radiograph
 from ramjax.written import RECORD
 from tests.inference import fakes
 
@@ -294,3 +295,19 @@ def test_what_is_told_of_a_name_does_not_control_the_terminal(tmp_path, caplog):
     [failure] = predict_all([tmp_path], tmp_path / "out", fakes.network(), OPTIONS)
     assert "a\\n\\x1b[2Jb.png is empty" in failure
     assert "\x1b" not in caplog.text and "\x1b" not in (tmp_path / "out" / "summary.csv").read_text()
+
+
+def test_a_picture_is_saved_where_python_says_and_as_png_alone(tmp_path, monkeypatch):
+    reading = read(Radiograph(FILM), fakes.network(), OPTIONS)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path in (tmp_path / "a.png", str(tmp_path / "a.png"), "~/b.PNG"):
+        reading.save(path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.PNG"}
+    with pytest.raises(ValueError, match=r"c\.jpg is written as PNG"):
+        reading.save(tmp_path / "c.jpg")
+
+
+def test_an_empty_path_is_no_input(tmp_path):
+    with pytest.raises(RunError, match="empty path"):
+        predict_all([""], tmp_path / "out", fakes.network(), OPTIONS)
+    assert not (tmp_path / "out").exists()
