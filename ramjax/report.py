@@ -16,6 +16,9 @@ sent as it is. These files are written beside it:
   tables.csv      all tables of the page in one: table, row, column, value, sd, low, high, n, mode, source
   tables.tex      the same tables for LaTeX (booktabs)
 
+Only files of an earlier report are replaced. Where you changed one since, or have a file of that name yourself, the
+command ends with a sentence that names it.
+
 --tables=bones,'be*' shows only these tables. They are named by their ids in tables.csv, with or without the data set in
 front; * stands for any letters. --captions=FILE uses titles and captions of your own. If the file does not exist, it is
 written with the present ones; edit it and start the same command again.
