@@ -87,11 +87,15 @@ class Written:
         """Whether the file is there with the content that was written."""
         return fold(name) in self._digests and _digest_of(self.path(name)) in self._digests[fold(name)]
 
+    def holds(self, name: str, digest: str) -> bool:
+        """Whether the file is there with the content of this digest."""
+        return _digest_of(self.path(name)) == digest
+
     def is_free(self, name: str, source: str = "") -> bool:
         """Whether a file may be written under this name: there is none, or an own one that was made of the same."""
         if not os.path.lexists(self.path(name)):
             return True
-        return self._sources.get(fold(name)) == _digest(source.encode("utf-8", "surrogateescape")) and self.is_own(name)
+        return self._sources.get(fold(name)) == sha256(source.encode("utf-8", "surrogateescape")) and self.is_own(name)
 
     def write(self, contents: Mapping[str, bytes], source: str = "") -> None:
         """Records and writes files, by name; call it while `locked`, for names that are free.
@@ -104,7 +108,7 @@ class Written:
 
     def record(self, contents: Mapping[str, bytes], source: str = "") -> None:
         """The first half of `write`, for who writes the files next, together with others."""
-        self._add({name: _digest(content) for name, content in contents.items()}, source)
+        self._add({name: sha256(content) for name, content in contents.items()}, source)
 
     def adopt(self, names: Iterable[str]) -> None:
         """Records files that are there as they are, which an older version wrote; call it while `locked`."""
@@ -113,7 +117,7 @@ class Written:
 
     def _add(self, digests: Mapping[str, str], source: str) -> None:
         """Adds lines to the record, and waits until they are on the disk."""
-        of = _digest(source.encode("utf-8", "surrogateescape"))
+        of = sha256(source.encode("utf-8", "surrogateescape"))
         lines = [{"file": name, "sha256": digest, "source": of} for name, digest in digests.items()]
         begin = b"" if self._ends_whole() else b"\n"  # a line that was cut off stays a line of its own
         text = begin + b"".join(json.dumps(line).encode() + b"\n" for line in lines)
@@ -191,5 +195,6 @@ def _digest_of(path: pathlib.Path) -> str:
         return ""
 
 
-def _digest(content: bytes) -> str:
+def sha256(content: bytes) -> str:
+    """As the record has it."""
     return hashlib.sha256(content).hexdigest()

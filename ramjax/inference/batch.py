@@ -6,7 +6,8 @@ import itertools
 import logging
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tqdm import tqdm
@@ -20,7 +21,7 @@ from ramjax.inference.reading import NOTHING_KNOWN, Options, read
 from ramjax.io.images import ImageError, read_radiograph
 from ramjax.printable import printable
 from ramjax.tasks.findings import reported
-from ramjax.written import Written
+from ramjax.written import Written, sha256
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def predict_all(
         written = Written(output)
         with written.locked():
             names = files.Names(paths, written, files.suffixes(mask_names))
-    rows, failures = [], []
+    rows, failures, reports = [], [], {}
     try:
         shown = tqdm(paths, desc="Predicting", unit="image", disable=None)
         for path, name in zip(shown, names.chosen, strict=True):
@@ -77,13 +78,15 @@ def predict_all(
                 continue
             try:
                 with _writing_to(output):
-                    rows.append(row | {"name": _write(path, name, contents, names, written)})
+                    name = _write(path, name, contents, names, written)
+                rows.append(row | {"name": name})
+                reports[name] = sha256(contents[files.REPORT])
             except OSError as error:
                 failures.append(_describe(error, path))
                 rows.append(_failed_row(name, path, failures[-1]))
     finally:
         with _writing_to(output):
-            _write_summary(output / "summary.csv", network, rows)
+            _write_summary(output / "summary.csv", network, rows, reports)
     for sentence in failures:
         log.warning("%s", sentence)
     done = len(paths) - len(failures)
@@ -137,8 +140,15 @@ def _failed_row(name: str, path: pathlib.Path, sentence: str) -> dict[str, Any]:
     return {"name": name, "input": printable(str(path)), "error": sentence}
 
 
-def _write_summary(path: pathlib.Path, network: TrainedNetwork, rows: Sequence[dict[str, Any]]) -> None:
+def _write_summary(
+    path: pathlib.Path,
+    network: TrainedNetwork,
+    rows: Sequence[dict[str, Any]],
+    reports: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Adds the rows to the existing ones; a row of the same name is replaced.
+
+    Left out is a row of `reports`, digests by name, whose report another process has replaced: that has a row, too.
 
     A summary that somebody changed, of which something could be lost by that, is kept, and the rows go into one beside
     it: summary-2.csv, summary-3.csv ...
@@ -147,6 +157,11 @@ def _write_summary(path: pathlib.Path, network: TrainedNetwork, rows: Sequence[d
         return
     written = Written(path.parent)
     with written.locked():
+        rows = [
+            row
+            for row in rows
+            if row["name"] not in reports or written.holds(row["name"] + files.REPORT, reports[row["name"]])
+        ]
         for number in itertools.count(1):
             place = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
             own = written.is_own(place.name)

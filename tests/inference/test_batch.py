@@ -289,6 +289,25 @@ def test_two_predictions_at_once_into_one_folder_lose_nothing(tmp_path):
         assert (tmp_path / "out" / f"{row['name']}_overlay.png").exists()
 
 
+def test_the_row_is_of_the_report_that_stayed(tmp_path, monkeypatch):
+    """Another prediction of the same radiograph, with the other side, ends while this one is at its last film."""
+    for name in "ab":
+        save(tmp_path / "in" / f"{name}.png")
+    plain = batch.read_radiograph
+
+    def reading(path):
+        if path.name == "b.png":
+            monkeypatch.setattr(batch, "read_radiograph", plain)
+            predict_all([tmp_path / "in" / "a.png"], tmp_path / "out", fakes.network(), Options(view="hand", side="L"))
+        return plain(path)
+
+    monkeypatch.setattr(batch, "read_radiograph", reading)
+    predict_all([tmp_path / "in"], tmp_path / "out", fakes.network(), OPTIONS)
+    for row in rows_of(tmp_path / "out"):
+        assert json.loads((tmp_path / "out" / f"{row['name']}.json").read_text())["side"] == row["side"]
+    assert [(row["name"], row["side"]) for row in rows_of(tmp_path / "out")] == [("a", "L"), ("b", "R")]
+
+
 def test_what_is_told_of_a_name_does_not_control_the_terminal(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     (tmp_path / "a\n\x1b[2Jb.png").write_bytes(b"")
