@@ -106,6 +106,8 @@ def _check_kept(output: pathlib.Path, paths: Sequence[pathlib.Path]) -> None:
 def _is_ours(path: pathlib.Path) -> bool:
     """Whether a file is of a report of an older version, which kept no record."""
     content = path.read_bytes() if path.is_file() else b""
+    if path.suffix == ".parquet":
+        return content.startswith(b"PAR1") and b"ramjax" in content
     return notice.NOTE.encode() in content or content.startswith(",".join(export.CSV_COLUMNS).encode() + b"\n")
 
 
