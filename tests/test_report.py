@@ -11,6 +11,7 @@ from ramjax import command_line, report
 from ramjax.errors import RunError
 from ramjax.reporting import REPLICATES
 from ramjax.reporting.write import write_report
+from ramjax.written import RECORD
 from tests.commands import assert_one_sentence
 from tests.reporting import fakes
 
@@ -32,7 +33,8 @@ def test_it_says_where_everything_went(run, tmp_path):
     done = call(f"--workdir={run}", f"--output={output}", "--replicates=100")
     assert done.returncode == 0, done.stderr
     assert f"Report: {output}" in done.stdout and "tables.tex" in done.stdout and "not a medical device" in done.stdout
-    assert sorted(os.listdir(output.parent)) == ["cases.parquet", "report.html", "tables.csv", "tables.tex"]
+    written = ["cases.parquet", "report.html", "tables.csv", "tables.tex"]
+    assert sorted(os.listdir(output.parent)) == [RECORD, *written]
 
 
 def test_without_output_it_is_in_the_run(run):
