@@ -18,7 +18,7 @@ def write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
     Raises:
       OSError: a file cannot be written; the error names it. No file has changed (unless the renaming itself failed).
     """
-    beside = {path: path.with_name(f".{uuid.uuid4().hex}.tmp") for path in contents}  # for names may be of full length
+    beside = {path: path.with_name(f".{_shortened(path.name)}.{uuid.uuid4().hex}.tmp") for path in contents}
     path = None
     try:
         for path, content in contents.items():
@@ -33,6 +33,11 @@ def write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
     finally:
         for temporary in beside.values():
             temporary.unlink(missing_ok=True)
+
+
+def _shortened(name: str) -> str:
+    """So much of a name that more fits behind it; a whole one may be as long as names can be."""
+    return os.fsdecode(os.fsencode(name)[:100])
 
 
 def write_bytes(path: str | pathlib.Path, content: bytes) -> None:
