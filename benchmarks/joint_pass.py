@@ -236,7 +236,7 @@ def main(argv: list[str]) -> int:
             flags.DEFINE_integer(name, default, about, 1, flag_values=values)
 
     def run(values):
-        command_line.keep_compiled_programs()
+        command_line.set_up_jax()
         config = config_lib.from_config_dict(values.config)
         return measure(config, values.height, values.width, values.repeats)
 

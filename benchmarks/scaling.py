@@ -241,7 +241,7 @@ def _start(devices: int) -> None:
         fake = f"--xla_force_host_platform_device_count={devices}"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {fake}".strip()
         os.environ["JAX_PLATFORMS"] = "cpu"
-    command_line.keep_compiled_programs()
+    command_line.set_up_jax()
 
 
 def main(argv: list[str]) -> int:

@@ -133,7 +133,7 @@ def main(argv: list[str]) -> int:
         flags.DEFINE_integer("largest", 0, "Rows of the largest matrix of the sweep.", 0, flag_values=values)
 
     def run(values):
-        command_line.keep_compiled_programs()
+        command_line.set_up_jax()
         return measure(config_lib.from_config_dict(values.config), values.repeats, values.largest)
 
     return common.run(argv, __doc__, define, run, show)

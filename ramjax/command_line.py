@@ -3,12 +3,14 @@
 import math
 import os
 import pathlib
+import resource
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from ramjax.errors import explain, sentence
+from ramjax.config import Config
+from ramjax.errors import RunError, explain, sentence
 from ramjax.logs import logging_to, print_in_any_locale
 
 Define = Callable[[flags.FlagValues], None]
@@ -91,9 +93,9 @@ def parse(
         setattr(values, positional, [*values[positional].value, *extra])
     elif extra:
         raise flags.Error(f"{extra[0]!r} is not a flag; flags start with --.")
-    for name, value in values.flag_values_dict().items():
-        if isinstance(value, float) and math.isnan(value):  # which is outside no bounds
-            raise flags.Error(f"--{name} is nan; {values[name].parser.syntactic_help} is needed.")
+    for name in values:  # absl lets NaN pass any range
+        if isinstance(values[name].value, float) and not math.isfinite(values[name].value):
+            raise flags.Error(f"--{name} is {values[name].value}; it must be finite.")
     check(values)
     return values
 
@@ -156,9 +158,55 @@ def help_text(about: str, values: flags.FlagValues) -> str:
     return f"{about.strip()}\n\nFlags:\n{listed}"
 
 
+ADDRESS_SPACE = 3.3e9
+"""Bytes of address space that training the smallest network takes on a CPU, measured as VmPeak of experiments/debug.py:
+2.5 GB for JAX's threads and libraries, the rest for its compiler. With less, LLVM aborts or JAX hangs."""
+
+ADDRESS_SPACE_A_PIXEL = 2000
+"""Bytes more for each pixel of a batch, where the first level has 32 channels; measured on experiments/multitask.py."""
+
+
+def check_memory(config: Config | None = None) -> None:
+    """Checks that the limit of this process (``ulimit -v``) leaves JAX the address space that it needs.
+
+    Call it before JAX is imported, which may abort or hang otherwise; and once more with the `config` of a training.
+
+    Raises:
+      RunError: it does not.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    need, remedy = ADDRESS_SPACE, "raise the limit"
+    if config is not None:
+        data, parts = config.data, config.train.accumulation_steps
+        pixels = data.batch_size / parts * data.canvas.height * data.canvas.width
+        need += ADDRESS_SPACE_A_PIXEL * pixels * config.model.widths[0] / 32
+        remedy += (
+            f", or lower data.batch_size (now {data.batch_size}) or data.canvas (now {data.canvas.height} x "
+            f"{data.canvas.width}), or raise train.accumulation_steps (now {parts})"
+        )
+    if limit != resource.RLIM_INFINITY and limit < need:
+        raise RunError(
+            f"The limit of memory of this process (ulimit -v) is {limit / 1e9:.1f} GB, and JAX needs about "
+            f"{need / 1e9:.1f} GB of address space; {remedy}."
+        )
+
+
+def set_up_jax() -> None:
+    """Sets JAX up for a command: numbers of single precision, whatever JAX_ENABLE_X64 says; `keep_compiled_programs`.
+
+    Raises:
+      RunError: as `check_memory`.
+    """
+    check_memory()
+    import jax  # takes a second, which a wrong flag should not
+
+    jax.config.update("jax_enable_x64", False)
+    keep_compiled_programs()
+
+
 def keep_compiled_programs() -> None:
     """Lets JAX keep compiled programs in ~/.cache/ramjax/jax, unless JAX_COMPILATION_CACHE_DIR names another folder."""
-    import jax  # takes a second, which a wrong flag should not
+    import jax
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/ramjax/jax").expanduser()))

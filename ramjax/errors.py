@@ -25,6 +25,17 @@ def is_disk_full(error: BaseException) -> bool:
     return False
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error`, or its cause, is that this machine, a device or a limit leaves too little memory."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return True
+        if any(words in str(error) for words in ("RESOURCE_EXHAUSTED", "can't start new thread")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def explain(error: BaseException) -> str:
     """A failed run as one sentence for people: what is wrong, where, and the remedy."""
     return printable(_explain(error))
@@ -33,6 +44,11 @@ def explain(error: BaseException) -> str:
 def _explain(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
+    if is_out_of_memory(error):
+        return (
+            "The memory does not suffice; lower data.batch_size, data.eval_batch_size or data.canvas, raise "
+            "train.accumulation_steps, or end other programs. --debug shows where."
+        )
     if isinstance(error, OSError) and error.errno is None:  # whoever raised it composed a sentence
         return sentence(error)
     where = getattr(error, "filename", None)
@@ -52,7 +68,7 @@ def sentence(error: BaseException) -> str:
         text = text.strip().splitlines()[-1]
     if known := re.search(r'Did you mean "(.*?)" instead of "(.*?)"', text):
         text = f"unknown config key {known[2]!r}, did you mean {known[1]!r}?"
-    elif unknown := re.fullmatch(r"['\"]+(\w+)['\"]+", text):  # ml_collections found no name like it
+    elif unknown := re.fullmatch(r"['\"]+([^'\"\s]+)['\"]+", text):  # ml_collections found no name like it
         text = f"unknown config key {unknown[1]!r}."
     text = printable(" ".join(text.split())) or type(error).__name__
     return text if text.endswith((".", "?", "!")) else f"{text}."

@@ -1,13 +1,18 @@
 """Loads an experiment file, with a preset and changed keys, as a config."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
 from ramjax import config as config_lib
 from ramjax.config import Config
+
+_KEY = re.compile(r"\w+(\[\d+\])*(\.\w+(\[\d+\])*)*")
+"""The path of a key, such as ``data.canvas.height``, or of an element of one, ``model.widths[0]``."""
 
 
 def load_experiment(path: str, changes: Mapping[str, Any] | None = None) -> Config:
@@ -34,12 +39,33 @@ def parse_experiment(path: str, changes: Sequence[str]) -> Config:
     return config_lib.from_config_dict(values.config)
 
 
+def define_settings(values: flags.FlagValues, argv: Sequence[str], config: Config) -> None:
+    """As `define_experiment`, for a config that is known: its keys can be set, and it is the value of ``--config``."""
+    _check_keys(argv)
+    config_flags.DEFINE_config_dict(
+        "config", ml_collections.ConfigDict(config_lib.to_dict(config)), "Known by the run directory.",
+        flag_values=values, lock_config=True, sys_argv=list(argv),
+    )  # fmt: skip
+
+
 def define_experiment(values: flags.FlagValues, argv: Sequence[str]) -> None:
-    """Adds the flag ``--config`` and the flags of its keys to `values`, for the command line `argv`."""
+    """Adds the flag ``--config`` and the flags of its keys to `values`, for the command line `argv`.
+
+    Raises:
+      flags.Error: a flag of a key is not written like one.
+    """
+    _check_keys(argv)
     config_flags.DEFINE_config_file(
         "config", None, "Experiment file, such as experiments/multitask.py, or one with a preset: FILE:accelerator.",
         flag_values=values, lock_config=True, sys_argv=list(argv),
     )  # fmt: skip
+
+
+def _check_keys(argv: Sequence[str]) -> None:
+    for word in argv[1:]:
+        name = word.partition("=")[0]
+        if name.startswith(("--config.", "-config.")) and not _KEY.fullmatch(name.partition(".")[2]):
+            raise flags.Error(f"{name} names no key of the config; write --config.GROUP.KEY=VALUE.")
 
 
 def _text(value: Any) -> str:

@@ -8,8 +8,8 @@ line: --config.train.steps=100.
 A run continues with the config that it began with. Only keys that say where and how fast it runs may change:
 data.data_dir, data.workers, data.prefetch, mesh.*, model.remat, train.accumulation_steps, train.log_every,
 train.keep_checkpoints, profile.* and tracking.*; and evaluation.*, to test in another way. With --mode=eval, --config
-may be left out, because the run directory knows it; to change one of these keys, state --config too. The test leaves
-eval_test.json, cases.parquet and pictures, which ramjax.report shows.
+may be left out, because the run directory knows it; these keys can be set all the same. The test leaves eval_test.json,
+cases.parquet and pictures, which ramjax.report shows.
 
 A run of several processes is this command in each of them: with --distributed on a cluster that JAX knows (Slurm, Open
 MPI, Cloud TPU, GKE), else with --coordinator, --process_index and --process_count. launch/local.sh --processes=N does
@@ -21,6 +21,7 @@ everything is saved: a scheduler may start the same command again; 130 stopped a
 """
 
 import logging
+import os
 import pathlib
 import re
 import sys
@@ -32,9 +33,10 @@ from absl import flags
 
 from ramjax import command_line
 from ramjax import config as config_lib
-from ramjax.errors import explain, sentence
-from ramjax.experiment import define_experiment
+from ramjax.errors import RunError, explain, sentence
+from ramjax.experiment import define_experiment, define_settings
 from ramjax.logs import logging_to
+from ramjax.runs import stored_config
 
 if TYPE_CHECKING:
     from ramjax.devices.preemption import Preemption
@@ -46,11 +48,19 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command line `argv` (program name first) and returns the exit code."""
     try:
         values = parse(argv)
+    except RunError as error:  # of the run whose config is needed
+        print(f"Error: {explain(error)}", file=sys.stderr)
+        return 1
     except Exception as error:  # not flags.Error alone, see `parse`
         print(f"Usage error: {sentence(error)} See python -m ramjax.main --help.", file=sys.stderr)
         return 2
     if values is None:
         return 0
+    try:
+        command_line.check_memory()
+    except RunError as error:
+        print(f"Error: {explain(error)}", file=sys.stderr)
+        return 1
     # After the flags, for these bring JAX, which takes seconds: a wrong flag should be told at once.
     from ramjax.devices import hosts
     from ramjax.devices.preemption import REQUEUE_EXIT_CODE, Preempted, Preemption
@@ -92,7 +102,11 @@ def parse(argv: Sequence[str]) -> flags.FlagValues | None:
 
 def define(values: flags.FlagValues, argv: Sequence[str]) -> None:
     """Defines the flags, those of the keys of the config that `argv` names among them."""
-    define_experiment(values, argv)
+    run = _evaluated_run(argv)
+    if run is None:
+        define_experiment(values, argv)
+    else:
+        define_settings(values, argv, stored_config.load(run, quiet=True))
     command_line.define_path("workdir", None, "Run directory; made if absent, continued if not.", flag_values=values)
     modes = ["train", "eval", "train_and_eval"]
     flags.DEFINE_enum("mode", "train_and_eval", modes, "What to do.", flag_values=values)
@@ -100,6 +114,27 @@ def define(values: flags.FlagValues, argv: Sequence[str]) -> None:
     flags.DEFINE_string("coordinator", None, "HOST:PORT where process 0 meets the others.", flag_values=values)
     flags.DEFINE_integer("process_index", None, "Which process this is, from 0.", 0, flag_values=values)
     flags.DEFINE_integer("process_count", None, "How many processes there are.", 1, flag_values=values)
+
+
+def _evaluated_run(argv: Sequence[str]) -> str | None:
+    """The run directory, where a command line evaluates a run with other settings and leaves its config to the run.
+
+    Raises:
+      flags.Error: it sets keys of a config that it does not name, and trains.
+    """
+    words = [word.replace("--", "-", 1) for word in argv[1:]]
+    given = {}
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        given[name] = value if equals else following
+    key = next((name for name in given if name.startswith("-config.")), None)
+    if key is None or "-config" in given or command_line.wants_help(argv):
+        return None
+    if given.get("-mode") != "eval":
+        raise flags.Error(f"--config is missing; name the experiment of which -{key} sets a key.")
+    if not given.get("-workdir"):
+        raise flags.Error("--workdir is missing.")
+    return os.path.expanduser(given["-workdir"])
 
 
 def check(values: flags.FlagValues) -> None:
@@ -138,11 +173,13 @@ def _run(values: flags.FlagValues, preemption: "Preemption") -> None:
     from ramjax.runs import run_dir
     from ramjax.training import loop
 
-    command_line.keep_compiled_programs()
+    command_line.set_up_jax()
     workdir = pathlib.Path(values.workdir)
     first, begun = jax.process_index() == 0, (workdir / "config.json").exists()
     with logging_to(workdir / "log.txt" if begun else None, first=first):  # it notes what an old config.json lacks
         config = run_dir.load_config(workdir) if values.config is None else config_lib.from_config_dict(values.config)
+        if values.mode != "eval":
+            command_line.check_memory(config)
         hosts.agree(config, values.mode, workdir)
         if values.config is not None:
             if values.mode == "eval":

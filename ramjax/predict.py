@@ -73,7 +73,7 @@ def act(values: flags.FlagValues) -> int:
     from ramjax.inference.network import load
     from ramjax.inference.reading import Options
 
-    command_line.keep_compiled_programs()
+    command_line.set_up_jax()
     known = {"min_confidence": values.min_confidence, "spacing_mm": values.spacing_mm}
     known |= {name: values[name].value for name in ("side", "view") if values[name].value != "auto"}
     options = Options(**{name: value for name, value in known.items() if value is not None})

@@ -1,6 +1,7 @@
 import errno
 import importlib
 import os
+import resource
 import subprocess
 import sys
 
@@ -8,8 +9,9 @@ import pytest
 from absl import flags
 
 from ramjax import command_line, main, points, predict, prepare, report
-from ramjax.config import ConfigError
+from ramjax.config import Config, ConfigError, TrainConfig
 from ramjax.errors import RunError, explain
+from tests.commands import assert_one_sentence
 
 phantom = importlib.import_module("ramjax.phantom.__main__")
 sweep = importlib.import_module("ramjax.sweep.__main__")
@@ -20,6 +22,10 @@ def caused(error, cause):
     return error
 
 
+MEMORY = (
+    "The memory does not suffice; lower data.batch_size, data.eval_batch_size or data.canvas, raise "
+    "train.accumulation_steps, or end other programs. --debug shows where."
+)
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -43,6 +49,9 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
             NotADirectoryError(errno.ENOTDIR, "Not a directory", "/a/b"),
             "/a/b cannot be written or read: not a directory; fix that, or name another folder.",
         ),
+        (MemoryError(), MEMORY),
+        (caused(ValueError("x"), OSError(errno.ENOMEM, "Cannot allocate memory")), MEMORY),
+        (RuntimeError("can't start new thread"), MEMORY),
         (KeyError("two words"), "KeyError: two words. --debug shows where."),
         (ValueError(), "ValueError: ValueError. --debug shows where."),
     ],
@@ -145,3 +154,36 @@ def test_an_error_does_not_control_the_terminal(capsys):
     assert error.startswith("Error: \\x1b[2J\\n is no run") and "\x1b" not in error
     assert predict.main(["predict", "--\x1b[2Jx"]) == 2
     assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gigabytes", [1.5, 2.5, 3.0])
+def test_too_little_address_space_is_one_sentence(tmp_path, gigabytes):
+    """As after ulimit -v: JAX would hang, or LLVM abort."""
+    command = [sys.executable, "-m", "ramjax.main", f"--workdir={tmp_path / 'run'}", "--config=experiments/debug.py"]
+    limit = int(gigabytes * 1e9)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )  # fmt: skip
+    assert_one_sentence(done, 1, f"(ulimit -v) is {gigabytes} GB, and JAX needs about 3.3 GB", "raise the limit")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_address_space_of_a_training_grows_with_its_batch(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (4_000_000_000, 4_000_000_000))
+    command_line.check_memory()
+    with pytest.raises(RunError, match=r"is 4\.0 GB, and JAX needs about 4\.4 GB .*data\.batch_size \(now 4\)"):
+        command_line.check_memory(Config())
+    command_line.check_memory(Config(train=TrainConfig(accumulation_steps=4)))
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY,) * 2)
+    command_line.check_memory(Config())
+
+
+def test_a_float_of_no_number_passes_no_flag():
+    def define(values):
+        flags.DEFINE_float("share", 0.5, "Of it.", 0.0, 1.0, flag_values=values)
+
+    assert command_line.parse("", define, ["x", "--share=0.25"]).share == 0.25
+    for text in ("nan", "-nan", "inf"):
+        with pytest.raises(flags.Error):
+            command_line.parse("", define, ["x", f"--share={text}"])

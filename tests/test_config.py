@@ -3,6 +3,7 @@ import importlib
 import json
 import re
 
+import grain
 import jax
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,8 @@ from ramjax.steps.predict import make_predict_step
 from ramjax.steps.state import init_state
 from ramjax.typed import build
 
+INF, NAN = float("inf"), float("nan")
+
 TASK_NAMES = st.sampled_from(config_lib.TASK_NAMES) | st.just("mine.tasks.Handedness")
 
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
@@ -29,7 +32,7 @@ PLAIN = st.recursive(
 FACTORS = st.floats(0, 1e6)
 CONFIGS = st.builds(
     config_lib.Config,
-    seed=st.integers(0, 2**40),
+    seed=st.integers(0, 2**32 - 1),
     tasks=st.lists(TASK_NAMES, min_size=1, unique=True).map(tuple),
     own=st.dictionaries(NAMES, st.dictionaries(NAMES, PLAIN, max_size=3), max_size=3),
     patient=st.builds(config_lib.PatientConfig, FACTORS, FACTORS, FACTORS),
@@ -161,13 +164,23 @@ def test_integers_pass_for_floats_but_not_the_reverse():
         config_lib.from_dict(values)
 
 
-INF, NAN = float("inf"), float("nan")
-
-
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("seed", -1),
+        ("seed", -1), ("seed", 2**32), ("seed", 2**63), ("seed", 2**64),
+        ("data.workers", 10**6), ("data.batch_size", 2**31), ("data.eval_batch_size", 2**63), ("data.prefetch", 2**31),
+        ("data.crops", 2**31), ("data.canvas.height", 2**20), ("data.canvas.width", 2**31), ("data.canvas.scale", 1e30),
+        ("data.canvas.mm_per_pixel", 1e39), ("data.augment.rotation", 1e4), ("data.augment.gamma", 1e39),
+        ("data.weights", (NAN,)), ("data.weights", (1e300,)), ("evaluation.scales", (1.0, NAN)),
+        ("evaluation.scales", (1e-9,)), ("evaluation.tolerance", 1e39), ("evaluation.tolerance", NAN),
+        ("model.widths[1]", 2**32), ("model.blocks[0]", 2**31), ("model.decoder_width", 2**40),
+        ("model.widths", (8,) * 40), ("scores.roi_size", 2**31), ("scores.width", 2**31), ("scores.roi_margin", INF),
+        ("scores.be_weights", (1.0,) * 5 + (NAN,)), ("bones.weight", 1e39), ("joints.sigma", 1e39),
+        ("optimizer.learning_rate", 1e39), ("optimizer.learning_rate", NAN), ("optimizer.warmup_steps", 2**31),
+        ("optimizer.weight_decay", 1e39), ("mesh.data", 2**31), ("mesh.split_from", 2**63),
+        ("train.steps", 2**31), ("train.log_every", 2**31), ("train.eval_every", 2**63),
+        ("train.checkpoint_every", 2**64), ("train.accumulation_steps", 2**31), ("train.keep_checkpoints", 2**31),
+        ("profile.steps", "1:" + "9" * 12),
         ("data.workers", -1), ("data.batch_size", 0), ("data.prefetch", 0),
         ("data.canvas.scale", 0.0), ("data.canvas.mm_per_pixel", NAN),
         ("data.augment.rotation", -1.0), ("data.augment.mirror", 1.5), ("data.augment.blur", INF),
@@ -207,6 +220,63 @@ def test_numbers_out_of_range_are_named_by_their_whole_path(path, value):
         group[name] = value
     with pytest.raises(ConfigError, match=rf"^{re.escape(path)} is {re.escape(str(value))}[;,] .*\.$"):
         config_lib.from_dict(values)
+
+
+def numbers(cls: type, prefix: str = "") -> list[tuple[str, type]]:
+    """The paths of all keys that are one number, and their types."""
+    found = []
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(field.default):
+            found += numbers(type(field.default), f"{prefix}{field.name}.")
+        elif type(field.default) in (int, float):
+            found.append((prefix + field.name, type(field.default)))
+    return found
+
+
+@pytest.mark.parametrize(("path", "kind"), numbers(config_lib.Config))
+def test_no_number_is_without_bounds(path, kind):
+    """Whatever key is added, too: no integer of 64 bits or more, nothing that single precision cannot hold."""
+    wrong = [2**64, -(2**64), 10**400, 10**5000, True, "1"]
+    wrong += [NAN, INF, -INF, 1e39, -1e39, 1e300] if kind is float else [1.5, NAN]
+    for value in wrong:
+        values = debug.get_config().to_dict()
+        *groups, name = path.split(".")
+        group = values
+        for part in groups:
+            group = group[part]
+        group[name] = value
+        with pytest.raises(ConfigError, match=rf"^{re.escape(path)} is .*\.$") as caught:
+            config_lib.from_dict(values)
+        assert len(str(caught.value)) < 250
+
+
+def test_the_largest_seed_is_taken_by_all_that_draw():
+    seed = config_lib.Config(seed=2**32 - 1).seed
+    assert len(list(grain.MapDataset.range(4).shuffle(seed=seed))) == 4
+    assert jax.random.key_data(jax.random.key(seed)).tolist() == [0, seed]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(10**400, "below 2"), (NAN, "finite number"), (INF, "finite number"), ([[[[]]]] * 3, ""), (None, "")],
+)
+def test_settings_of_own_tasks_are_what_json_can_hold(value, words):
+    values = {"own": {"mine": {"x": value}}}
+    if not words:
+        assert json.dumps(config_lib.to_dict(config_lib.from_dict(values)))
+        return
+    with pytest.raises(ConfigError, match=rf"^own\.mine\.x is .*{words}"):
+        config_lib.from_dict(values)
+
+
+def test_own_settings_that_are_nested_without_end():
+    value = []
+    for _ in range(3000):
+        value = [value]
+    with pytest.raises(ConfigError, match=r"^own\.mine\.x.*nested too deeply"):
+        config_lib.from_dict({"own": {"mine": {"x": value}}})
+    with pytest.raises(ConfigError, match=r"^seed is a list"):
+        config_lib.from_dict({"seed": value})
 
 
 @pytest.mark.parametrize("width", [1, 8, 12, 15, 16, 24])

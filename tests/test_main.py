@@ -117,6 +117,7 @@ def checksums(workdir: pathlib.Path) -> dict[str, int]:
         (["--coordinator=a", "--process_index=0", "--process_count=2"], 2, ["--coordinator=a is not HOST:PORT"]),
         (["--coordinator=a:1", "--process_index=2", "--process_count=2"], 2, ["--process_index=2", "from 0"]),
         (["--distributed", "--process_count=2"], 2, ["--distributed", "--process_count", "one of the two"]),
+        (["--config.seed=4294967296"], 1, ["seed is 4294967296; it must be in 0..4294967295."]),
         (["--config.data.canvas.height=100"], 1, ["data.canvas.height is 100", "multiple of 16", "96"]),
         (["--config.tasks=('bones','teeth')"], 1, ["tasks", "teeth", "joints"]),
         (["--config.mesh.data=64"], 1, ["mesh.data is 64", "-1 for all"]),
@@ -136,6 +137,36 @@ def test_a_run_goes_on_elsewhere(run, tmp_path):
     done = call(command(elsewhere, tmp_path / "copy", *LONGER, "--mode=eval", "--config.train.log_every=7"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "copy" / "eval_test.json").read_bytes() == (run[0] / "eval_test.json").read_bytes()
+
+
+def test_eval_takes_keys_without_the_config(run, tmp_path):
+    shutil.copytree(run[0], tmp_path / "my copy")
+    base = [sys.executable, "-m", "ramjax.main", f"--workdir={tmp_path / 'my copy'}", "--mode=eval"]
+    done = call([*base, "--config.evaluation.grid=square512"])
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "my copy" / "eval_test.json").read_text())["grid"] == "square512"
+    assert f"python -m ramjax.report --workdir='{tmp_path / 'my copy'}'" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--mode=eval", "--config.evaluation.gird=native"], 2, ["unknown config key 'gird'", "did you mean 'grid'?"]),
+        (["--mode=eval", "--config.foo=1"], 2, ["unknown config key 'foo'."]),
+        (["--mode=eval", "--config.evaluation.tolerance=nan"], 1, ["evaluation.tolerance is nan", "0..1000000"]),
+        (["--mode=eval", "--config.seed=4294967296"], 1, ["seed is 4294967296; it must be in 0..4294967295."]),
+        (["--mode=eval", "--config.train.steps=7"], 1, ["belongs to another config", "train.steps is 40 there and 7"]),
+        (["--mode=eval", "--config.a-b=1"], 2, ["--config.a-b names no key"]),
+        (["--config.evaluation.grid=native"], 2, ["--config is missing", "--config.evaluation.grid"]),
+    ],
+)
+def test_mistakes_in_keys_without_the_config_are_one_sentence(run, flags, code, words):
+    assert_one_sentence(call([sys.executable, "-m", "ramjax.main", f"--workdir={run[0]}", *flags]), code, *words)
+
+
+def test_eval_with_keys_of_a_folder_that_is_no_run(tmp_path):
+    command = [sys.executable, "-m", "ramjax.main", f"--workdir={tmp_path}", "--mode=eval", "--config.seed=1"]
+    assert_one_sentence(call(command), 1, "is no run of ramjax")
 
 
 def test_missing_flags_are_named():

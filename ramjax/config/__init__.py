@@ -23,7 +23,7 @@ from ramjax.config.evaluation import EvaluationConfig
 from ramjax.config.model import ModelConfig
 from ramjax.config.tasks import BonesConfig, ErosionsConfig, JointsConfig, PatientConfig, ScoresConfig, TaskConfig
 from ramjax.config.training import TRACKERS, MeshConfig, OptimizerConfig, ProfileConfig, TrackingConfig, TrainConfig
-from ramjax.typed import ConfigError, build, check
+from ramjax.typed import UINT32_MAX, ConfigError, build, check
 
 __all__ = [
     "OPERATIONAL",
@@ -67,7 +67,8 @@ class Config:
     """One experiment.
 
     Attributes:
-      seed: of the initial parameters, the order of the data and all random numbers; 0 or above.
+      seed: of the initial parameters, the order of the data and all random numbers; 0 to 2^32 - 1, as
+        Grain and JAX take it.
       tasks: the tasks that are trained, one or more, each once: names of `TASK_NAMES`, or ``package.module.Class`` for
         a task of your own.
       data, model: what the network sees, and the part of it that the tasks share.
@@ -97,7 +98,7 @@ class Config:
     tracking: TrackingConfig = TrackingConfig()
 
     def __post_init__(self):
-        check(self, "seed", least=0)
+        check(self, "seed", least=0, most=UINT32_MAX)
         unknown = [task for task in self.tasks if task not in TASK_NAMES and not is_dotted_path(task)]
         if unknown or not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ConfigError(

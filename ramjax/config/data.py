@@ -1,10 +1,12 @@
 """Settings of the data: where records come from, the canvas, augmentation."""
 
 import dataclasses
-import math
 from typing import Literal
 
 from ramjax.typed import ConfigError, check
+
+SIDE_MAX = 2**15
+"""Of the canvas in pixels; a square of it has 2^30 pixels, which 32 bits can count."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +31,8 @@ class CanvasConfig:
     mirror_left: bool = True
 
     def __post_init__(self):
-        check(self, "height", "width", "scale", "mm_per_pixel", above=0)
+        check(self, "height", "width", least=1, most=SIDE_MAX)
+        check(self, "scale", "mm_per_pixel", above=0, most=1000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +70,8 @@ class AugmentConfig:
 
     def __post_init__(self):
         check(self, "wrist_crop", "mirror", "erase", "shift", "brightness", least=0, most=1)
-        check(self, "rotation", "scale", "contrast", "gamma", "noise", "blur", least=0)
+        check(self, "rotation", least=0, most=360)
+        check(self, "scale", "contrast", "gamma", "noise", "blur", least=0, most=1000)
         check(self, "stretch", least=0, most=0.9)
 
 
@@ -106,12 +110,15 @@ class DataConfig:
     augment: AugmentConfig = AugmentConfig()
 
     def __post_init__(self):
-        check(self, "batch_size", "eval_batch_size", "prefetch", "crops", above=0)
-        check(self, "workers", least=0)
+        check(self, "batch_size", "eval_batch_size", "crops", least=1, most=2**20)
+        check(self, "prefetch", least=1, most=2**16)
+        check(self, "workers", least=0, most=1024)
         if not self.datasets or len(set(self.datasets)) != len(self.datasets):
             raise ConfigError(f"datasets is {self.datasets}; name one or more, each once.")
-        if len(self.weights) != len(self.datasets) or not all(0 < w < math.inf for w in self.weights):
-            raise ConfigError(f"weights is {self.weights}; give each of {', '.join(self.datasets)} one above 0.")
+        if len(self.weights) != len(self.datasets) or not all(1e-6 <= w <= 1e6 for w in self.weights):
+            raise ConfigError(
+                f"weights is {self.weights}; give each of {', '.join(self.datasets)} one above 0, in 1e-6..1e6."
+            )
         if not self.data_dir.strip():
             raise ConfigError("data_dir is empty; name a folder.")
         if self.batch_size % self.crops:

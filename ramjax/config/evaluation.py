@@ -1,7 +1,6 @@
 """Settings of the test."""
 
 import dataclasses
-import math
 from typing import Literal
 
 from ramjax.typed import ConfigError, check
@@ -32,9 +31,9 @@ class EvaluationConfig:
     ensemble: tuple[str, ...] = ()
 
     def __post_init__(self):
-        check(self, "tolerance", least=0)
+        check(self, "tolerance", least=0, most=1e6)
         check(self, "overlap", least=0, most=0.95)
-        if not self.scales or not all(0 < scale < math.inf for scale in self.scales) or min(self.scales) > 1:
-            raise ConfigError(f"scales is {self.scales}; give factors above 0, one of them at most 1.")
+        if not self.scales or not all(0.01 <= scale <= 100 for scale in self.scales) or min(self.scales) > 1:
+            raise ConfigError(f"scales is {self.scales}; give factors in 0.01..100, one of them at most 1.")
         if not all(workdir.strip() for workdir in self.ensemble):
             raise ConfigError(f"ensemble is {self.ensemble}; name a run directory in each place.")

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from ramjax.config.checks import check_width, is_dotted_path
-from ramjax.typed import ConfigError
+from ramjax.typed import ConfigError, check_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +37,13 @@ class ModelConfig:
             raise ConfigError(f"encoder is {self.encoder}; use residual, or package.module.Class for one of your own.")
         if self.stem_stride not in (1, 2, 4):
             raise ConfigError(f"stem_stride is {self.stem_stride}; use 1, 2 or 4.")
-        if len(self.widths) < 2:
-            raise ConfigError(f"widths is {self.widths}; the pyramid needs two levels or more.")
+        if not 2 <= len(self.widths) <= 12:
+            raise ConfigError(f"widths is {self.widths}; the pyramid needs two levels or more, and at most twelve.")
         if len(self.widths) != len(self.blocks):
             raise ConfigError(f"blocks is {self.blocks}; it must be as long as widths, which is {self.widths}.")
         for level, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True)):
             check_width(f"widths[{level}]", width, below=16)
-            if blocks < 0:
-                raise ConfigError(f"blocks[{level}] is {blocks}; it must be 0 or above.")
+            check_number(f"blocks[{level}]", blocks, least=0, most=1000)
         check_width("decoder_width", self.decoder_width, below=16)
 
     @property

@@ -1,12 +1,14 @@
 """Settings of the tasks."""
 
 import dataclasses
-import math
 from typing import Literal
 
 from ramjax import anatomy
 from ramjax.config.checks import check_width
 from ramjax.typed import ConfigError, check
+
+WEIGHT_MAX = 1e9
+"""Of a loss, so that a sum of weighted losses stays within single precision."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,13 +16,13 @@ class TaskConfig:
     """What the settings of every task have.
 
     Attributes:
-      weight: multiplies the loss of the task; 0 or above.
+      weight: multiplies the loss of the task; 0 to `WEIGHT_MAX`.
     """
 
     weight: float = 1.0
 
     def __post_init__(self):
-        check(self, "weight", least=0)
+        check(self, "weight", least=0, most=WEIGHT_MAX)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,7 @@ class ErosionsConfig(TaskConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        check(self, "positive_weight", least=0)
+        check(self, "positive_weight", least=0, most=WEIGHT_MAX)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ class JointsConfig(TaskConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        check(self, "sigma", above=0)
+        check(self, "sigma", above=0, most=1000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +93,8 @@ class ScoresConfig(TaskConfig):
         super().__post_init__()
         _check_score_weights("be_weights", self.be_weights, anatomy.BE_MAX)
         _check_score_weights("jsn_weights", self.jsn_weights, anatomy.JSN_MAX)
-        check(self, "roi_size", "roi_margin", above=0)
+        check(self, "roi_size", least=1, most=4096)
+        check(self, "roi_margin", above=0, most=1000)
         if self.roi_size % 4:
             raise ConfigError(f"roi_size is {self.roi_size}; it must be a multiple of 4.")
         check(self, "jitter", least=0, most=1)
@@ -111,10 +114,12 @@ class PatientConfig(TaskConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        check(self, "sex_weight", "age_weight", least=0)
+        check(self, "sex_weight", "age_weight", least=0, most=WEIGHT_MAX)
 
 
 def _check_score_weights(name: str, weights: tuple[float, ...], top: int) -> None:
-    """Raises ConfigError unless each score 0..top has a finite weight, 0 or above, and one is above 0."""
-    if len(weights) != top + 1 or not all(0 <= weight < math.inf for weight in weights) or not any(weights):
-        raise ConfigError(f"{name} is {weights}; give each score 0 to {top} one of 0 or above, not all of them 0.")
+    """Raises ConfigError unless each score 0..top has a weight of 0 to `WEIGHT_MAX`, and one is above 0."""
+    if len(weights) != top + 1 or not all(0 <= weight <= WEIGHT_MAX for weight in weights) or not any(weights):
+        raise ConfigError(
+            f"{name} is {weights}; give each score 0 to {top} one in 0..{WEIGHT_MAX:g}, not all of them 0."
+        )

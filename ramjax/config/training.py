@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from ramjax.typed import ConfigError, check
+from ramjax.typed import INT32_MAX, ConfigError, check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +27,9 @@ class OptimizerConfig:
     ema_decay: float = 0.99
 
     def __post_init__(self):
-        check(self, "learning_rate", "clip_norm", above=0)
-        check(self, "warmup_steps", "weight_decay", least=0)
+        check(self, "learning_rate", "clip_norm", above=0, most=1e9)
+        check(self, "warmup_steps", least=0, most=INT32_MAX)
+        check(self, "weight_decay", least=0, most=1e9)
         check(self, "final_fraction", "ema_decay", least=0, most=1)
         if self.ema_decay == 1:
             raise ConfigError("ema_decay is 1.0, which never takes a parameter in; it must be below 1.")
@@ -59,18 +60,18 @@ class MeshConfig:
         sizes = {name: getattr(self, name) for name in ("data", "fsdp", "space")}
         for name, size in sizes.items():
             if size != -1:
-                check(self, name, above=0)
+                check(self, name, least=1, most=2**20)
         left = [name for name, size in sizes.items() if size == -1]
         if len(left) > 1:
             raise ConfigError(f"{' and '.join(left)} are -1; only one axis can take the devices that are left.")
-        check(self, "split_from", least=0)
+        check(self, "split_from", least=0, most=2**63 - 1)
         for rule in self.rules:
             pattern, found, axis = rule.rpartition("=")
             try:
                 re.compile(pattern)
             except re.error as error:
                 raise ConfigError(f"rules has {rule!r}, whose pattern is no regular expression ({error}).") from error
-            if not found or not pattern or not (axis == "none" or axis.isdecimal()):
+            if not found or not pattern or not (axis == "none" or re.fullmatch("[0-9]{1,3}", axis)):
                 raise ConfigError(f"rules has {rule!r}; write PATTERN=AXIS, such as 'heads/.*=none' or 'kernel$=3'.")
 
 
@@ -94,8 +95,8 @@ class TrainConfig:
     keep_checkpoints: int = 2
 
     def __post_init__(self):
-        check(self, "steps", "accumulation_steps", "log_every", above=0)
-        check(self, "eval_every", "checkpoint_every", "keep_checkpoints", above=0)
+        check(self, "steps", "log_every", "eval_every", "checkpoint_every", least=1, most=INT32_MAX)
+        check(self, "accumulation_steps", "keep_checkpoints", least=1, most=2**20)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +110,7 @@ class ProfileConfig:
     steps: str = ""
 
     def __post_init__(self):
-        if self.steps and (not re.fullmatch(r"\d+:\d+", self.steps) or not 1 <= self.first <= self.last):
+        if self.steps and (not re.fullmatch("[0-9]{1,10}:[0-9]{1,10}", self.steps) or not 1 <= self.first <= self.last):
             raise ConfigError(f"steps is {self.steps}; write FIRST:LAST, such as 10:15.")
 
     @property

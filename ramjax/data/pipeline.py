@@ -22,17 +22,20 @@ It also has the labels that are asked for (see `ramjax.data.labels`), each with 
 """
 
 import bisect
+import contextlib
 import dataclasses
+import gc
 import hashlib
 import itertools
 import json
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import grain
 import numpy as np
 from absl import flags
+from grain.multiprocessing import SharedMemoryArray
 
 from ramjax.config import DataConfig
 from ramjax.data import parallel
@@ -208,7 +211,7 @@ def _iterate(batches: grain.MapDataset, data: DataConfig) -> Iterator[Batch]:
         flags.FLAGS.mark_as_parsed()
     per_worker = -(-data.prefetch // data.workers)
     processes = grain.MultiprocessingOptions(num_workers=data.workers, per_worker_buffer_size=per_worker)
-    return _closed_at_end(iter(dataset.mp_prefetch(processes, worker_init_fn=_start_worker)))
+    return _own(_closed_at_end(iter(dataset.mp_prefetch(processes, worker_init_fn=_start_worker))))
 
 
 def _closed_at_end(batches: grain.DatasetIterator) -> Iterator[Batch]:
@@ -217,6 +220,31 @@ def _closed_at_end(batches: grain.DatasetIterator) -> Iterator[Batch]:
         yield from batches
     finally:
         batches.close()
+
+
+def _own(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Copies batches out of the memory that they share with the worker processes, and gives that memory back.
+
+    Grain gives it back when the array is deleted. But the error by which its iterator ends keeps the last batch of each
+    worker to the end of the process, which would leave the memory behind with a warning.
+    """
+    try:
+        for batch in batches:
+            copied = {name: np.array(value) for name, value in batch.items()}
+            _give_back(batch.values())
+            yield copied
+    finally:
+        batches.close()
+        _give_back(gc.get_objects())
+
+
+def _give_back(arrays: Iterable[Any]) -> None:
+    """Removes the names of shared memory, which lasts as long as an array has it, here or in another loader."""
+    for array in arrays:
+        if type(array) is SharedMemoryArray and array.shm is not None:
+            with contextlib.suppress(FileNotFoundError):  # another thread has just done so
+                array.shm.unlink()
+            array.shm.unlink = lambda: None  # Grain calls it when the array is deleted
 
 
 def _start_worker(index: int, count: int) -> None:

@@ -6,6 +6,7 @@ import pathlib
 
 from ramjax import notice
 from ramjax.data import source
+from ramjax.data.intact import DatasetError
 from ramjax.data.report import findings, to_table
 from ramjax.typed import ConfigError
 
@@ -18,10 +19,13 @@ def prepare(dataset: str, data_dir: str, release: str | None) -> None:
     Raises:
       ConfigError: the source is no folder, or the data set takes none.
       ReleaseError, ImageError: what is wrong with the release.
+      DatasetError: it was prepared before, and a file is damaged or missing.
       ValueError, OSError: as `ramjax.data.source.prepare`.
     """
     try:
         builder = source.make_builder(dataset, data_dir)
+    except DatasetError:
+        raise
     except ValueError as error:
         raise ConfigError(f"--dataset: {error}") from error
     folder = pathlib.Path(release).expanduser().absolute() if release else None
@@ -33,6 +37,7 @@ def prepare(dataset: str, data_dir: str, release: str | None) -> None:
         raise ConfigError(f"--source={release} is empty; name the folder that holds the release.")
     there = source.is_prepared(builder)
     builder = source.prepare(dataset, data_dir, folder)
+    source.check(builder, dataset, data_dir)
     path = pathlib.Path(builder.data_path)
     report = path / "metadata.json"
     found = json.loads(report.read_text(encoding="utf-8"))

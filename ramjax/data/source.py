@@ -10,6 +10,7 @@ import io
 import logging
 import multiprocessing
 import pathlib
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from ramjax import files
-from ramjax.data import features
+from ramjax.data import features, intact
 from ramjax.record import Record
 
 log = logging.getLogger(__name__)
@@ -39,11 +40,15 @@ class Source(Sequence):
       name: data set, config, version and split, e.g. ``ram_phantom/tiny/1.0.0 train``.
       examples: the encoded examples, random access.
       report: hash of the data set's report; it differs for a release of another revision.
+      shards: the files of the examples in their order, and how many each has.
+      remedy: what to do where one of them is damaged.
     """
 
     name: str
     examples: Any
     report: str = ""
+    shards: tuple[tuple[str, int], ...] = ()
+    remedy: str = ""
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -51,7 +56,14 @@ class Source(Sequence):
     def __getitem__(self, index: int) -> Record:
         if not 0 <= index < len(self):
             raise IndexError(f"Record {index} of {self.name}, which has {len(self)}.")
-        return features.decode(self.examples[index])
+        try:
+            return features.decode(self.examples[index])
+        except MemoryError:
+            raise
+        except Exception as error:  # each layer below has its own for what is damaged
+            if not self.shards:
+                raise
+            raise intact.of_record(error, intact.shard_of(self.shards, index), index, self.remedy) from error
 
 
 def open_source(dataset: str, data_dir: str, split: str) -> Source:
@@ -61,6 +73,7 @@ def open_source(dataset: str, data_dir: str, split: str) -> Source:
 
     Raises:
       ValueError: the data set, its config or its split is unknown, or it is absent and needs a release.
+      DatasetError: a file of it is damaged or missing; so does reading a record.
       OSError: the data set cannot be written to `data_dir`.
       RuntimeError: the data set is absent and this is a worker process, such as one that a script without a main guard
       starts.
@@ -70,9 +83,11 @@ def open_source(dataset: str, data_dir: str, split: str) -> Source:
         if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
             raise ValueError(
                 f"Data set {builder.info.full_name} is not prepared in {data_dir}; run python -m ramjax.prepare "
-                f"--dataset={dataset} --data_dir={data_dir} first (--help tells where the release comes from)."
+                f"--dataset={shlex.quote(dataset)} --data_dir={shlex.quote(str(data_dir))} first (--help tells where "
+                "the release comes from)."
             )
         builder = prepare(dataset, data_dir)
+    what_to_do = check(builder, dataset, data_dir)
     _tell(builder.info.full_name, str(builder.data_path))
     try:
         examples = builder.as_data_source(split, decoders=features.skip_image_decoding())
@@ -82,7 +97,10 @@ def open_source(dataset: str, data_dir: str, split: str) -> Source:
             "and slices of these such as train[:8]."
         ) from error
     report = (pathlib.Path(builder.data_path) / "metadata.json").read_bytes()
-    return Source(f"{builder.info.full_name} {split}", examples, hashlib.sha256(report).hexdigest()[:16])
+    shards = tuple((str(part.filename), part.examples_in_shard if part.take == -1 else part.take)
+                   for part in builder.info.splits[split].file_instructions)  # fmt: skip
+    name = f"{builder.info.full_name} {split}"
+    return Source(name, examples, hashlib.sha256(report).hexdigest()[:16], shards, what_to_do)
 
 
 def make_builder(dataset: str, data_dir: str) -> tfds.core.DatasetBuilder:
@@ -106,12 +124,35 @@ def make_builder(dataset: str, data_dir: str) -> tfds.core.DatasetBuilder:
         raise ValueError(f"Data set {name} has no config {config!r}; {known}.")
     folder = pathlib.Path(data_dir).expanduser()
     files.check_utf8(folder, "data_dir")
-    return module.Builder(config=config or None, data_dir=folder, file_format=FILE_FORMAT)
+    try:
+        return module.Builder(config=config or None, data_dir=folder, file_format=FILE_FORMAT)
+    except OSError:
+        raise
+    except Exception as error:  # of what it reads, where it is prepared
+        of_config = folder / module.Builder.name / (config or (next(iter(configs)) if configs else ""))
+        needs_release = bool(module.Builder.MANUAL_DOWNLOAD_INSTRUCTIONS)
+        if not of_config.is_dir():
+            raise
+        raise intact.unreadable(of_config, error, dataset, data_dir, needs_release) from error
 
 
 def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
-    """Whether the data set is completely on disk: TFDS writes to another folder, which it renames at the end."""
-    return (builder.data_path / "dataset_info.json").exists()
+    """Whether the data set is on disk, be it damaged: TFDS writes to another folder, which it renames at the end."""
+    folder = pathlib.Path(builder.data_path)
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def check(builder: tfds.core.DatasetBuilder, dataset: str, data_dir: str) -> str:
+    """Checks a prepared data set as far as that is quick, and returns what to do where a record is found damaged.
+
+    Raises:
+      DatasetError: a file is damaged or missing.
+    """
+    folder, needs_release = pathlib.Path(builder.data_path), bool(builder.MANUAL_DOWNLOAD_INSTRUCTIONS)
+    what_to_do = intact.remedy(dataset, folder, data_dir, needs_release)
+    intact.check_files(folder, what_to_do)
+    intact.check_shards(builder, what_to_do)
+    return what_to_do
 
 
 def prepare(dataset: str, data_dir: str, release: str | pathlib.Path | None = None) -> tfds.core.DatasetBuilder:
@@ -160,6 +201,7 @@ def _prepare_now(builder: tfds.core.DatasetBuilder, release: str | pathlib.Path 
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=release))
+        intact.write_checksums(pathlib.Path(builder.data_path))
     finally:
         tfds.enable_progress_bar()
 

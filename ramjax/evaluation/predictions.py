@@ -4,6 +4,7 @@ Where the canvas shows the whole radiograph, batches are predicted as in trainin
 scale, each radiograph is predicted by a sliding window of canvases.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -106,14 +107,15 @@ def _by_canvas(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    for batch in batches:
-        check()
-        shown = sharding.place_rows({name: batch[name] for name in shown_names}, mesh)
-        found = {name: sharding.local_rows(value) for name, value in forward(states, shown).items()}
-        for row in np.flatnonzero(batch["valid"]):
-            maps = {name: value[row] for name, value in found.items()}
-            affine = np.asarray(batch["affine"][row], np.float64)
-            yield int(batch["index"][row]), Prediction(maps, affine, config.data.canvas.height)
+    with contextlib.closing(batches):
+        for batch in batches:
+            check()
+            shown = sharding.place_rows({name: batch[name] for name in shown_names}, mesh)
+            found = {name: sharding.local_rows(value) for name, value in forward(states, shown).items()}
+            for row in np.flatnonzero(batch["valid"]):
+                maps = {name: value[row] for name, value in found.items()}
+                affine = np.asarray(batch["affine"][row], np.float64)
+                yield int(batch["index"][row]), Prediction(maps, affine, config.data.canvas.height)
 
 
 def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[int, Prediction]]:

@@ -1,7 +1,8 @@
 """The cases of an evaluation: what was measured on each hand, part by part, in both modes.
 
 Every table and figure is computed from these values. cases.parquet keeps them for further analyses: one value a row,
-with the columns of `ATTRIBUTES` and ``task``, ``part``, ``metric``, ``strict``, ``compat``.
+with the columns of `ATTRIBUTES` and ``task``, ``part``, ``metric``, ``strict``, ``compat``. The checksums that Parquet
+knows are of its pages alone, so the file's own metadata hold a digest of all its bytes.
 
 What is measured alike forms a group (the column ``task``): the bones, the pairs of bones that overlap, the lesions, the
 boxes of the joint sites, the scores of a scale. Which groups, parts and metrics there are is for the tasks to say
@@ -10,7 +11,10 @@ boxes of the joint sites, the scores of a scale. Which groups, parts and metrics
 """
 
 import dataclasses
+import functools
+import hashlib
 import json
+import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -21,6 +25,8 @@ import pyarrow.parquet as pq
 
 from ramjax import files
 from ramjax.metrics.segmentation import mean_of_finite
+
+log = logging.getLogger(__name__)
 
 Mode = Literal["strict", "compat"]
 MODES: tuple[Mode, ...] = ("strict", "compat")
@@ -49,6 +55,11 @@ ATTRIBUTES: dict[str, type] = {
 """What is known of a case beside its values, as in the record; but ``dataset`` is the data set's name in the run,
 ``pixel_spacing_mm`` that of the grid measured on, and ``picture`` the picture of the case, beside cases.parquet, ''
 without one."""
+
+_DIGEST_KEY = b"ramjax_digest"
+_DIGEST_START = b"sha256:"
+_NO_DIGEST = _DIGEST_START + b"0" * 64
+"""What stands in the place of the digest of a file when the digest is computed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,18 +160,26 @@ def write(path: str | pathlib.Path, cases: Cases, columns: Mapping[str, str] | N
 
 
 def read(path: str | pathlib.Path) -> Cases:
-    """Reads what `write` wrote.
+    """Reads what `write` wrote. A file of an older version, which has no digest, is read and named once in the log.
 
     Raises:
-      ValueError: the file cannot be read, or was not written by `write`.
+      ValueError: the file cannot be read, has changed since it was written, or was not written by `write`.
     """
     try:
-        return decode(pathlib.Path(path).read_bytes())
-    except (OSError, ValueError, KeyError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
+        content = pathlib.Path(path).read_bytes()
+        if not has_digest(content):
+            _log_unchecked(str(path))
+        return decode(content)
+    except Exception as error:  # what Arrow raises depends on which part of a file without a digest is damaged
+        reason = str(error) if type(error) is ValueError else getattr(error, "strerror", None) or type(error).__name__
         raise ValueError(f"{path} cannot be read as cases of an evaluation ({reason}); evaluate the run again.") from (
             error
         )
+
+
+@functools.cache  # once for each file in a process
+def _log_unchecked(path: str) -> None:
+    log.info("%s is of an older version and has no checksum; damage to it may go unnoticed.", path)
 
 
 def encode(cases: Cases, columns: Mapping[str, str] | None = None) -> bytes:
@@ -169,11 +188,33 @@ def encode(cases: Cases, columns: Mapping[str, str] | None = None) -> bytes:
 
 
 def encode_table(rows: pa.Table, about: Mapping[str, Any]) -> bytes:
-    """A table of `table` as a Parquet file, with `about` in its metadata."""
+    """A table of `table` as a Parquet file, with `about` and the digest in its metadata."""
     sink = pa.BufferOutputStream()
-    metadata = {"ramjax": json.dumps(files.finite_or_none(dict(about)))}
-    pq.write_table(rows.replace_schema_metadata(metadata), sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
+    rows = rows.replace_schema_metadata({"ramjax": json.dumps(files.finite_or_none(dict(about)))})
+    with pq.ParquetWriter(sink, rows.schema, compression="zstd") as writer:
+        writer.write_table(rows)
+        writer.add_key_value_metadata({_DIGEST_KEY: _NO_DIGEST})
+    content = sink.getvalue().to_pybytes()
+    before, _, behind = content.rpartition(_NO_DIGEST)  # the metadata are at the end of the file
+    return before + _digest(content) + behind
+
+
+def has_digest(content: bytes) -> bool:
+    """Whether a Parquet file has a digest, be it that one bit of its name or its value is damaged."""
+    return _DIGEST_KEY in content or _DIGEST_START in content
+
+
+def _check_digest(content: bytes) -> None:
+    """Raises ValueError where a byte has changed since `encode_table` wrote the file."""
+    before, found, behind = content.rpartition(_DIGEST_START)
+    stored, behind = behind[:64], behind[64:]
+    if not found or _DIGEST_KEY not in before or found + stored != _digest(before + _NO_DIGEST + behind):
+        raise ValueError("it has changed since it was written: its checksum differs")
+
+
+def _digest(content: bytes) -> bytes:
+    """The SHA-256 of a file that has `_NO_DIGEST` in the digest's place."""
+    return _DIGEST_START + hashlib.sha256(content).hexdigest().encode()
 
 
 def table(cases: Cases, columns: Mapping[str, str] | None = None) -> pa.Table:
@@ -204,7 +245,12 @@ def table(cases: Cases, columns: Mapping[str, str] | None = None) -> pa.Table:
 
 
 def decode(content: bytes) -> Cases:
-    """The inverse of `encode`; raises ValueError or KeyError for anything else."""
+    """The inverse of `encode`; raises ValueError or KeyError for anything else.
+
+    The digest is checked before Arrow reads a byte; a file without one is read as it is.
+    """
+    if has_digest(content):
+        _check_digest(content)
     rows = pq.read_table(pa.BufferReader(content))
     about = json.loads((rows.schema.metadata or {})[b"ramjax"])
     names = (*ATTRIBUTES, "task", "part", "metric", *MODES)

@@ -1,9 +1,9 @@
 """Finished runs, read from their folders."""
 
 import dataclasses
-import json
 import pathlib
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -173,24 +173,17 @@ def _method(run: Run) -> tuple[dict[str, Any], list[Any]]:
 def _read(folder: pathlib.Path, name: str) -> Run:
     if not folder.is_dir():
         raise RunError(f"--workdir={folder} is no folder; name the run directory of a finished run.")
-    if not (folder / "config.json").exists():
-        raise RunError(f"{folder} is no run of ramjax: it has no config.json; name the --workdir of a training run.")
+    stored = stored_config.load(folder)
     if not (folder / "cases.parquet").exists():
         raise RunError(_unfinished(folder))
     try:
         cases = cases_lib.read(folder / "cases.parquet")
     except ValueError as error:
         raise RunError(str(error)) from error
-    path = folder / "config.json"
-    try:
-        stored = stored_config.read(_read_json(path), str(path))
-    except ConfigError as error:
-        raise RunError(f"{path} cannot be read ({error}); restore it from a copy.") from error
     values, tasks = config.to_dict(stored), _tasks(folder, stored, cases)
     versions = _read_json(folder / "versions.json") if (folder / "versions.json").exists() else {}
     git = versions.get("git", "unknown") if isinstance(versions, dict) else "unknown"
-    rows = files.read_json_lines(folder / "metrics.jsonl")
-    curves = [row for row in rows if isinstance(row, dict) and "step" in row]
+    curves = files.read_json_lines(folder / "metrics.jsonl")
     return Run(name, folder, cases, values, tasks, str(git), curves, _parameters(folder))
 
 
@@ -212,13 +205,13 @@ def _tasks(folder: pathlib.Path, stored: Config, cases: Cases) -> tuple[Task, ..
 def _unfinished(folder: pathlib.Path) -> str:
     start = f"{folder} was not evaluated: it has no cases.parquet;"
     if any((folder / "checkpoints" / "best").glob("[0-9]*")):
-        return f"{start} do that with python -m ramjax.main --workdir={folder} --mode=eval."
+        return f"{start} do that with python -m ramjax.main --workdir={shlex.quote(str(folder))} --mode=eval."
     return f"{start} it has no checkpoint to evaluate either, so start its training again, which continues to the end."
 
 
 def _read_json(path: pathlib.Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return files.parse_json(path.read_bytes())
     except ValueError as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}); restore it from a copy.") from error
 

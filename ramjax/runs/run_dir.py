@@ -8,7 +8,6 @@ import contextlib
 import datetime
 import fcntl
 import importlib.metadata
-import json
 import logging
 import math
 import pathlib
@@ -52,21 +51,7 @@ def claim(workdir: pathlib.Path, config: config_lib.Config) -> None:
         files.write_json(workdir / "config.json", config_lib.to_dict(config))
 
 
-def load_config(workdir: str | pathlib.Path) -> config_lib.Config:
-    """The config of a run, of this or an older version (see `ramjax.runs.stored_config`).
-
-    Raises:
-      RunError: `workdir` is no run, has a name that checkpoints cannot have, or its config.json is damaged or of a
-        newer version.
-    """
-    path = pathlib.Path(workdir) / "config.json"
-    files.check_utf8(workdir, "--workdir")
-    if not path.exists():
-        raise RunError(f"{workdir} is no run of ramjax: it has no config.json; name the --workdir of a training run.")
-    try:
-        return stored_config.read(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except ValueError as error:
-        raise RunError(f"{path} cannot be read ({error}); restore it from a copy.") from error
+load_config = stored_config.load
 
 
 @contextlib.contextmanager
@@ -106,6 +91,8 @@ def write_about(workdir: pathlib.Path, params: Any, data: dict[str, str]) -> Non
             names = ", ".join(different) or "the code"
             logging.getLogger(__name__).warning("%s changed since this run began; see versions.json.", names)
         about = {**before, "continued": [*before.get("continued", []), versions()]}
+    if (workdir / "config.json").exists():
+        about[stored_config.CONFIG_CHECKSUM] = files.checksum(files.parse_json((workdir / "config.json").read_bytes()))
     if jax.process_index() == 0:
         files.write_json(path, about)
         files.write_text(workdir / "parameters.txt", parameter_table(params))
@@ -149,7 +136,7 @@ def parameter_table(params: Any) -> str:
 def _load_about(path: pathlib.Path) -> dict[str, Any]:
     """versions.json as it was when the run began."""
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = files.parse_json(path.read_bytes())
         if not all(isinstance(about[key], kind) for key, kind in (("packages", dict), ("data", dict), ("git", str))):
             raise ValueError("values of the wrong type")
     except (ValueError, KeyError, TypeError) as error:

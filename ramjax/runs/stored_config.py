@@ -2,9 +2,11 @@
 
 import functools
 import logging
+import pathlib
 from typing import Any
 
 from ramjax import config as config_lib
+from ramjax import files
 from ramjax.config import Config
 from ramjax.errors import RunError
 from ramjax.typed import ConfigError, UnknownKeyError
@@ -12,10 +14,43 @@ from ramjax.typed import ConfigError, UnknownKeyError
 RENAMED: dict[str, str] = {}
 """Old path to new path of every key or group of keys that was renamed, in the order in which it happened."""
 
+CONFIG_CHECKSUM = "config_crc32"
+"""The key of versions.json for `ramjax.files.checksum` of what config.json holds."""
+
 log = logging.getLogger(__name__)
 
 
-def read(values: Any, where: str) -> Config:
+def load(workdir: str | pathlib.Path, quiet: bool = False) -> Config:
+    """The config of a run, of this or an older version.
+
+    A run notes the checksum of its config.json in versions.json. Where the two differ, somebody has edited the file, or
+    it is damaged, which cannot be told apart. It is used as it is, and a warning says so, once for each file and
+    process.
+
+    Args:
+      workdir: of the run.
+      quiet: whether to keep from the log what is missing or changed.
+
+    Raises:
+      RunError: `workdir` is no run, has a name that checkpoints cannot have, or its config.json is damaged or of a
+        newer version.
+    """
+    path = pathlib.Path(workdir) / "config.json"
+    files.check_utf8(workdir, "--workdir")
+    if not path.exists():
+        raise RunError(f"{workdir} is no run of ramjax: it has no config.json; name the --workdir of a training run.")
+    try:
+        values = files.parse_json(path.read_bytes())
+        config = read(values, str(path), quiet)
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read ({error}); restore it from a copy.") from error
+    noted = _noted(path.with_name("versions.json"))
+    if noted is not None and noted != files.checksum(values) and not quiet:
+        _log_changed(str(path))
+    return config
+
+
+def read(values: Any, where: str, quiet: bool = False) -> Config:
     """The config of a nested dict that an earlier `ramjax.config.to_dict` returned and that was stored as JSON.
 
     Missing keys get their defaults and are listed in the log, once for each file and process.
@@ -23,6 +58,7 @@ def read(values: Any, where: str) -> Config:
     Args:
       values: the content of the file.
       where: the file, for the messages.
+      quiet: whether to keep from the log what is missing.
 
     Raises:
       RunError: it has a key that is unknown here, so that a newer version must have written it.
@@ -39,9 +75,23 @@ def read(values: Any, where: str) -> Config:
             "use that one."
         ) from error
     filled = _missing(config_lib.to_dict(config), values)
-    if filled:
+    if filled and not quiet:
         _log_filled(where, tuple(filled))
     return config
+
+
+def _noted(path: pathlib.Path) -> str | None:
+    """The checksum of config.json in versions.json; None where there is none, or no such file to read it from."""
+    try:
+        about = files.parse_json(path.read_bytes())
+    except (OSError, ValueError):  # who needs it says so
+        return None
+    return about.get(CONFIG_CHECKSUM) if isinstance(about, dict) else None
+
+
+@functools.cache  # once for each file in a process
+def _log_changed(where: str) -> None:
+    log.warning("%s was changed after its run wrote it; it is used as it is. Was it not you, restore it.", where)
 
 
 @functools.cache  # once for each file in a process

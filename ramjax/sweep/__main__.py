@@ -7,7 +7,7 @@ Each --grid is an axis, and all combinations are run. --list=FILE gives one set 
 --folds=5 divides the training split by patients and tests on each fifth; all three multiply. --config.KEY=VALUE holds
 for every run. Everything is checked before a run starts. Each run has its own folder in --output, named by its
 settings. A run that is done is skipped, one that was interrupted continues, and one that fails does not stop the
-others.
+others. Only one sweep at a time works in a folder; the runs of one that was killed are waited for.
 --name names the runs for people, in the table, the report and the trackers, with values of the config in braces:
 --name='{model.decoder_width} wide'. A line of --list can have its own: name='No mirror' data.augment.mirror=0.
 
@@ -77,7 +77,7 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_string("name", "", "Name of each run, with keys of the config in braces.", **define)
     flags.DEFINE_integer("folds", 0, "Folds of a cross-validation, 2 or more; 0 for none.", 0, **define)
     flags.DEFINE_enum("run", "local", ["local", "slurm", "print"], "Where to run.", **define)
-    flags.DEFINE_integer("jobs", 0, "Runs at a time; 0: one locally, as many as fit on Slurm.", 0, **define)
+    flags.DEFINE_integer("jobs", 0, "Runs at a time; 0: one locally, as many as fit on Slurm.", 0, 1024, **define)
     flags.DEFINE_string("slurm", "", "More options of sbatch, such as '--partition=gpu --time=4:00:00'.", **define)
     flags.DEFINE_bool("collect", False, "Only make the table of the sweep in --output.", **define)
     flags.DEFINE_bool("dry_run", False, "Only show what would be run; --dry-run is the same.", **define)
@@ -89,7 +89,11 @@ def check(values: flags.FlagValues) -> None:
 
 def act(values: flags.FlagValues, fixed: Sequence[str]) -> int:
     """Does what the flags say, with the ``--config.`` flags of every run, and returns the exit code."""
-    from ramjax.sweep import plan, run  # these bring JAX, which takes seconds: a wrong flag should be told at once
+    from ramjax.sweep import (  # these bring JAX, which takes seconds: a wrong flag should be told at once
+        locks,
+        plan,
+        run,
+    )
 
     output = pathlib.Path(values.output)
     if values.collect:
@@ -104,13 +108,14 @@ def act(values: flags.FlagValues, fixed: Sequence[str]) -> int:
         if values.run == "slurm":
             _print_lines(run.submission(runs, output, values.jobs, values.slurm))
         return 0
-    plan.save(runs, output)
-    if values.run == "print":
-        _print_lines(map(run.command, run.not_done(runs)))
-    elif values.run == "slurm":
-        run.submit(runs, output, values.jobs, values.slurm)
-    else:
-        return _tell(run.run_here(runs, output, values.jobs or 1), len(runs))
+    with locks.one_sweep(output):
+        plan.save(runs, output)
+        if values.run == "print":
+            _print_lines(map(run.command, run.not_done(runs)))
+        elif values.run == "slurm":
+            run.submit(runs, output, values.jobs, values.slurm)
+        else:
+            return _tell(run.run_here(runs, output, values.jobs or 1), len(runs))
     return 0
 
 

@@ -1,6 +1,7 @@
 """Runs a sweep's commands on this machine, several at once, and stops them cleanly when told to."""
 
 import collections
+import contextlib
 import dataclasses
 import logging
 import os
@@ -14,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ramjax.devices.preemption import REQUEUE_EXIT_CODE
+from ramjax.sweep import locks
 from ramjax.sweep.plan import Run
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,9 @@ def run_all(
     What a run prints is added to logs/NAME.txt in `output`. A run that fails does not stop the others. SIGTERM or
     Ctrl-C is passed on to the runs, which save, and nothing more is started; a second Ctrl-C stops them at once.
 
+    A run that a killed sweep has left behind is still at work; it is waited for like the others, and started again
+    where it then is not done.
+
     Args:
       runs: to run.
       output: folder of the sweep.
@@ -61,17 +66,22 @@ def run_all(
             while waiting and free and not signals.count:
                 run, device = waiting.popleft(), free.popleft()
                 running[run.name] = _start(run, logs / f"{run.name}.txt", device, command)
-                log.info("%s started, %d of %d.", run.name, len(runs) - len(waiting), len(runs))
+                log.info(running[run.name].said, run.name, len(runs) - len(waiting), len(runs))
             for _ in range(passed_on, signals.count):
                 passed_on += 1
                 for of in running.values():
-                    of.process.send_signal(signal.SIGTERM if passed_on == 1 else signal.SIGINT)
+                    of.send(signal.SIGTERM if passed_on == 1 else signal.SIGINT)
             for name, of in list(running.items()):
-                if (code := of.process.poll()) is not None:
-                    free.append(of.device)
-                    outcomes[name] = _outcome(code, of, bool(signals.count))
-                    del running[name]
-                    _tell(name, outcomes[name], time.monotonic() - of.start)
+                if not of.has_ended():
+                    continue
+                free.append(of.device)
+                del running[name]
+                outcome = of.outcome(bool(signals.count))
+                if outcome is None:
+                    waiting.appendleft(of.run)
+                    continue
+                outcomes[name] = outcome
+                _tell(name, outcome, time.monotonic() - of.start)
             time.sleep(0.05)
     return outcomes
 
@@ -98,10 +108,57 @@ def devices_for(jobs: int, environment: Mapping[str, str] = os.environ) -> list[
 
 @dataclasses.dataclass(frozen=True)
 class _Running:
+    """A run that was started here."""
+
+    run: Run
     process: subprocess.Popen
     log: pathlib.Path
     device: str | None
     start: float
+    said = "%s started, %d of %d."
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def send(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def outcome(self, stopping: bool) -> Outcome:
+        code = self.process.returncode
+        # Before a run listens for signals, they end it; 130 is its answer to a second Ctrl-C.
+        if code == REQUEUE_EXIT_CODE or (stopping and code in (-signal.SIGTERM, -signal.SIGINT, 130)):
+            return Outcome("stopped")
+        if code == 0:
+            return Outcome("done")
+        lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        ended = f"ended by signal {-code}; " if code < 0 else ""
+        return Outcome("failed", f"{ended}{lines[-1] if lines else 'it printed nothing'}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Left:
+    """A run that a sweep started which was killed: no child of this process, so its exit code is not known."""
+
+    run: Run
+    lock: pathlib.Path
+    device: str | None
+    start: float
+    said = "%s is still running, left by a sweep that was killed; waiting for it, %d of %d."
+
+    def has_ended(self) -> bool:
+        return locks.is_free(self.lock)
+
+    def send(self, number: int) -> None:
+        process = locks.holder(self.lock)
+        if process is not None and not self.has_ended():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def outcome(self, stopping: bool) -> Outcome | None:
+        """None where it has to be started again."""
+        if self.run.state == "done":
+            return Outcome("done")
+        return Outcome("stopped") if stopping else None
 
 
 class _Signals:
@@ -125,26 +182,23 @@ class _Signals:
             os.write(2, b"\nThe runs are saving and stopping; Ctrl-C stops them at once.\n")
 
 
-def _start(run: Run, path: pathlib.Path, device: str | None, command: Sequence[str]) -> _Running:
-    """Starts the run in its own session. A Ctrl-C of the terminal does not reach it there, but is passed on, once."""
+def _start(run: Run, path: pathlib.Path, device: str | None, command: Sequence[str]) -> _Running | _Left:
+    """Starts the run in its own session, unless it is still running.
+
+    A Ctrl-C of the terminal does not reach it there, but is passed on, once.
+    """
+    lock = path.with_suffix(".lock")
+    held = locks.take(lock)
+    if held is None:
+        return _Left(run, lock, device, time.monotonic())
     environment = os.environ | ({} if device is None else {"CUDA_VISIBLE_DEVICES": device})
-    with path.open("ab") as file:
+    with held, path.open("ab") as file:
         process = subprocess.Popen(
-            [*command, *run.flags], cwd=ROOT, env=environment, start_new_session=True,
+            [*command, *run.flags], cwd=ROOT, env=environment, start_new_session=True, pass_fds=[held.fileno()],
             stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
-    return _Running(process, path, device, time.monotonic())
-
-
-def _outcome(code: int, of: _Running, stopping: bool) -> Outcome:
-    # Before a run listens for signals, they end it; 130 is its answer to a second Ctrl-C.
-    if code == REQUEUE_EXIT_CODE or (stopping and code in (-signal.SIGTERM, -signal.SIGINT, 130)):
-        return Outcome("stopped")
-    if code == 0:
-        return Outcome("done")
-    lines = [line.strip() for line in of.log.read_text(errors="replace").splitlines() if line.strip()]
-    ended = f"ended by signal {-code}; " if code < 0 else ""
-    return Outcome("failed", f"{ended}{lines[-1] if lines else 'it printed nothing'}")
+        locks.note(held, process.pid)
+    return _Running(run, process, path, device, time.monotonic())
 
 
 def _tell(name: str, outcome: Outcome, seconds: float) -> None:

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import json
 import operator
 import pathlib
 import re
@@ -142,7 +141,7 @@ def load(output: pathlib.Path) -> list[Run]:
     """
     path = output / "sweep.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = files.parse_json(path.read_bytes())
         return [
             Run(
                 of["name"],

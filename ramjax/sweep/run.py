@@ -88,7 +88,7 @@ def submit(runs: Sequence[Run], output: pathlib.Path, jobs: int, options: str) -
     if waiting:
         log.info("%s", slurm.submit(waiting, output, jobs, options))
     log.info("%d runs are done. The table: python launch/sweep.py --collect --output=%s",
-             len(runs) - len(waiting), output)  # fmt: skip
+             len(runs) - len(waiting), shlex.quote(str(output)))  # fmt: skip
 
 
 def run_here(runs: Sequence[Run], output: pathlib.Path, jobs: int) -> Ended:

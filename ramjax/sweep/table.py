@@ -1,6 +1,5 @@
 """The results of a sweep in one table: a row a run, and means over seeds and folds."""
 
-import json
 import pathlib
 import shlex
 import statistics
@@ -68,7 +67,7 @@ def _metrics(run: Run, headlines: Sequence[str]) -> dict[str, float]:
         return {}
     path = run.workdir / "eval_test.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = files.without_checksum(files.parse_json(path.read_bytes()))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and start the sweep again.") from error
     return {name: values[name] for name in headlines if values.get(name) is not None}

@@ -12,6 +12,7 @@ import functools
 import logging
 import math
 import pathlib
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -118,12 +119,13 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     train_step: Callable | None = None
     batch: dict[str, jax.Array] = {}
     pending: tuple[int, dict[str, jax.Array]] | None = None
-    with preemption.deferred(), checkpoints:
+    with preemption.deferred(), checkpoints, contextlib.ExitStack() as ending:
         try:
             # A run that was stopped in the validation of its step, be it the last one, makes that up first.
             if _due(start, config.train.eval_every, steps) and not validate.was_made(start):
                 validate(start, state)
             batches = _make_train_batches(config, tasks, train_sources, start)
+            ending.enter_context(contextlib.closing(batches))
             for batch in progress.timed(_prefetch_to_device(batches, mesh, preemption)):
                 preemption.check()
                 if train_step is None:
@@ -205,25 +207,27 @@ class _Validation:
     def _evaluate(self, state: Any, dataset: int) -> dict[str, float]:
         """The metrics of one data set, by the compiled step that all share."""
         source, name = self.sources[dataset], self.config.data.names[dataset]
-        return validation.evaluate(
-            self.eval_step,
-            state,
-            pipeline.make_eval_batches(
-                self.config.data,
-                source,
-                labels=labels_of(self.tasks),
-                dataset=dataset,
-                process_index=jax.process_index(),
-                process_count=jax.process_count(),
-            ),
-            mesh=self.mesh,
-            size=len(source),
-            summarize=functools.partial(validation.canvas_metrics_of, self.tasks, name),
-            label="validation" if len(self.sources) == 1 else f"validation {name}",
-            check=self.preemption.check,
-            total=-(-len(source) // self.config.data.eval_batch_size),
-            quiet=None if jax.process_index() == 0 else True,
+        batches = pipeline.make_eval_batches(
+            self.config.data,
+            source,
+            labels=labels_of(self.tasks),
+            dataset=dataset,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
         )
+        with contextlib.closing(batches):
+            return validation.evaluate(
+                self.eval_step,
+                state,
+                batches,
+                mesh=self.mesh,
+                size=len(source),
+                summarize=functools.partial(validation.canvas_metrics_of, self.tasks, name),
+                label="validation" if len(self.sources) == 1 else f"validation {name}",
+                check=self.preemption.check,
+                total=-(-len(source) // self.config.data.eval_batch_size),
+                quiet=None if jax.process_index() == 0 else True,
+            )
 
 
 def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preemption, writer: Writer) -> dict[str, float]:
@@ -253,7 +257,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
     if jax.process_index() == 0:
         run = {"run": printable(workdir.resolve().name), "seed": config.seed, "tasks": config.tasks}
         testing.write(workdir, evaluated, run | about, tasks, SHOWN_HANDS)
-        files.write_json(workdir / "eval_test.json", about | metrics)
+        files.write_json(workdir / "eval_test.json", files.with_checksum(about | metrics))
     writer.test(step, metrics, {"test_grid": workdir / "test_grid.png"})
     log.info("%s", log_lines.table(config, tasks, metrics))
     log.info(
@@ -264,7 +268,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
         workdir / testing.PICTURES,
         workdir,
     )
-    log.info("A report to look at: python -m ramjax.report --workdir=%s", workdir)
+    log.info("A report to look at: python -m ramjax.report --workdir=%s", shlex.quote(str(workdir)))
     log.info(NOTE)
     return metrics
 
@@ -283,7 +287,7 @@ def _open(config: Config, split: str) -> tuple[pipeline.Source, ...]:
 
 def _make_train_batches(
     config: Config, tasks: Sequence[Task], sources: Sequence[pipeline.Source], start: int
-) -> Iterable[dict[str, np.ndarray]]:
+) -> Iterator[dict[str, np.ndarray]]:
     return pipeline.make_train_batches(
         config.data,
         sources,

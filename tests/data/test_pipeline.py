@@ -3,6 +3,7 @@ import dataclasses
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 
@@ -14,6 +15,7 @@ import pytest
 import ramjax.data
 from ramjax.data import pipeline
 from ramjax.data.canvas import to_canvas
+from ramjax.data.source import open_source
 
 MIXTURE = dict(datasets=("ram_phantom/tiny", "ram_phantom/small"), weights=(3.0, 1.0))
 
@@ -307,3 +309,33 @@ def test_workers_leave_a_signal_to_all_processes_to_the_main_one(source, batches
     got += going
     for ours, expected in zip(got, batches, strict=True):
         handmade.assert_equal(ours, expected)
+
+
+LOADER = """
+import sys
+import handmade
+from ramjax.data import pipeline, source
+
+if __name__ == "__main__":
+    of = [source.open_source("ram_phantom/tiny", sys.argv[1], "train")]
+    data = handmade.make_data(workers=2)
+    batches = pipeline.make_train_batches(data, of, seed=0, start_step=0, steps=6, labels=handmade.LABELS)
+    kept = next(batches) if sys.argv[2] == "early" else list(batches)
+    if sys.argv[2] == "error":
+        raise SystemExit(3)
+    if sys.argv[2] == "early":
+        batches.close()
+"""
+
+
+@pytest.mark.parametrize("end", ["whole", "early", "error"])
+def test_workers_leave_no_shared_memory_behind(data_dir, tmp_path, end):
+    (tmp_path / "loader.py").write_text(LOADER)
+    open_source("ram_phantom/tiny", str(data_dir), "train")
+    root = pathlib.Path(ramjax.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "loader.py"), str(data_dir), end], capture_output=True, text=True, cwd=root,
+        env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests' / 'data'}"}, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == (3 if end == "error" else 0), done.stderr
+    assert "leaked" not in done.stderr and "Warning" not in done.stderr

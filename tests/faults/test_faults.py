@@ -208,3 +208,11 @@ def test_a_damaged_checkpoint(whole, tmp_path):
     )
     assert json.loads((workdir / "versions.json").read_text())["continued"]
     assert os.listdir(workdir / "checkpoints" / "damaged") == [f"latest-{newer}"]
+
+
+def test_double_precision_is_not_heeded(whole, tmp_path):
+    """JAX_ENABLE_X64, which a user may have set for other programs."""
+    workdir = tmp_path / "run"
+    done = finish(start(workdir, env=os.environ | {"JAX_ENABLE_X64": "1"}))
+    assert done.returncode == 0, done.stderr
+    assert_goes_on(workdir, whole)

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -100,3 +102,28 @@ def test_a_damaged_file_is_one_sentence(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(ValueError, match=r"cases.parquet cannot be read as cases of an evaluation .*evaluate the run"):
         cases_lib.read(path)
+
+
+def test_every_bit_that_changes_is_noticed(tmp_path):
+    path, content = tmp_path / "cases.parquet", cases_lib.encode(some_cases(1))
+    for bit in range(8 * len(content)):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ValueError, match="it has changed since it was written: its checksum differs"):
+            cases_lib.decode(bytes(damaged))
+    for damaged in (content[:-1], content + b"\n", content[1:], b"", content[: len(content) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"cases.parquet cannot be read as cases of an evaluation .*evaluate the"):
+            cases_lib.read(path)
+
+
+def test_a_file_of_an_older_version_is_read_and_named_once(tmp_path, caplog):
+    caplog.set_level("INFO", "ramjax")
+    cases, path = some_cases(), tmp_path / "cases.parquet"
+    metadata = {"ramjax": json.dumps(cases.about)}
+    pq.write_table(cases_lib.table(cases).replace_schema_metadata(metadata), path, compression="zstd")
+    for _ in range(2):
+        assert_same(cases_lib.read(path), cases)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path} is of an older version and has no checksum; damage to it may go unnoticed."
+    ]

@@ -5,6 +5,7 @@ import json
 import logging
 import pathlib
 
+import jax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -212,3 +213,41 @@ def test_a_damaged_value_is_named_whatever_was_renamed(stored, tmp_path, monkeyp
     write_json(tmp_path / "config.json", stored | change)
     with pytest.raises(RunError, match=message):
         run_dir.load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"seed": 1' + 400 * "0" + "}", '{"seed": 1' + 6000 * "0" + "}", '{"seed": ' + 5000 * "[" + 5000 * "]" + "}",
+        5000 * '{"data": ' + "1" + 5000 * "}", '{"optimizer": {"learning_rate": 1' + 400 * "0" + "}}",
+        '{"optimizer": {"learning_rate": NaN}}', '{"optimizer": {"learning_rate": 1e999}}', "null", "3", '"seed"', "[]",
+        '{"own": {"mine": {"x": ' + 100 * "[" + 100 * "]" + "}}}", '{"seed": true}', '{"mesh": null}',
+        "\ufeff{}", "\x00",
+    ],
+)  # fmt: skip
+def test_whatever_config_json_holds_is_one_sentence(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(RunError, match=r"config\.json cannot be read \(.*\); restore it from a copy\.$") as caught:
+        run_dir.load_config(tmp_path)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_config_that_is_no_utf_8_is_one_sentence(tmp_path):
+    (tmp_path / "config.json").write_bytes(b'{"seed\xe9": 1}')
+    with pytest.raises(RunError, match=r"config\.json cannot be read \(.*\); restore it from a copy\.$"):
+        run_dir.load_config(tmp_path)
+
+
+def test_a_config_that_was_changed_is_used_and_said_once(stored, tmp_path, caplog):
+    config = config_lib.from_dict(stored)
+    run_dir.claim(tmp_path, config)
+    run_dir.write_about(tmp_path, {"w": jax.ShapeDtypeStruct((1,), "float32")}, {})
+    assert run_dir.load_config(tmp_path) == config and not caplog.records
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(stored))  # written otherwise, with the same values
+    assert run_dir.load_config(tmp_path) == config and not caplog.records
+    path.write_text(json.dumps(stored | {"seed": 5}))
+    for _ in range(2):
+        assert run_dir.load_config(tmp_path).seed == 5
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == f"{path} was changed after its run wrote it; it is used as it is. Was it not you, restore it."

@@ -3,13 +3,15 @@
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import threading
 import time
 
 import pytest
 
-from ramjax.sweep import local
+from ramjax.errors import RunError
+from ramjax.sweep import local, locks
 from ramjax.sweep.plan import Run
 
 SCRIPT = """
@@ -121,6 +123,101 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path):
 def test_a_run_that_was_told_to_stop_by_others_has_not_failed(tmp_path):
     outcomes = run_all(tmp_path, "sys.exit(75 if sys.argv[2] == 'a' else 0)", ("a", "-"), ("b", "-"))
     assert outcomes == {"a": local.Outcome("stopped"), "b": local.Outcome("done")}
+
+
+SWEEP = """
+import pathlib, sys
+from ramjax.sweep import local, locks
+from ramjax.sweep.plan import Run
+here = pathlib.Path(sys.argv[1])
+runs = [Run(name, here / name, {}, (name, "-"), config=None) for name in sys.argv[2:]]
+command = [sys.executable, "-S", str(here / "script.py"), str(here)]
+with locks.one_sweep(here):
+    local.run_all(runs, here, 1, [None], command)
+"""
+
+
+def killed_sweep(tmp_path, body: str) -> None:
+    """A sweep of ``a`` and ``b`` that was killed when ``a`` was running, which goes on."""
+    script(tmp_path, f"(here / 'process').write_text(str(os.getpid()))\n{body}")
+    sweep = subprocess.Popen([sys.executable, "-c", SWEEP, str(tmp_path), "a", "b"], cwd=local.ROOT)
+    wait_for((tmp_path / "logs" / "a.lock").exists)
+    wait_for(lambda: (tmp_path / "process").exists() and (tmp_path / "process").read_text())
+    wait_for(lambda: locks.holder(tmp_path / "logs" / "a.lock"))
+    sweep.kill()
+    sweep.wait()
+    process = int((tmp_path / "process").read_text())
+    assert locks.holder(tmp_path / "logs" / "a.lock") == process and not locks.is_free(tmp_path / "logs" / "a.lock")
+    return process
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+class Planned(Run):
+    """A run that is done when its folder has a file ``done``."""
+
+    @property
+    def state(self) -> str:
+        return "done" if (self.workdir / "done").exists() else "unfinished"
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_run_that_a_killed_sweep_left_is_waited_for_and_started_again_if_it_is_not_done(tmp_path, caplog, done):
+    caplog.set_level("INFO", "ramjax")
+    killed_sweep(tmp_path, "while not (here / 'go').exists(): time.sleep(0.02)")
+    (tmp_path / "a").mkdir()
+
+    def end():
+        (tmp_path / "a" / "done").touch() if done else None
+        (tmp_path / "go").touch()
+
+    thread = after(lambda: any("still running" in record.getMessage() for record in caplog.records), end)
+    (tmp_path / "process").unlink()
+    with locks.one_sweep(tmp_path):  # the killed one has left no lock
+        command = [sys.executable, "-S", str(tmp_path / "script.py"), str(tmp_path)]
+        runs = [Planned(name, tmp_path / name, {}, (name, "-"), config=None) for name in ("a", "b")]
+        outcomes = local.run_all(runs, tmp_path, 1, [None], command)
+    thread.join()
+    assert outcomes == {"a": local.Outcome("done"), "b": local.Outcome("done")}
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "a is still running, left by a sweep that was killed; waiting for it, 1 of 2."
+    assert ("a started, 1 of 2." in said) == (not done)
+    assert locks.is_free(tmp_path / "logs" / "a.lock")
+
+
+def test_a_signal_stops_a_run_that_a_killed_sweep_left_too(tmp_path, caplog):
+    caplog.set_level("INFO", "ramjax")
+    killed_sweep(tmp_path, "time.sleep(60)")
+    thread = after(
+        lambda: any("still running" in record.getMessage() for record in caplog.records),
+        lambda: os.kill(os.getpid(), signal.SIGTERM),
+    )
+    runs = [Planned(name, tmp_path / name, {}, (name, "-"), config=None) for name in ("a", "b")]
+    outcomes = local.run_all(runs, tmp_path, 1, [None], ["false"])
+    thread.join()
+    assert outcomes == {"a": local.Outcome("stopped")}
+    assert (tmp_path / "logs" / "a.txt").read_text() == "saved\n"
+    assert locks.is_free(tmp_path / "logs" / "a.lock")
+
+
+def test_two_sweeps_do_not_share_a_folder(tmp_path):
+    script(tmp_path, "while not (here / 'go').exists(): time.sleep(0.02)")
+    first = subprocess.Popen([sys.executable, "-c", SWEEP, str(tmp_path), "a"], cwd=local.ROOT)
+    wait_for((tmp_path / "listening_a").exists)
+    with pytest.raises(RunError) as caught, locks.one_sweep(tmp_path):
+        pass
+    assert str(caught.value) == (
+        f"Another sweep is running in {tmp_path} (process {first.pid}); wait for it, or name another --output."
+    )
+    (tmp_path / "go").touch()
+    assert first.wait(60) == 0
+    with locks.one_sweep(tmp_path):
+        pass
 
 
 def test_devices():

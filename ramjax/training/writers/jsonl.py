@@ -1,20 +1,28 @@
-"""``metrics.jsonl``: one JSON object a line. It is the record of a run; everything else can be made from it again."""
+"""``metrics.jsonl``: one JSON object a line. It is the record of a run; everything else can be made from it again.
+
+The last value of a row is a checksum of the others, ``"crc32": "0a1b2c3d"``; rows of older versions have none.
+"""
 
 import contextlib
-import json
+import logging
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from ramjax import files
 
 NAME = "metrics.jsonl"
+DAMAGED = "metrics.jsonl.damaged"
+"""Where damaged lines of `NAME` are kept."""
+
+log = logging.getLogger(__name__)
 
 
 class JsonLines:
     """Appends rows ``{"step": 10, "train/loss": 0.5, ...}`` to the run's metrics.
 
-    Rows after `start_step` are dropped, as is half a row that a kill left behind: the run repeats those steps.
+    Rows after `start_step` are dropped, as is half a row that a kill left behind: the run repeats those steps. Damaged
+    lines are moved to `DAMAGED` with a warning, and cost no other row.
 
     Args:
       folder: the run directory.
@@ -24,10 +32,14 @@ class JsonLines:
 
     def __init__(self, folder: pathlib.Path, start_step: int, writing: bool):
         path = folder / NAME
-        self.rows: list[dict[str, Any]] = [row for row in files.read_json_lines(path) if row["step"] <= start_step]
+        rows, damaged = files.split_json_lines(path)
+        self.rows: list[dict[str, Any]] = [row for row in rows if row["step"] <= start_step]
         self._file: TextIO | None = None
         if writing:
-            files.write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows))
+            if damaged:
+                _set_aside(folder / DAMAGED, damaged)
+                log.warning("%s; set aside in %s.", files.describe_damaged(path, damaged), folder / DAMAGED)
+            files.write_text(path, "".join(map(files.json_line, self.rows)))
             self._file = path.open("a", encoding="utf-8")
 
     def value(self, step: int, key: str) -> float | None:
@@ -39,7 +51,7 @@ class JsonLines:
         if self._file is None:
             return
         try:
-            self._file.write(json.dumps({"step": step, **files.finite_or_none(dict(metrics))}) + "\n")
+            self._file.write(files.json_line({"step": step, **metrics}))
             self._file.flush()
         except OSError as error:
             raise OSError(error.errno, error.strerror, self._file.name) from error
@@ -49,3 +61,9 @@ class JsonLines:
             # All is written by now, or `write` has raised: closing tries again what it could not write.
             with contextlib.suppress(OSError):
                 self._file.close()
+
+
+def _set_aside(path: pathlib.Path, damaged: Sequence[files.DamagedLine]) -> None:
+    """Adds damaged lines, as they are, to those that were set aside before."""
+    before = path.read_bytes() if path.exists() else b""
+    files.write_bytes(path, before + b"".join(line.content + b"\n" for line in damaged))
