@@ -124,7 +124,7 @@ def _evaluated_run(argv: Sequence[str]) -> str | None:
     """
     words = [word.replace("--", "-", 1) for word in argv[1:]]
     given = {}
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         name, equals, value = word.partition("=")
         given[name] = value if equals else following
     key = next((name for name in given if name.startswith("-config.")), None)
