@@ -58,7 +58,8 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, OSError) and where:
         reason = (error.strerror or type(error).__name__).lower()
         return f"{where} cannot be written or read: {reason}; fix that, or name another folder."
-    return f"{type(error).__name__}: {sentence(error)} --debug shows where."
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}{notes}: {sentence(error)} --debug shows where."
 
 
 def sentence(error: BaseException) -> str:

@@ -8,8 +8,9 @@ prepares by itself). Without --source the release is looked for in DATA_DIR/down
 downloaded into DATA_DIR/downloads; an interrupted download continues.
 
 At the end a table is printed: found [published], and all defects. The same report is stored with the data as
-metadata.json. A deviation is a warning. What cannot be trusted (a damaged image, an unknown score or category, sizes
-that differ) is an error that names the file and the key, and nothing half-written stays.
+metadata.json. A deviation is a warning. A cell, box or score that cannot be right, or that another one contradicts, is
+left out and listed among the defects. What cannot be trusted (a damaged image or mask, an unknown score or category,
+sizes that differ, boxes in another unit) is an error that names the file and the key, and nothing half-written stays.
 
 Exit codes: 0 done, 1 an error that the last line names, 2 wrong usage, 130 interrupted: start the same command again.
 

@@ -1,53 +1,28 @@
 """Joint regions of a released radiograph: scores by site, and boxes from a detection file or from released crops."""
 
 import dataclasses
+import math
 import pathlib
-from collections.abc import Container, Mapping
+import struct
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from ramjax import anatomy
 from ramjax.data.report import Counts, Finding
-from ramjax.io.coco import CocoFile
 from ramjax.io.crops import CropFinder
 from ramjax.io.errors import ReleaseError
 from ramjax.io.images import read_bmp
+from ramjax.io.json_file import shown, whole
+from ramjax.io.spreadsheet import to_number
 from ramjax.record import UNKNOWN_SCORE, Joint
+from tfds_builders.detection import NOWHERE, Box, Detection, clipped
 
-Box = tuple[float, float, float, float]
-"""ymin, xmin, ymax, xmax in pixels."""
+SIDE_OF_CROP = 1.3
+"""Times that the sides of boxes may be longer or shorter than those of crops: both were drawn with some margin."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Detection:
-    """What the detection files tell of one image.
-
-    Attributes:
-      boxes: by site; one that is empty says that the site is there, not where.
-      searched: the sites that are annotated where they are.
-      sizes: of the image by file, (height, width), where it is stated.
-    """
-
-    boxes: Mapping[str, Box] = dataclasses.field(default_factory=dict)
-    searched: frozenset[str] = frozenset()
-    sizes: Mapping[pathlib.Path, tuple[int, int]] = dataclasses.field(default_factory=dict)
-
-    def joined(self, other: "Detection") -> "Detection":
-        """Of two files; where both have a site, the smallest box around both."""
-        boxes = dict(self.boxes)
-        for site, b in other.boxes.items():
-            a = boxes.get(site, b)
-            boxes[site] = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
-        return Detection(boxes, self.searched | other.searched, {**self.sizes, **other.sizes})
-
-    def check_size(self, image: np.ndarray, path: pathlib.Path) -> None:
-        """Raises ReleaseError where a file states another size than the image (H, W) at `path` has."""
-        for file, (height, width) in self.sizes.items():
-            if (height, width) != image.shape:
-                raise ReleaseError(
-                    f"{path} is {image.shape[1]} x {image.shape[0]} pixels, {file} says {width} x {height}; image and "
-                    "boxes are of different releases, fetch both again."
-                )
+_LOOKED_AT = 5
+"""Crops of a radiograph whose sizes are compared with boxes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +36,7 @@ class Regions:
     """
 
     scores: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
-    detection: Detection = Detection()
+    detection: Detection = dataclasses.field(default_factory=Detection)
     crops: Mapping[str, Mapping[str, pathlib.Path]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -89,14 +64,16 @@ def place(image: np.ndarray, regions: Regions, record_id: str) -> Placed:
     """
     height, width = image.shape
     counts, findings = Counts(), []
-    detected = {site: _clipped(box, height, width) for site, box in regions.detection.boxes.items()}
-    boxes = {site: box for site, box in detected.items() if box[2] > box[0] and box[3] > box[1]}
+    detected = regions.detection.boxes
+    inside = {site: clipped(box, height, width) for site, box in detected.items()}
+    boxes = {site: box for site, box in inside.items() if box[2] > box[0] and box[3] > box[1]}
     findings += [
-        Finding("detected boxes that are empty or outside the image", f"{record_id} {site}")
-        for site in detected
-        if site not in boxes
+        Finding("detected boxes outside the part that the image shows", f"{record_id} {site}")
+        for site, box in detected.items()
+        if site not in boxes and box != NOWHERE
     ]
     counts["boxes", "of the detection file"] = len(boxes)
+    findings += _of_other_size(boxes, regions.crops, record_id)
     finder: CropFinder | None = None
     for site in anatomy.SITE_NAMES:
         paths = [crops[site] for crops in regions.crops.values() if site in crops]
@@ -136,59 +113,71 @@ def read_score(value: object, scale: str, site: str, where: str) -> int:
     top, sites = anatomy.SCALES[scale]
     if anatomy.SITE_INDEX[site] not in sites:
         raise ReleaseError(f"{where}: {site} is no site of the {scale.upper()} score; check the file.")
-    try:
-        score = float(value)
-    except (TypeError, ValueError):
-        score = float("nan")
-    if isinstance(value, bool) or score not in range(top + 1):
-        raise ReleaseError(f"{where} is {value!r}; a {scale.upper()} score is a whole number in 0..{top}.")
-    return int(score)
+    score = whole(to_number(value.strip()) if isinstance(value, str) else value)
+    if score not in range(top + 1):
+        raise ReleaseError(f"{where} is {shown(value)}; a {scale.upper()} score is a whole number in 0..{top}.")
+    return score
 
 
-def detections(
-    coco: CocoFile, names: Mapping[str, str], stems: Container[str]
-) -> tuple[dict[str, Detection], list[Finding]]:
-    """Returns what a detection file tells of each image, by stem, and what was amiss.
+def agreed(
+    entries: Mapping[str, Sequence[Mapping[str, int]]], scale: str, sites: Collection[str] = anatomy.SITE_NAMES
+) -> tuple[dict[str, dict[str, int]], list[Finding]]:
+    """Returns the scores of each radiograph by site, of all entries that a file has of it, and what was amiss.
 
-    Of several boxes of a site in one image the first counts, as for the released crops. Categories that are no site of
-    the score are left out.
+    A site of which two entries differ has no score; a radiograph without any score is left out.
 
     Args:
-      coco: the file.
-      names: joint sites by the name of their category.
-      stems: of the images of the release.
-
-    Raises:
-      ReleaseError: no category is a joint site.
+      entries: by stem, the scores of each of its entries by site.
+      scale: ``be`` or ``jsn``.
+      sites: those that the data set has.
     """
-    sites = {name: names[name] for name in coco.categories if name in names}
-    if not sites:
-        raise ReleaseError(
-            f"{coco.path}: none of the categories {', '.join(coco.categories)} is a joint site; known are "
-            f"{', '.join(names)}."
-        )
-    by_stem: dict[str, Detection] = {}
-    findings = []
-    for image in coco.images:
-        stem = image.stem_in(stems)
-        if stem is None:
-            findings.append(Finding("detections without an image", image.names[0]))
+    name = scale.upper()
+    graded = [anatomy.SITE_NAMES[site] for site in anatomy.SCALES[scale][1] if anatomy.SITE_NAMES[site] in sites]
+    scores, findings = {}, []
+    for stem, of_stem in entries.items():
+        stated = {site: {entry[site] for entry in of_stem if site in entry} for site in graded}
+        found = {site: min(values) for site, values in stated.items() if len(values) == 1}
+        differ = [f"{stem} {site}" for site, values in stated.items() if len(values) > 1]
+        findings += [Finding(f"{name} scores that differ between two entries, left out", where) for where in differ]
+        if not found:
+            findings.append(Finding(f"radiographs without any {name} score", stem))
             continue
-        boxes: dict[str, Box] = {}
-        for annotation in image.annotations:
-            site = sites.get(annotation.category)
-            if site is None:
-                findings.append(Finding("detections of no site of the score", f"{stem} {annotation.category}"))
-            elif site in boxes:
-                findings.append(Finding("further boxes of a site, left out", f"{stem} {site}"))
-            else:
-                x, y, width, height = annotation.bbox or (0.0,) * 4
-                boxes[site] = (y, x, y + height, x + width)
-        stated = None not in (image.height, image.width)
-        sizes = {coco.path: (image.height, image.width)} if stated else {}
-        there = Detection(boxes, frozenset(sites.values()), sizes)
-        by_stem[stem] = by_stem[stem].joined(there) if stem in by_stem else there
-    return by_stem, findings
+        scores[stem] = found
+        findings += [Finding(f"sites without a {name} score", f"{stem} {site}") for site in graded if not stated[site]]
+    return scores, findings
+
+
+def _of_other_size(
+    boxes: Mapping[str, Box], crops: Mapping[str, Mapping[str, pathlib.Path]], record_id: str
+) -> list[Finding]:
+    """A finding where the sides of most boxes are not those of the released crops of their sites.
+
+    Boxes in another unit, or of the image in another size, may lie well within the image; the crops, where they are
+    there, tell. A few of them are looked at, and of these only the headers.
+    """
+    pairs = [(boxes[site], path) for of_scale in crops.values() for site, path in of_scale.items() if site in boxes]
+    sizes = [(box, size) for box, path in pairs[:_LOOKED_AT] if (size := _bmp_size(path))]
+    if len(sizes) < _LOOKED_AT:
+        return []
+    sides = [math.sqrt((box[2] - box[0]) * (box[3] - box[1]) / (height * width)) for box, (height, width) in sizes]
+    side = sorted(sides)[_LOOKED_AT // 2]
+    if 1 / SIDE_OF_CROP <= side <= SIDE_OF_CROP:
+        return []
+    what = "radiographs whose detected boxes are not of the size of their released crops"
+    return [Finding(what, f"{record_id} (sides {side:.2g} times as long)")]
+
+
+def _bmp_size(path: pathlib.Path) -> tuple[int, int] | None:
+    """Height and width in the header of a BMP; None where it has no such header or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(26)
+    except OSError:
+        return None
+    if len(head) < 26 or head[:2] != b"BM":
+        return None
+    width, height = struct.unpack_from("<ii", head, 18)
+    return (abs(height), width) if width > 0 and height else None  # a negative height counts from the top
 
 
 def _find(finder: CropFinder, path: pathlib.Path, counts: Counts, findings: list[Finding]) -> Box | None:
@@ -203,7 +192,3 @@ def _find(finder: CropFinder, path: pathlib.Path, counts: Counts, findings: list
     counts["boxes", kind] += 1
     findings.append(Finding(kind, where))
     return None
-
-
-def _clipped(box: Box, height: int, width: int) -> Box:
-    return tuple(float(np.clip(v, 0, top)) for v, top in zip(box, (height, width, height, width), strict=True))

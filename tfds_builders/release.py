@@ -3,15 +3,13 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import huggingface_hub
 import tensorflow_datasets as tfds
 
 from ramjax import files
-from ramjax.data.report import Finding
 from ramjax.io.errors import ReleaseError
-from ramjax.io.spreadsheet import Row, column, read_rows, to_flag, to_number, to_spacing
 
 SPLIT_FOLDERS: dict[str, tuple[str, ...]] = {
     "train": ("train",),
@@ -94,7 +92,7 @@ def fetch(repository: Repository, folder: pathlib.Path, patterns: Sequence[str])
         huggingface_hub.snapshot_download(
             repository.id,
             repo_type="dataset",
-            revision=pin.read_text().strip(),
+            revision=_pinned(pin),
             local_dir=folder,
             allow_patterns=list(patterns),
         )
@@ -114,7 +112,15 @@ def is_download(folder: pathlib.Path) -> bool:
 def revision_of(folder: pathlib.Path) -> dict[str, str]:
     """What the report says of the release: its revision, where it was downloaded here."""
     known = is_download(folder)
-    return {"revision": (folder / REVISION_FILE).read_text().strip() if known else "unknown; a folder of yours"}
+    return {"revision": _pinned(folder / REVISION_FILE) if known else "unknown; a folder of yours"}
+
+
+def _pinned(pin: pathlib.Path) -> str:
+    """The revision that a file pins; raises ReleaseError where it holds anything else."""
+    revision = pin.read_bytes().strip().decode("ascii", "replace")
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise ReleaseError(f"{pin} holds no revision (40 digits 0-9, a-f); delete it to fetch the newest one.")
+    return revision
 
 
 def split_folders(parent: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
@@ -127,11 +133,21 @@ def split_folders(parent: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
 
 
 def list_files(folder: pathlib.Path, suffix: str) -> dict[str, pathlib.Path]:
-    """Files of a folder with a suffix, in any case, by stem, sorted; empty where there is no folder."""
+    """Files of a folder with a suffix, in any case, by stem, sorted; empty where there is no folder.
+
+    Raises:
+      ReleaseError: two files have the same stem, or a name is no UTF-8 text, which the key of a record must be.
+    """
     if not folder.is_dir():
         return {}
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() == suffix and path.name[0] != ".")
-    return {path.stem: path for path in found}
+    found: dict[str, pathlib.Path] = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() == suffix and path.name[0] != "."):
+        if path.stem in found:
+            raise ReleaseError(f"{found[path.stem]} and {path.name} are both there; move one of them away.")
+        if any("\ud800" <= letter <= "\udfff" for letter in path.name):
+            raise ReleaseError(f"{folder} has a file whose name {path.name!a} is no UTF-8 text; rename it.")
+        found[path.stem] = path
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,45 +178,3 @@ def parse_stem(stem: str, pattern: re.Pattern[str]) -> Stem:
         groups = match.groupdict()
         return Stem(study, *(groups.get(name, "") for name in ("center", "patient", "visit", "side")))
     return Stem(study, "", "", "", side) if side in ("L", "R") else Stem(stem, "", "", "", "")
-
-
-def read_metadata(
-    folder: pathlib.Path, studies: Collection[str], columns: Collection[str], amiss: list[Finding]
-) -> dict[str, Row]:
-    """Returns the rows of a release's metadata sheet by study.
-
-    What is amiss: a missing sheet, a missing one of `columns`, a row without an image.
-
-    Raises:
-      ReleaseError: the sheet is damaged, or has no column of studies.
-    """
-    sheet, key = folder / "Metadata.xlsx", column("Mapped Image Stem")
-    if not sheet.exists():
-        amiss.append(Finding("files are missing", sheet.name))
-        return {}
-    table = read_rows(sheet)
-    header = list(table[0]) if table else [key]
-    if key not in header:
-        raise ReleaseError(f"{sheet} has no column Mapped Image Stem; it has {', '.join(header)}; fetch it again.")
-    amiss += [Finding("metadata columns are missing", name) for name in columns if column(name) not in header]
-    rows = {row[key]: row for row in table if row[key]}
-    amiss += [Finding("metadata rows without an image", study) for study in sorted(set(rows) - set(studies))]
-    return rows
-
-
-def traits(row: Mapping[str, str] | None, names: Mapping[str, str]) -> dict[str, object]:
-    """Fields of the record that a metadata row gives.
-
-    Args:
-      row: of the sheet, or None where the study has none.
-      names: the sheet's columns of ``sex``, ``age``, ``is_ra`` and ``spacing``.
-    """
-    row = row or {}
-    cells = {field: row.get(column(name), "") for field, name in names.items()}
-    sex = cells["sex"].upper()
-    return {
-        "sex": sex if sex in ("F", "M", "O") else "",
-        "age": to_number(cells["age"]),
-        "is_ra": to_flag(cells["is_ra"]),
-        "pixel_spacing_mm": to_spacing(cells["spacing"]),
-    }

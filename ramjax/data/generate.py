@@ -45,7 +45,13 @@ def dataset_info(builder: tfds.core.DatasetBuilder, homepage: str) -> tfds.core.
 
 
 def examples(
-    builder: tfds.core.DatasetBuilder, make: Callable[[T], Made], items: list[T], *, report: Report, split: str
+    builder: tfds.core.DatasetBuilder,
+    make: Callable[[T], Made],
+    items: list[T],
+    *,
+    report: Report,
+    split: str,
+    name: Callable[[T], object] | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields the (key, example) pairs of a split as TFDS takes them; the report becomes the builder's metadata.
 
@@ -55,9 +61,10 @@ def examples(
       items: picklable, made in this order; TFDS stores the examples in an order of its own.
       report: counts the records.
       split: name of the split.
+      name: what messages call an item, such as the file of its image; by default its number.
     """
     title = f"Preparing {os.path.dirname(builder.info.full_name)} {split}"
-    made = parallel.in_order(_Encode(make), items)
+    made = parallel.in_order(_Encode(make), items, name=name)
     for encoded in tqdm(made, desc=title, total=len(items), unit="image", mininterval=1):
         report.add(split, encoded.counts, encoded.patient, encoded.findings)
         yield encoded.key, encoded.example

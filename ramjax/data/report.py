@@ -21,10 +21,14 @@ from typing import Any
 import numpy as np
 
 from ramjax import anatomy
+from ramjax.io.findings import Finding
 from ramjax.record import LABEL_FLAGS, Record
 
 EXAMPLES = 5
 """Findings of a kind that are named; the others are only counted."""
+
+LONGEST = 300
+"""Letters of a finding or a category that are kept; somebody's file may have names of any length."""
 
 UNASSIGNED = "unassigned"
 """The split of radiographs that a release assigns to none: nothing to train on or to be judged by came with them."""
@@ -38,14 +42,6 @@ _NAMES = (*LABEL_FLAGS, *anatomy.BONES, *anatomy.EROSION_LABELS, *anatomy.SITE_N
 
 Counts = collections.Counter
 """Numbers by (group, name)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """A defect: a sentence that says what, and the file or record."""
-
-    what: str
-    where: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +86,11 @@ class Report:
     def find(self, split: str, findings: Iterable[Finding]) -> None:
         """Notes a defect of a split that belongs to none of its records."""
         for finding in findings:
-            self._findings[split].setdefault(finding.what, []).append(finding.where)
+            self._findings[split].setdefault(_printable(finding.what), []).append(_printable(finding.where))
 
     def categories(self, split: str, file: str, names: Iterable[str]) -> None:
         """Notes the category names of a file."""
-        self._categories[split][file] = list(names)
+        self._categories[split][file] = [_printable(name) for name in names]
 
     def to_json(self) -> dict[str, Any]:
         """The content of metadata.json."""
@@ -236,3 +232,9 @@ def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
     for (group, name), number in counts.items():
         groups.setdefault(group, {})[name] = number
     return groups
+
+
+def _printable(text: str) -> str:
+    """The text, shortened, with control characters and halves of surrogate pairs written out."""
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

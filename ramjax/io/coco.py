@@ -1,21 +1,20 @@
 """COCO files: categories, images and annotations by name, and masks in all forms in which they are stored."""
 
+import collections
 import dataclasses
-import json
-import math
 import pathlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from ramjax.io import segmentation as segmentations
 from ramjax.io.errors import ReleaseError
+from ramjax.io.findings import Finding
+from ramjax.io.json_file import finite, read_json, shown, whole
 
 Form = Literal["compressed", "uncompressed", "polygons"]
-
-_MIN_POLYGON = 6
-"""Numbers of the smallest polygon, a triangle; the released code skips what is shorter."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +42,8 @@ class CocoImage:
     annotations: tuple[Annotation, ...]
 
     def stem_in(self, stems: Container[str]) -> str | None:
-        """The first of `names`, without its suffix, that is one of `stems`; None where none is."""
-        return next((stem for name in self.names if (stem := pathlib.PurePath(name).stem) in stems), None)
+        """The first of `names`, without folder and suffix, that is one of `stems`; None where none is."""
+        return next((stem for name in self.names if (stem := pathlib.PureWindowsPath(name).stem) in stems), None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,25 +55,19 @@ class CocoFile:
       categories: names in the order of their ids.
       placeholder: the name of the category with id 0, which the annotation tool adds; '' where there is none.
       images: in the order of the file.
+      findings: what is odd and harmless: ids and names that are there twice.
     """
 
     path: pathlib.Path
     categories: tuple[str, ...]
     placeholder: str
     images: tuple[CocoImage, ...]
+    findings: tuple[Finding, ...] = ()
 
 
-def read_json(path: pathlib.Path) -> Any:
-    """Reads a JSON file; raises ReleaseError naming it where it is missing, a Git LFS pointer or damaged."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if text.startswith("version https://git-lfs"):
-            raise ReleaseError(f"{path} is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`.")
-        return json.loads(text)
-    except OSError as error:
-        raise ReleaseError(f"{path} cannot be read ({error.strerror}); fetch it again.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ReleaseError(f"{path} is no whole JSON file ({error}); fetch it again.") from error
+def read_coco(path: pathlib.Path) -> CocoFile:
+    """Reads a COCO file; errors as `read_json` and `parse_coco`."""
+    return parse_coco(read_json(path), path)
 
 
 def is_coco(values: Any) -> bool:
@@ -90,32 +83,38 @@ def parse_coco(values: Any, path: pathlib.Path) -> CocoFile:
     A category of id 0 that no annotation uses is left out.
 
     Raises:
-      ReleaseError: it is not COCO, lacks a key, has an id twice, or has an invalid box.
+      ReleaseError: it is not COCO or lacks a key; an id or a size is no whole number, a box not four finite numbers; an
+        id is there twice; an annotation is of an image or a category that the file does not list.
     """
     if not is_coco(values):
         raise ReleaseError(f"{path} is no COCO file: images, annotations and categories are needed; fetch it again.")
-    try:
-        used = {annotation["category_id"] for annotation in values["annotations"]}
-        names = {c["id"]: str(c["name"]) for c in values["categories"] if c["id"] != 0 or c["id"] in used}
-        by_image: dict[int, list[Annotation]] = {image["id"]: [] for image in values["images"]}
-        for kind, ids in (("image", by_image), ("category", {c["id"] for c in values["categories"]})):
-            if len(ids) != len(values["images" if kind == "image" else "categories"]):
-                raise ValueError(f"two {kind} entries have the same id")
-        for a in values["annotations"]:
-            bbox = tuple(float(v) for v in a["bbox"]) if a.get("bbox") else None
-            if bbox is not None and (len(bbox) != 4 or not all(map(math.isfinite, bbox))):
-                raise ValueError(f"the bbox {a['bbox']} of annotation {a.get('id')} is no x, y, width, height")
-            by_image[a["image_id"]].append(Annotation(names[a["category_id"]], bbox, a.get("segmentation")))
-        images = tuple(
-            CocoImage(_names(image), image.get("height"), image.get("width"), tuple(by_image[image["id"]]))
-            for image in values["images"]
-        )
-        categories = tuple(names[key] for key in sorted(names))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ReleaseError(
-            f"{path} is not laid out as COCO ({type(error).__name__}: {error}); fetch it again."
-        ) from None
-    return CocoFile(path, categories, names.get(0, ""), images)
+    categories = {entry.id(): entry for entry in _entries(values, "categories", "category", path)}
+    images = {entry.id(): entry for entry in _entries(values, "images", "image", path)}
+    names = {key: entry.text("name") for key, entry in categories.items()}
+    annotations = _entries(values, "annotations", "annotation", path)
+    by_image: dict[int, list[Annotation]] = {key: [] for key in images}
+    used = set()
+    for entry in annotations:
+        image, category = entry.whole("image_id"), entry.whole("category_id")
+        for key, known, what in ((image, images, "image"), (category, categories, "category")):
+            if key not in known:
+                raise ReleaseError(
+                    f"{entry.name} is of {what} {shown(key)}, which {path} does not list; fetch it again, or take out "
+                    "what belongs to no entry."
+                )
+        used.add(category)
+        by_image[image].append(Annotation(names[category], entry.box(), entry.values.get("segmentation")))
+    kept = {key: name for key, name in sorted(names.items()) if key != 0 or key in used}
+    return CocoFile(
+        path,
+        tuple(kept.values()),
+        kept.get(0, ""),
+        tuple(CocoImage(_names(e), *e.size(), tuple(by_image[key])) for key, e in images.items()),
+        (
+            *_repeated(f"annotation ids that {path.name} has twice", [a.values.get("id") for a in annotations]),
+            *_repeated(f"category names that {path.name} has twice", kept.values()),
+        ),
+    )
 
 
 def decode_mask(segmentation: Any, height: int, width: int, where: str) -> tuple[slice, slice, np.ndarray]:
@@ -127,18 +126,21 @@ def decode_mask(segmentation: Any, height: int, width: int, where: str) -> tuple
     Raises:
       ReleaseError: an unknown form, or run lengths of another size; `where` names file and image.
     """
-    if isinstance(segmentation, Mapping) and list(segmentation.get("size", ())) != [height, width]:
-        raise ReleaseError(
-            f"{where}: a mask is {segmentation.get('size')}, the image {[height, width]}; "
-            "image and annotations are of different releases, fetch both again."
-        )
+    if isinstance(segmentation, Mapping):
+        size = segmentation.get("size")
+        if not isinstance(size, Sequence) or [whole(side) for side in size] != [height, width]:
+            raise ReleaseError(
+                f"{where}: a mask is {shown(size)}, the image {[height, width]}; "
+                "image and annotations are of different releases, fetch both again."
+            )
     try:
         runs = _to_run_lengths(segmentation, height, width)
         x, y, w, h = (int(v) for v in coco_mask.toBbox(runs))
         rows, columns = slice(y, y + h), slice(x, x + w)
         return rows, columns, coco_mask.decode(runs)[rows, columns]
-    except Exception as error:  # the decoder raises nearly anything on damaged input
-        raise ReleaseError(f"{where}: a mask is damaged ({type(error).__name__}: {error}).") from error
+    except Exception as error:  # the decoder raises nearly anything on what the checks let through
+        reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise ReleaseError(f"{where}: a mask is damaged ({reason}); fetch the file again.") from error
 
 
 def encode_mask(mask: np.ndarray, form: Form) -> Any:
@@ -168,44 +170,106 @@ def bounding_box(mask: np.ndarray) -> list[float]:
 def _to_run_lengths(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     """A segmentation as the decoder takes it."""
     if isinstance(segmentation, Mapping):
-        counts = segmentation["counts"]
-        counts = counts.encode() if isinstance(counts, str) else counts
-        covered = sum(counts) if isinstance(counts, list) else _length(counts)
-        if covered != height * width:
-            raise ValueError(f"its runs cover {covered} of {height * width} pixels")
-        runs = {"size": [height, width], "counts": counts}
-        return coco_mask.frPyObjects(runs, height, width) if isinstance(counts, list) else runs
-    polygons = [polygon for polygon in segmentation if len(polygon) >= _MIN_POLYGON]
+        runs = segmentations.run_lengths(segmentation.get("counts"), height * width)
+        counts = segmentations.without_empty_runs(runs)
+        return coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    polygons = segmentations.polygons(segmentation, height, width)
     if not polygons:
         return coco_mask.encode(np.zeros((height, width), np.uint8, order="F"))
     return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
 
 
-def _length(counts: bytes) -> int:
-    """How many pixels compressed run lengths cover, which the decoder does not check.
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """An entry of a COCO file; its methods take values out and raise ReleaseError where they are not what they must be.
 
-    A run is written in groups of 5 bits, lowest first; bit 5 says that another group follows. From the fourth run on,
-    the number is the difference to the run two before (`rleToString` of the COCO reference code).
+    Attributes:
+      values: its content.
+      path: of the file.
+      name: what messages call it.
     """
-    codes = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
-    ends = np.flatnonzero(codes & 32 == 0)
-    if not ends.size or ends[-1] != codes.size - 1:
-        return -1
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    place = np.arange(codes.size) - np.repeat(starts, ends - starts + 1)
-    runs = np.add.reduceat((codes & 31) << (5 * place), starts)
-    runs -= np.where(codes[ends] & 16, 1 << (5 * (ends - starts + 1)), 0)
-    return int(runs[:1].sum() + np.cumsum(runs[1::2]).sum() + np.cumsum(runs[2::2]).sum())
+
+    values: Mapping[str, Any]
+    path: pathlib.Path
+    name: str
+
+    def id(self) -> int:
+        return self.whole("id")
+
+    def whole(self, key: str) -> int:
+        value = self._value(key)
+        number = whole(value)
+        if number is None:
+            raise self.wrong(key, value, "a whole number")
+        return number
+
+    def text(self, key: str) -> str:
+        value = self._value(key)
+        if not isinstance(value, str):
+            raise self.wrong(key, value, "text")
+        return value
+
+    def size(self) -> tuple[int | None, int | None]:
+        """Height and width, both None where the file does not say."""
+        stated = [self.values.get(key) for key in ("height", "width")]
+        if stated == [None, None]:
+            return None, None
+        for key, value in zip(("height", "width"), stated, strict=True):
+            if (whole(value) or 0) < 1:
+                raise self.wrong(key, value, "a whole number of pixels, 1 or more")
+        height, width = map(whole, stated)
+        return height, width
+
+    def box(self) -> tuple[float, float, float, float] | None:
+        """x, y, width, height; None where there is none."""
+        box = self.values.get("bbox")
+        if box is None or box == []:
+            return None
+        numbers = [finite(v) for v in box] if isinstance(box, list | tuple) else []
+        if len(numbers) != 4 or None in numbers:
+            raise self.wrong("bbox", box, "x, y, width, height, four finite numbers")
+        return tuple(numbers)
+
+    def wrong(self, key: str, value: Any, expected: str) -> ReleaseError:
+        return ReleaseError(
+            f"{self.path}, {self.name}: the {key} is {shown(value)}, it must be {expected}; fetch the file again."
+        )
+
+    def _value(self, key: str) -> Any:
+        if key not in self.values:
+            raise ReleaseError(f"{self.path}, {self.name} has no {key}; fetch the file again.")
+        return self.values[key]
 
 
-def _names(image: Mapping[str, Any]) -> tuple[str, ...]:
+def _entries(values: Mapping[str, Any], key: str, what: str, path: pathlib.Path) -> list[_Entry]:
+    """The entries of a kind; those of images and categories must have ids, and each another one."""
+    entries = []
+    for number, values_of in enumerate(values[key]):
+        place = f"{key}[{number}]"
+        if not isinstance(values_of, Mapping):
+            raise ReleaseError(f"{path}: {place} is {shown(values_of)}, it must be a group of keys; fetch it again.")
+        name = place if whole(values_of.get("id")) is None else f"{what} {shown(values_of['id'])}"
+        entries.append(_Entry(values_of, path, name))
+    if what != "annotation":
+        for repeated in _repeated("", [entry.id() for entry in entries]):
+            raise ReleaseError(f"{path}: two {what} entries have the same id {repeated.where}; fetch it again.")
+    return entries
+
+
+def _repeated(what: str, values: Iterable[Any]) -> list[Finding]:
+    """A finding for each value, None aside, that is there more than once."""
+    counts = collections.Counter(shown(value) for value in values if value is not None)
+    return [Finding(what, value) for value, number in counts.items() if number > 1]
+
+
+def _names(entry: _Entry) -> tuple[str, ...]:
     """The name in the file, the name before the annotation tool changed it, and that name guessed."""
-    name = str(image["file_name"])
-    names = [name]
-    if isinstance(image.get("extra"), Mapping) and image["extra"].get("name"):
-        names.append(str(image["extra"]["name"]))
-    if "_bmp" in name:
-        names.append(name.split("_bmp")[0] + ".bmp")
+    names = [entry.text("file_name")]
+    extra = entry.values.get("extra")
+    if isinstance(extra, Mapping) and isinstance(extra.get("name"), str):
+        names.append(extra["name"])
+    if "_bmp" in names[0]:
+        names.append(names[0].split("_bmp")[0] + ".bmp")
     return tuple(names)
 
 

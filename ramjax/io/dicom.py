@@ -1,32 +1,39 @@
 """Reads a projection radiograph from DICOM. Only the tags listed here are parsed: no name, no id, no date of birth."""
 
-import math
+import io
 import pathlib
 import warnings
+import zlib
 
 import numpy as np
 import pydicom
 from pydicom import pixels as dicom_pixels
 
-from ramjax.io.radiograph import ImageError, Radiograph, checked, colour_to_grey, to_uint8
+from ramjax.io.dicom_cells import read_words
+from ramjax.io.dicom_elements import Elements
+from ramjax.io.dicom_geometry import square
+from ramjax.io.dicom_grey import to_grey
+from ramjax.io.dicom_stored import Layout, read_layout, stored_values
+from ramjax.io.radiograph import MAX_PIXELS, ImageError, Radiograph, checked, colour_to_grey
 
 TAGS: tuple[str, ...] = (
     "SOPClassUID", "Modality", "BodyPartExamined", "Laterality", "ImageLaterality", "PixelSpacing",
-    "ImagerPixelSpacing", "NominalScannedPixelSpacing", "NumberOfFrames", "SamplesPerPixel",
-    "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
-    "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept",
-    "RescaleType", "ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
-    "LUTDescriptor", "LUTData", "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData", "PixelData",
+    "PixelSpacingCalibrationType", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio",
+    "EstimatedRadiographicMagnificationFactor", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
+    "PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
+    "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "LUTDescriptor", "LUTData",
+    "PresentationLUTSequence", "PresentationLUTShape", "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData", "FloatPixelData", "DoubleFloatPixelData", "PixelData",
 )  # fmt: skip
 """The only data elements parsed from a file."""
 
-_SPACINGS = (
-    ("ImagerPixelSpacing", "at the detector"),
-    ("PixelSpacing", "as stored in PixelSpacing"),
-    ("NominalScannedPixelSpacing", "of the scanned film"),
-)
+MAX_BYTES = 8 * MAX_PIXELS
+"""Most bytes of a file, and of what a deflated one becomes: about those of the largest image with 64 bits a pixel."""
+
 _PREAMBLE = 128
 
 
@@ -36,43 +43,52 @@ def has_magic(head: bytes) -> bool:
 
 
 def read_dicom(path: pathlib.Path) -> Radiograph:
-    """Reads a single-frame DICOM radiograph, MONOCHROME1 or 2 of 8 to 16 bits, as it is meant to be shown.
+    """Reads a single-frame DICOM radiograph, MONOCHROME1 or 2 of 1 to 32 bits, as it is meant to be shown.
 
-    Modality and value-of-interest tables (or the first window) are applied, MONOCHROME1 is inverted so that bone is
-    bright, and the result is scaled to 0-255. The spacing is that at the detector, where the file has it.
+    `dicom_cells` decodes the bytes, `dicom_stored` takes the stored values out of them, `dicom_grey` applies the tables
+    and windows, and `dicom_geometry` makes the pixels square and finds their size. What they leave out, or take
+    otherwise than a contradictory file says, is in the notes.
+
+    Memory: at most 15 bytes a pixel (32-bit cells; 7 for 16 bits), after `check_size` and `MAX_BYTES`.
 
     Raises:
-      ImageError: the file is not DICOM, is damaged, has no pixels, several frames, both hands or colour, or is
-        compressed in a way for which a decoder is missing (the message names what to install).
+      ImageError: the file is not DICOM, is damaged, has no pixels, several frames, both hands, colour, or a modality or
+        presentation table that cannot be applied, or is compressed in a way for which a decoder is missing (the message
+        names what to install).
     """
     name = str(path)
     with warnings.catch_warnings():
         # pydicom's warnings quote values of the file, names of patients among them.
         warnings.simplefilter("ignore")
         dataset = _parse(path)
-        values = _decode(dataset, name)
-        photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
-        if values.ndim == 3 or photometric == "PALETTE COLOR":
-            pixels, notes = _colour(dataset, values, name)
+        elements = Elements(dataset, "<" if dataset.original_encoding[1] else ">", [])
+        if elements.has("FloatPixelData") or elements.has("DoubleFloatPixelData"):
+            raise ImageError(f"{path} has pixels of floating point, which are not read; export it with 8 or 16 bits.")
+        if not elements.has("PixelData"):
+            raise ImageError(f"{path} is DICOM without an image; choose the file that holds the radiograph.")
+        layout = read_layout(elements, name)
+        words, placed = read_words(elements, layout, _syntax(dataset, name), name)
+        if layout.samples == 3 or layout.photometric == "PALETTE COLOR":
+            pixels = _colour(dataset, words, layout, elements, name)
         else:
-            pixels, notes = _grey(dataset, values, photometric)
-        spacing, spacing_notes = _spacing(dataset)
-        side, view = _side(dataset, name), _view(dataset)
-    return Radiograph(checked(pixels, name), spacing, side, view, (*notes, *spacing_notes))
+            stored = stored_values(words, layout, placed, elements)
+            pixels = to_grey(stored, layout.photometric, elements, name)
+        pixels, spacing = square(pixels, elements, name)
+        side, view = _side(elements, name), _view(elements)
+    return Radiograph(checked(pixels, name), spacing, side, view, tuple(elements.notes))
 
 
 def _parse(path: pathlib.Path) -> pydicom.Dataset:
     try:
-        dataset = pydicom.dcmread(path, force=True, specific_tags=list(TAGS))
-        if not dataset.keys():
+        if path.stat().st_size > MAX_BYTES:
+            raise ImageError(
+                f"{path} is larger than {MAX_BYTES:,} bytes, too large for one radiograph; export it again."
+            )
+        content = path.read_bytes()
+        _check_deflated(content, path)
+        dataset = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=list(TAGS))
+        if not dataset.keys() and not has_magic(content):
             raise ImageError(f"{path} is not a DICOM file, whatever its name says; check what it is.")
-        if "PixelData" not in dataset:
-            raise ImageError(f"{path} is DICOM without an image; choose the file that holds the radiograph.")
-        frames = int(dataset.get("NumberOfFrames") or 1)
-        if frames > 1:
-            raise ImageError(f"{path} holds {frames} frames; save the one of the hand as a file of its own.")
-        if not dataset.get("Rows") or not dataset.get("Columns"):
-            raise ImageError(f"{path} says its image has no size; export it again.")
     except ImageError:
         raise
     except OSError as error:
@@ -82,93 +98,61 @@ def _parse(path: pathlib.Path) -> pydicom.Dataset:
     return dataset
 
 
-def _decode(dataset: pydicom.Dataset, name: str) -> np.ndarray:
+def _check_deflated(content: bytes, path: pathlib.Path) -> None:
+    """Raises ImageError where a deflated data set becomes larger than `MAX_BYTES`; pydicom inflates without limit."""
+    head = content[_PREAMBLE + 4 : _PREAMBLE + 4096]
+    if not has_magic(content) or pydicom.uid.DeflatedExplicitVRLittleEndian.encode() not in head:
+        return
+    meta = pydicom.filereader.read_file_meta_info(path)
+    start = _PREAMBLE + 4 + 12 + meta.FileMetaInformationGroupLength
+    if meta.TransferSyntaxUID == pydicom.uid.DeflatedExplicitVRLittleEndian:
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        inflate.decompress(content[start:], MAX_BYTES)
+        if inflate.unconsumed_tail:
+            raise ImageError(
+                f"{path} unpacks to more than {MAX_BYTES:,} bytes, too many for one film; export it again."
+            )
+
+
+def _syntax(dataset: pydicom.Dataset, name: str) -> pydicom.uid.UID:
+    """The transfer syntax; that which the file was parsed with where it does not say."""
     syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-    if syntax is None:
-        # Files without the preamble come from old devices, which write the default syntax.
-        dataset.file_meta = pydicom.dataset.FileMetaDataset()
-        syntax = dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-    try:
-        decoder = dicom_pixels.get_decoder(syntax) if syntax.is_compressed else None
-    except NotImplementedError as error:
-        raise ImageError(f"{name} is stored as {syntax.name}, which is not read; export it uncompressed.") from error
-    if decoder is not None and not decoder.is_available:
-        raise ImageError(
-            f"{name} is compressed as {syntax.name} and no decoder for it is installed; "
-            "run `pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg`, or export it uncompressed."
-        )
-    try:
-        return dataset.pixel_array
-    except Exception as error:  # decoders raise nearly anything on damaged bytes.
-        raise ImageError(
-            f"{name} holds pixels that cannot be decoded ({syntax.name}, damaged or truncated); export it again."
-        ) from error
+    if not syntax:
+        implicit, little = dataset.original_encoding
+        if not little:
+            return pydicom.uid.ExplicitVRBigEndian
+        return pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
+    if not syntax.is_transfer_syntax:
+        raise ImageError(f"{name} has a transfer syntax that is not known; export it uncompressed.")
+    return syntax
 
 
-def _grey(dataset: pydicom.Dataset, values: np.ndarray, photometric: str) -> tuple[np.ndarray, list[str]]:
-    valid = _valid(dataset, values)
-    notes = []
-    shown, tail = values, 0.1
-    try:
-        rescaled = dicom_pixels.apply_modality_lut(values, dataset)
-        shown = dicom_pixels.apply_voi_lut(rescaled, dataset)
-        if "WindowCenter" in dataset or "VOILUTSequence" in dataset:
-            tail = 0.0  # already the range that is meant to be seen
-    except Exception:  # a malformed table; the stored values still show the hand.
-        notes.append("The file's grey value table could not be applied; the stored values were used.")
-    if np.ptp(shown[valid]) == 0 < np.ptp(values[valid]):
-        shown, tail = values, 0.1
-        notes.append("The file's window hides the image; the stored values were used.")
-    if shown.dtype == np.uint8:
-        grey = 255 - shown if photometric == "MONOCHROME1" else shown
-        return np.where(valid, grey, 0).astype(np.uint8), notes
-    shown = shown.astype(np.float32)
-    return to_uint8(-shown if photometric == "MONOCHROME1" else shown, valid, tail), notes
-
-
-def _valid(dataset: pydicom.Dataset, values: np.ndarray) -> np.ndarray:
-    """Bool (H, W): False on padding, unless everything would be."""
-    padding = dataset.get("PixelPaddingValue")
-    if padding is None:
-        return np.ones(values.shape, bool)
-    limit = dataset.get("PixelPaddingRangeLimit", padding)
-    low, high = sorted((int(padding), int(limit)))
-    valid = (values < low) | (values > high)
-    return valid if valid.any() else np.ones(values.shape, bool)
-
-
-def _colour(dataset: pydicom.Dataset, values: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
+def _colour(dataset: pydicom.Dataset, values: np.ndarray, layout: Layout, elements: Elements, name: str) -> np.ndarray:
+    """Grey uint8 (H, W) of RGB (H, W, 3), or of indices (H, W) into a palette."""
+    bits = layout.stored
     try:
         if values.ndim == 2:
             values = dicom_pixels.apply_color_lut(values, dataset)
-        rgb = values if values.dtype == np.uint8 else (values >> (8 * values.itemsize - 8)).astype(np.uint8)
-    except Exception as error:
+            bits = 8 * values.itemsize
+        rgb = (values >> max(bits - 8, 0)).astype(np.uint8)
+    except Exception as error:  # pydicom raises nearly anything on damaged bytes.
         raise ImageError(f"{name} has a damaged colour table; export it as a grey image.") from error
     grey, notes = colour_to_grey(rgb[..., :3], name)
-    return grey, list(notes)
+    for note in notes:
+        elements.note(note)
+    return grey
 
 
-def _spacing(dataset: pydicom.Dataset) -> tuple[float, list[str]]:
-    for tag, where in _SPACINGS:
-        try:
-            row, column = (float(value) for value in dataset.get(tag) or ())
-        except (TypeError, ValueError):
-            continue
-        if not (math.isfinite(row) and math.isfinite(column) and row > 0 and column > 0):
-            continue
-        if abs(row - column) > 0.01 * max(row, column):
-            return math.nan, [f"Pixels are not square ({row} x {column} mm); the spacing was not used."]
-        return (row + column) / 2, [f"Pixel spacing {where}."]
-    return math.nan, []
-
-
-def _side(dataset: pydicom.Dataset, name: str) -> str:
-    side = str(dataset.get("ImageLaterality") or dataset.get("Laterality") or "").strip().upper()
-    if side == "B":
+def _side(elements: Elements, name: str) -> str:
+    image, series = elements.texts("ImageLaterality"), elements.texts("Laterality")
+    sides = image or series
+    if "B" in sides or {"L", "R"} <= set(sides):
         raise ImageError(f"{name} shows both hands; save each hand as an image of its own.")
-    return side if side in ("L", "R") else ""
+    if {"L", "R"} <= {*image, *series}:
+        elements.note("Laterality contradicts ImageLaterality; that of the image was used.")
+    return next((side for side in sides if side in ("L", "R")), "")
 
 
-def _view(dataset: pydicom.Dataset) -> str:
-    part = str(dataset.get("BodyPartExamined") or "").upper()
+def _view(elements: Elements) -> str:
+    part = elements.text("BodyPartExamined")
     return "wrist" if "WRIST" in part else "hand" if "HAND" in part else ""

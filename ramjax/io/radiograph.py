@@ -81,21 +81,20 @@ def checked(pixels: np.ndarray, name: str) -> np.ndarray:
     return pixels
 
 
-def to_uint8(values: np.ndarray, valid: np.ndarray | None = None, tail: float = 0.1) -> np.ndarray:
+def to_uint8(values: np.ndarray) -> np.ndarray:
     """Scales grey values (H, W) or (H, W, C) of any real type to uint8 0-255.
 
-    Black and white are the `tail`-th and the (100 - `tail`)-th percentile; what lies beyond is clipped, and what is no
-    number is black. `valid`, bool (H, W), leaves out pixels that show nothing (DICOM padding); they become 0. Besides
-    its result this takes at most twice the memory of `values`.
+    Black and white are the 0.1th and the 99.9th percentile; what lies beyond is clipped, and what is no number is
+    black. Besides its result this takes at most twice the memory of `values`.
     """
-    seen = values if valid is None or not valid.any() else values[valid]
+    seen = values
     if not np.isfinite(seen).all():
         seen = seen[np.isfinite(seen)]
     grey = np.zeros(values.shape, np.uint8)
     if not seen.size:
         return grey
     base = values.min() if values.dtype.kind in "iu" else None
-    low, high = _percentiles(seen, base, (tail, 100 - tail))
+    low, high = _percentiles(seen, base, (0.1, 99.9))
     if high <= low:
         low, high = (float(_above(end, base)) for end in (seen.min(), seen.max()))
     scale = 255.0 / max(high - low, 1e-300)
@@ -104,8 +103,6 @@ def to_uint8(values: np.ndarray, valid: np.ndarray | None = None, tail: float = 
         for top in range(0, len(values), rows):
             scaled = (_above(values[top : top + rows], base) - low) * scale
             grey[top : top + rows] = np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255))
-    if valid is not None:
-        grey[~valid] = 0
     return grey
 
 

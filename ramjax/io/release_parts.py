@@ -145,8 +145,14 @@ def score_entry(record: Record, scale: str, odd: int | None) -> dict[str, Any]:
 
 
 def pixel_box(joint: Joint, shape: tuple[int, int]) -> Box:
-    """The box of a joint's released crop: rounded to whole pixels, within the image, at least one pixel."""
+    """The box of a joint's released crop: rounded to whole pixels, within the image, at least one pixel.
+
+    Raises:
+      ValueError: the box is not in fractions of the image, most likely in pixels, or not finite.
+    """
     height, width = shape
+    if not all(-1 <= v <= 2 for v in joint.bbox):
+        raise ValueError(f"The box of {joint.site} is {joint.bbox}; it must be in fractions of the image, 0 to 1.")
     ymin, xmin, ymax, xmax = (
         round(v * side) for v, side in zip(joint.bbox, (height, width, height, width), strict=True)
     )

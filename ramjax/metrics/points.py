@@ -8,6 +8,7 @@ from typing import Any
 
 from ramjax import anatomy
 from ramjax.errors import UserError
+from ramjax.io.json_file import finite, shown
 
 
 class PointsError(UserError, ValueError):
@@ -76,7 +77,7 @@ def table(comparison: Comparison) -> str:
 
 def _points(sites_xy: Any) -> dict[str, list[float]]:
     if not isinstance(sites_xy, dict):
-        raise PointsError(f"sites_xy is {sites_xy!r}; expected names of joint sites, each with its [x, y].")
+        raise PointsError(f"sites_xy is {shown(sites_xy)}; expected names of joint sites, each with its [x, y].")
     return {
         anatomy.canonical_site(name): _numbers(point, f"The point of {name}", ("x", "y"))
         for name, point in sites_xy.items()
@@ -84,35 +85,35 @@ def _points(sites_xy: Any) -> dict[str, list[float]]:
 
 
 def _boxes(joints: Any) -> dict[str, list[float]]:
-    if not isinstance(joints, list) or not all(isinstance(joint, dict) and "site" in joint for joint in joints):
+    if not isinstance(joints, list) or not all(
+        isinstance(joint, dict) and isinstance(joint.get("site"), str) for joint in joints
+    ):
         raise PointsError("joints of the prediction is no list of sites; name a report as ramjax.predict wrote it.")
     sides = ("ymin", "xmin", "ymax", "xmax")
     return {joint["site"]: _numbers(joint.get("bbox"), f"The bbox of {joint['site']}", sides) for joint in joints}
 
 
 def _numbers(value: Any, what: str, names: tuple[str, ...]) -> list[float]:
-    if not isinstance(value, list) or len(value) != len(names) or not all(map(_is_number, value)):
-        raise PointsError(f"{what} is {value!r}; expected [{', '.join(names)}], numbers in pixels of the radiograph.")
+    if not isinstance(value, list) or len(value) != len(names) or None in map(finite, value):
+        raise PointsError(
+            f"{what} is {shown(value)}; expected [{', '.join(names)}], numbers in pixels of the radiograph."
+        )
     return value
 
 
 def _spacing(values: dict[str, Any]) -> float | None:
     spacing = values.get("pixel_spacing_mm")
-    if spacing is not None and not (_is_number(spacing) and spacing > 0):
-        raise PointsError(f"pixel_spacing_mm is {spacing!r}; expected the side of a pixel in mm, or null.")
+    if spacing is not None and not (finite(spacing) or 0) > 0:
+        raise PointsError(f"pixel_spacing_mm is {shown(spacing)}; expected the side of a pixel in mm, or null.")
     return spacing
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _read(path: str | pathlib.Path, key: str) -> dict[str, Any]:
     try:
-        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise PointsError(f"{path} cannot be read ({error.strerror}); check the path.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PointsError(f"{path} is not JSON; name a JSON file with {key!r}.") from error
     if not isinstance(values, dict) or key not in values:
         raise PointsError(f"{path} has no {key!r}; --prediction takes a report and --points a points file.")

@@ -12,6 +12,8 @@ import tensorflow_datasets as tfds
 
 from ramjax import anatomy
 from ramjax.data import features, source
+from ramjax.data.report import Report
+from ramjax.errors import explain
 from ramjax.io import coco, release_tree
 from ramjax.io.errors import ReleaseError
 from ramjax.io.radiograph import ImageError
@@ -170,7 +172,8 @@ def test_boxes_of_bones_are_no_joints(detected, tmp_path):
     bones = detected / "Segmentation/train/_annotations_bone_rle.coco.json"
     for name in ("_annotations_bone_rle_fixed.coco.json", "_annotations.coco.json"):
         shutil.copy(bones, bones.with_name(name))
-    trees.prepare("ram_h1200", detected, tmp_path / "data")
+    amiss = trees.prepare("ram_h1200", detected, tmp_path / "data")["amiss"]["all"]
+    assert amiss["COCO files without a joint site as category, not read"]["examples"] == ["_annotations.coco.json"]
     for record in trees.read("ram_h1200", tmp_path / "data", "train").values():
         trees.assert_same(record, next(r for r in records(True)["train"] if r.id == record.id))
 
@@ -319,6 +322,110 @@ def test_scores_of_no_image_are_left_out_and_counted(copy, tmp_path):
     assert found == {"count": 1, "examples": ["JP_HMCRD_P0777_20200101_1000_L"]}
 
 
+def test_what_a_score_file_leaves_out_or_contradicts_is_counted(copy, tmp_path):
+    first, second, third = [record for record in records(False)["train"] if record.has_be][:3]
+    graded = [joint.site for joint in third.joints if joint.be >= 0]
+    told = {joint.site: joint.be for joint in second.joints if joint.be >= 0}
+
+    def change(values):
+        keys = {name.removesuffix(".bmp"): name for name in values}
+        del values[keys[first.id]]
+        twin = f"{second.id}.bmp" if keys[second.id] == second.id else second.id
+        values[twin] = {"BE_MCP-T": (told["MCP-T"] + 1) % 6, "BE_MCP-I": told["MCP-I"]}
+        del values[keys[third.id]][f"BE_{graded[0]}"]
+
+    edit(copy / SCORING.format("BE", "train", "be"), change)
+    amiss = trees.prepare("ram_h1200", copy, tmp_path)["amiss"]["train"]
+    unscored = sum(not record.has_be for record in records(False)["train"])
+    assert amiss["images that _annotation_be_scores.json leaves out"]["count"] == 1 + unscored
+    assert amiss["BE scores that differ between two entries, left out"] == {
+        "count": 1, "examples": [f"{second.id} MCP-T"],
+    }  # fmt: skip
+    found = trees.read("ram_h1200", tmp_path, "train")
+    assert not found[first.id].has_be
+    scores = {joint.site: joint.be for joint in found[second.id].joints}
+    assert scores["MCP-T"] == -1 and scores["MCP-I"] == told["MCP-I"]
+    assert {joint.site: joint.be for joint in found[third.id].joints}[graded[0]] == -1
+
+
+def test_boxes_that_are_fractions_stop(detected, tmp_path):
+    def divide(values):
+        sizes = {image["id"]: (image["width"], image["height"]) * 2 for image in values["images"]}
+        for a in values["annotations"]:
+            a["bbox"] = [v / side for v, side in zip(a["bbox"], sizes[a["image_id"]], strict=True)]
+
+    edit(joint_file(detected), divide)
+    with pytest.raises(ReleaseError, match=r"_annotations_joint\.coco\.json: the boxes look like fractions"):
+        reading.read_splits(detected, Report("x", ""))
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.8])
+def test_boxes_of_another_scale_are_told_by_the_released_crops(detected, factor):
+    """Such as boxes of the image at another size, or in percent of a small one, which lie well within the image."""
+    hand = first_hand()
+
+    def findings():
+        hands = reading.read_splits(detected, Report("x", ""))["train"]
+        made = reading.make_record(next(h for h in hands if h.path.stem == hand.id))
+        return [finding for finding in made.findings if "size of their released crops" in finding.what]
+
+    assert not findings()
+    edit(joint_file(detected), lambda v: [a.update(bbox=[factor * n for n in a["bbox"]]) for a in v["annotations"]])
+    (found,) = findings()
+    assert found.where.startswith(f"{hand.id} (sides {factor:.2g}")
+
+
+def test_boxes_of_two_corners_stop(detected):
+    def corners(values):
+        for a in values["annotations"]:
+            x, y, width, height = a["bbox"]
+            a["bbox"] = [x, y, x + width, y + height]
+
+    edit(joint_file(detected), corners)
+    hands = reading.read_splits(detected, Report("x", ""))["train"]
+    for hand in hands:
+        with pytest.raises(ReleaseError, match=r"_annotations_joint\.coco\.json, .* look like two corners"):
+            reading.make_record(hand)
+
+
+def test_files_that_a_file_manager_leaves_are_not_read(detected):
+    for name in ("._annotations_joint.coco.json", ".ipynb_checkpoints/a.json"):
+        path = joint_file(detected).parent / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"\0\5\x16\7")
+    assert reading.read_splits(detected, Report("x", ""))
+
+
+def test_erosions_of_an_unknown_category_are_left_out_and_said(detected):
+    path = detected / "Segmentation/train/_annotations_be_rle.coco.json"
+    gone = {}
+
+    def rename(values):
+        category = values["categories"][0]
+        gone["id"], category["name"] = category["id"], category["name"] + " "
+
+    edit(path, rename)
+    hands = reading.read_splits(detected, Report("x", ""))["train"]
+    found = [finding for hand in hands for finding in reading.make_record(hand).findings]
+    expected = sum(a["category_id"] == gone["id"] for a in json.loads(path.read_text())["annotations"])
+    assert expected and sum("no erosion label" in finding.what for finding in found) == expected
+
+
+def test_what_fails_without_a_sentence_names_the_file_it_was_at(detected, tmp_path, monkeypatch):
+    path = image_of(detected)
+
+    def out_of_memory(hand):
+        if hand.path == path:
+            raise MemoryError
+        return make_record(hand)
+
+    make_record = reading.make_record
+    monkeypatch.setattr(reading, "make_record", out_of_memory)
+    with pytest.raises(MemoryError) as error:
+        trees.prepare("ram_h1200", detected, tmp_path / "data")
+    assert explain(error.value).startswith(f"MemoryError (at {path}): ")
+
+
 def test_a_patient_in_two_splits_is_named(copy, tmp_path):
     path = image_of(copy)
     path.rename(copy / "Segmentation/test" / path.name)
@@ -434,6 +541,18 @@ def damaged_sheet(copy):
     return ("Metadata.xlsx",)
 
 
+def annotate(**changes):
+    """The first bone annotation with other values; the error names the file, and the image where that is known."""
+
+    def spoil(copy):
+        path = copy / "Segmentation/train/_annotations_bone_rle.coco.json"
+        edit(path, lambda values: values["annotations"][0].update(changes))
+        return ("train/_annotations_bone_rle.coco.json",)
+
+    spoil.__name__ = f"annotation_{'_'.join(changes)}"
+    return spoil
+
+
 def damaged_json(copy):
     path = copy / "Segmentation/train/_annotations_bone_rle.coco.json"
     path.write_text(path.read_text()[:200])
@@ -446,6 +565,9 @@ def damaged_json(copy):
         pointer, truncated, png_by_another_name, smaller_image, unknown_bone, unknown_erosions, score(6), score(-1),
         score(2.5), score("NA"), score(None), score(True), score(5, "JSN", "JSN_MCP-I"), score(0, "BE", "BE_CMC-M"),
         score(0, "BE", "BE_Toe"), twice, no_splits, both_names, no_stems, damaged_sheet, damaged_json,
+        score(10**400), score("1_0"), score([1]), score("2,0"), annotate(segmentation=[[0, 0, 1e12, 0, 1e12, 1e12]]),
+        annotate(segmentation=None), annotate(image_id=7777), annotate(category_id="1"),
+        annotate(bbox=[0, 0, 10**400, 1]),
     ],
     ids=lambda spoil: spoil.__name__,
 )  # fmt: skip

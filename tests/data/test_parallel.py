@@ -1,11 +1,14 @@
+import ctypes
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from ramjax.data import parallel
+from ramjax.errors import RunError, explain
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -50,6 +53,56 @@ def test_an_exception_of_a_process_is_raised_here(two_processes):
     assert next(results)[0] == 9
     with pytest.raises(ValueError, match="-1 is negative"):
         list(results)
+
+
+def die(number: int) -> int:
+    """Ends its process at 11, as native code does or the kernel for want of memory."""
+    if number == 11:
+        os.kill(os.getpid(), DEADLY)
+    return number
+
+
+def die_of_a_segmentation_fault(number: int) -> int:
+    return ctypes.string_at(0) if number == 11 else number
+
+
+def exit_at_once(number: int) -> int:
+    return os._exit(3) if number == 11 else number
+
+
+DEADLY = signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (die, "(signal 9); likely memory ran out"),
+        (die_of_a_segmentation_fault, "(signal 11); if it is damaged, fetch it again"),
+        (exit_at_once, "(exit code 3); if it is damaged"),
+    ],
+)
+def test_a_process_that_dies_names_the_file_it_was_at(two_processes, function, words):
+    taken = []
+    with pytest.raises(RunError) as error:
+        taken += parallel.in_order(function, list(range(40)), name=lambda number: f"films/{number}.bmp")
+    assert str(error.value).startswith("The process that worked on films/11.bmp died " + words)
+    assert "\n" not in explain(error.value)
+
+
+def test_other_exceptions_name_the_file_that_was_read(two_processes):
+    with pytest.raises(ZeroDivisionError) as error:
+        list(parallel.in_order(divide, [1, 2, 0, 4], name=lambda number: f"films/{number}.bmp"))
+    assert explain(error.value) == "ZeroDivisionError (at films/0.bmp): division by zero. --debug shows where."
+
+
+def test_other_exceptions_of_few_items_name_the_file_too():
+    with pytest.raises(ZeroDivisionError) as error:
+        list(parallel.in_order(divide, [1, 0], name=lambda number: f"films/{number}.bmp"))
+    assert "at films/0.bmp" in explain(error.value)
+
+
+def divide(number: int) -> float:
+    return 1 / number
 
 
 def test_processes_end_with_a_killed_caller():

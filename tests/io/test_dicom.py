@@ -86,7 +86,7 @@ def test_padding_is_black_and_does_not_set_the_range(tmp_path, ramp):
         ({"ImagerPixelSpacing": [0.15, 0.15], "PixelSpacing": [0.2, 0.2]}, 0.15),
         ({"NominalScannedPixelSpacing": [0.1, 0.1]}, 0.1),
         ({"PixelSpacing": [0.0, 0.0]}, math.nan),
-        ({"PixelSpacing": [0.1, 0.2]}, math.nan),
+        ({"PixelSpacing": [0.1, 0.2]}, 0.1),  # resampled to square pixels
         ({}, math.nan),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from ramjax import anatomy
-from ramjax.io import release_tree
+from ramjax.io import release_parts, release_tree
+from ramjax.record import Joint
 from tests.builders import trees
 
 
@@ -158,3 +159,9 @@ def test_a_folder_that_exists_is_refused_and_a_failure_leaves_none(tmp_path):
     with pytest.raises(RuntimeError, match="no more"):
         release_tree.write_h1200({"train": broken()}, tmp_path / "tree")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 57.0, -3.0])
+def test_boxes_that_are_no_fractions_are_not_written(value):
+    with pytest.raises(ValueError, match=r"box of MCP-T is .*fractions of the image"):
+        release_parts.pixel_box(Joint((0.1, 0.1, value, 0.2), "MCP-T"), (90, 70))

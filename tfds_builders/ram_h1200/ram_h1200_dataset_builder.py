@@ -55,4 +55,4 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(
         self, split: str, hands: list[reading.Hand], report: Report
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        yield from examples(self, reading.make_record, hands, report=report, split=split)
+        yield from examples(self, reading.make_record, hands, report=report, split=split, name=lambda hand: hand.path)

@@ -15,17 +15,17 @@ from ramjax.io.coco import CocoFile, CocoImage
 from ramjax.io.errors import ReleaseError
 from ramjax.io.images import read_bmp
 from ramjax.io.release_parts import FOREIGN
-from ramjax.io.spreadsheet import Row
 from ramjax.record import Record
-from tfds_builders import joints, release
-from tfds_builders.joints import Detection, Regions
+from tfds_builders import joints, metadata, release
+from tfds_builders.detection import Detection, boxes_by_image
+from tfds_builders.joints import Regions
 
 STEM = re.compile(r"^JP_(?P<center>[A-Z0-9]+)_P(?P<patient>\d{4})_(?P<visit>\d{8})_(?P<tag>\d{4})_(?P<side>[LR])$")
 BONE_FILE, EROSION_FILE = "_annotations_bone_rle.coco.json", "_annotations_be_rle.coco.json"
 SCORING = {"be": "SvdH_Scoring/SvdH_BE_Scoring", "jsn": "SvdH_Scoring/SvdH_JSN_Scoring"}
 SCORE_FILES = {"be": "_annotation_be_scores.json", "jsn": "_annotation_jsn_scores.json"}
 
-COLUMNS = {"sex": "Sex", "age": "Age", "is_ra": "isRA", "spacing": "PixelSpacing"}
+COLUMNS = {"sex": "Sex", "age": "Age", "is_ra": "isRA", "pixel_spacing_mm": "PixelSpacing"}
 _IGNORED = ("Background", "background")
 _BONE_CATEGORIES = {*anatomy.BONES, *anatomy.BONE_ALIASES, *FOREIGN, *_IGNORED}
 
@@ -39,7 +39,7 @@ class Hand:
       bones, erosions: its entry in the annotation file, or None where that does not list it.
       known: the bone categories of the annotation file.
       regions: scores, boxes and crops of its joints.
-      row: of the metadata sheet, or None.
+      cells: of its study in the metadata sheet, or None.
     """
 
     path: pathlib.Path
@@ -47,7 +47,7 @@ class Hand:
     erosions: CocoImage | None
     known: frozenset[str]
     regions: Regions
-    row: Row | None
+    cells: metadata.Traits | None
 
 
 def read_splits(folder: pathlib.Path, report: Report) -> dict[str, list[Hand]]:
@@ -69,7 +69,7 @@ def read_splits(folder: pathlib.Path, report: Report) -> dict[str, list[Hand]]:
     amiss: list[Finding] = []
     detections = _read_detections(folder, every, amiss)
     studies = {release.parse_stem(stem, STEM).study for stem in every}
-    rows = release.read_metadata(folder, studies, COLUMNS.values(), amiss)
+    rows = metadata.read_metadata(folder, studies, COLUMNS, amiss)
     report.find("all", amiss)
     hands = {}
     for split, path in splits.items():
@@ -93,8 +93,8 @@ def read_splits(folder: pathlib.Path, report: Report) -> dict[str, list[Hand]]:
                 detection=detections.get(stem, Detection()),
                 crops={scale: _crops(parent, stem) for scale, parent in parents.items()},
             )
-            row = rows.get(release.parse_stem(stem, STEM).study)
-            hands[split].append(Hand(image, bones.get(stem), erosions.get(stem), known, regions, row))
+            cells = rows.get(release.parse_stem(stem, STEM).study)
+            hands[split].append(Hand(image, bones.get(stem), erosions.get(stem), known, regions, cells))
     return hands
 
 
@@ -116,18 +116,19 @@ def make_record(hand: Hand) -> Made:
                 f"{entry.height}; image and annotations are of different releases, fetch both again."
             )
     words = _bones(hand, image.shape, counts, findings)
-    hand.regions.detection.check_size(image, hand.path)
-    placed = joints.place(image, hand.regions, stem)
+    checked, odd = hand.regions.detection.checked(image.shape, hand.path)
+    findings += odd
+    placed = joints.place(image, dataclasses.replace(hand.regions, detection=checked), stem)
     told = release.parse_stem(stem, STEM)
     if not told.patient:
         findings.append(Finding("file names of an unknown pattern", stem))
-    if hand.row is None:
+    if hand.cells is None:
         findings.append(Finding("images without a metadata row", stem))
     record = Record(
         image=image,
         bones=words.astype("<u4", copy=False)[..., None].view(np.uint8),
         bones_known=np.array([name in hand.known for name in anatomy.BONES]) & (hand.bones is not None),
-        erosions=_erosions(hand, image.shape),
+        erosions=_erosions(hand, image.shape, findings),
         joints=placed.joints,
         joints_known=placed.known,
         has_bones=hand.bones is not None,
@@ -143,7 +144,7 @@ def make_record(hand: Hand) -> Made:
         center=told.center,
         side=told.side,
         view="hand",
-        **release.traits(hand.row, COLUMNS),
+        **metadata.traits(hand.cells, COLUMNS),
     )
     return Made(record, counts + placed.counts, (*findings, *placed.findings))
 
@@ -157,17 +158,20 @@ def _read_detections(folder: pathlib.Path, stems: Set[str], amiss: list[Finding]
     names = {name: name for name in anatomy.SITE_NAMES}
     for path in sorted(folder.rglob("*.json")):
         masks = "bone_rle" in path.name or "be_rle" in path.name
-        if masks or path.name in SCORE_FILES.values() or ".cache" in path.relative_to(folder).parts:
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if masks or hidden or path.name in SCORE_FILES.values():
             continue
         values = coco.read_json(path)
         if not coco.is_coco(values):
             continue
         file = coco.parse_coco(values, path)
-        if set(file.categories) & names.keys():
-            there, findings = joints.detections(file, names, stems)
-            amiss += findings
-            for stem, detection in there.items():
-                found[stem] = found.get(stem, Detection()).joined(detection)
+        if not set(file.categories) & names.keys():
+            amiss.append(Finding("COCO files without a joint site as category, not read", path.name))
+            continue
+        there, findings = boxes_by_image(file, names, stems)
+        amiss += findings
+        for stem, detection in there.items():
+            found[stem] = found.get(stem, Detection()).joined(detection)
     return found
 
 
@@ -190,8 +194,9 @@ def _read_masks(
     if not path.exists():
         report.find(split, [Finding("annotation files are missing", path.name)])
         return {}, ()
-    file: CocoFile = coco.parse_coco(coco.read_json(path), path)
+    file: CocoFile = coco.read_coco(path)
     report.categories(split, path.name, file.categories)
+    report.find(split, file.findings)
     placeholder = "" if file.placeholder in known else file.placeholder
     entries: dict[str, CocoImage] = {}
     for image in file.images:
@@ -204,7 +209,12 @@ def _read_masks(
             report.find(split, [Finding(f"images with annotations of the placeholder {placeholder}", stem)])
         if stem in entries:
             report.find(split, [Finding(f"images that {path.name} lists twice, joined", stem)])
-            annotations = entries[stem].annotations + annotations
+            before = entries[stem]
+            if (before.height, before.width) != (image.height, image.width):
+                raise ReleaseError(
+                    f"{path} lists {stem} twice, with sizes that differ; take out the one that is wrong."
+                )
+            annotations = before.annotations + annotations
         entries[stem] = dataclasses.replace(image, annotations=annotations)
     return entries, tuple(name for name in file.categories if name != placeholder)
 
@@ -230,19 +240,16 @@ def _read_scores(
     values, prefix = coco.read_json(path), f"{scale.upper()}_"
     if not isinstance(values, dict) or not all(isinstance(entry, dict) for entry in values.values()):
         raise ReleaseError(f"{path} must map file names to scores; fetch it again.")
-    scores: dict[str, dict[str, int]] = {}
+    entries: dict[str, list[dict[str, int]]] = {}
     for name, entry in values.items():
         stem = name[:-4] if name.lower().endswith(".bmp") else name
         if stem not in stems:
             report.find(split, [Finding(f"{scale.upper()} scores of no image of the split, left out", stem)])
             continue
-        scores[stem] = _hand_scores(entry, prefix, scale, f"{path}, {name}")
-        if not scores[stem]:
-            report.find(split, [Finding(f"hands without any {scale.upper()} score", stem)])
-            del scores[stem]
-            continue
-        missing = [s for s in map(anatomy.SITES.__getitem__, anatomy.SCALES[scale][1]) if s.name not in scores[stem]]
-        report.find(split, [Finding(f"sites without a {scale.upper()} score", f"{stem} {s.name}") for s in missing])
+        entries.setdefault(stem, []).append(_hand_scores(entry, prefix, scale, f"{path}, {name}"))
+    scores, findings = joints.agreed(entries, scale)
+    what = f"images that {path.name} leaves out"
+    report.find(split, [*findings, *(Finding(what, stem) for stem in stems if stem not in entries)])
     return scores
 
 
@@ -272,22 +279,31 @@ def _bones(hand: Hand, shape: tuple[int, int], counts: Counts, findings: list[Fi
             counts["foreign objects (instances)", annotation.category] += 1
         elif annotation.category not in _IGNORED:
             bit = np.uint32(1) << np.uint32(anatomy.BONE_INDEX[anatomy.canonical_bone(annotation.category)])
-            rows, columns, mask = coco.decode_mask(annotation.segmentation, *shape, f"{BONE_FILE}, {hand.path.name}")
+            where = f"{hand.path.with_name(BONE_FILE)}, {hand.path.name}, {annotation.category}"
+            rows, columns, mask = coco.decode_mask(annotation.segmentation, *shape, where)
             words[rows, columns] |= mask * bit
             if not mask.any():
                 findings.append(Finding("empty bone masks", f"{hand.path.stem} {annotation.category}"))
     return words
 
 
-def _erosions(hand: Hand, shape: tuple[int, int]) -> np.ndarray:
+def _erosions(hand: Hand, shape: tuple[int, int], findings: list[Finding]) -> np.ndarray:
     """The exclusive labels, uint8 (H, W): where lesions overlap the lower label wins. Other categories do not count."""
     labels = np.zeros(shape, np.uint8)
+    annotations = hand.erosions.annotations if hand.erosions else ()
+    for annotation in annotations:
+        if annotation.category not in (*anatomy.EROSION_LABELS, *_IGNORED):
+            what = f"{hand.path.stem} {annotation.category}"
+            findings.append(Finding(f"annotations of {EROSION_FILE} that are no erosion label, left out", what))
     found = [
         (anatomy.EROSION_LABELS.index(annotation.category), annotation)
-        for annotation in (hand.erosions.annotations if hand.erosions else ())
+        for annotation in annotations
         if annotation.category in anatomy.EROSION_LABELS[1:]
     ]
     for label, annotation in sorted(found, key=lambda pair: -pair[0]):
-        rows, columns, mask = coco.decode_mask(annotation.segmentation, *shape, f"{EROSION_FILE}, {hand.path.name}")
+        where = f"{hand.path.with_name(EROSION_FILE)}, {hand.path.name}, {annotation.category}"
+        rows, columns, mask = coco.decode_mask(annotation.segmentation, *shape, where)
         labels[rows, columns][mask > 0] = label
+        if not mask.any():
+            findings.append(Finding("empty erosion masks", f"{hand.path.stem} {annotation.category}"))
     return labels

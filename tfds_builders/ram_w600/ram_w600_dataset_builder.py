@@ -87,4 +87,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(
         self, split: str, wrists: list[reading.Wrist], report: Report
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        yield from examples(self, reading.make_record, wrists, report=report, split=split)
+        def name(wrist: reading.Wrist) -> str:
+            return " and ".join(map(str, [*wrist.paths.values(), *([wrist.mask] if wrist.mask else [])]))
+
+        yield from examples(self, reading.make_record, wrists, report=report, split=split, name=name)

@@ -18,10 +18,13 @@ from ramjax.io import coco
 from ramjax.io.crops import CropFinder
 from ramjax.io.errors import ReleaseError
 from ramjax.io.images import read_bmp
-from ramjax.io.spreadsheet import Row, column
-from ramjax.record import Record, pack_bones
-from tfds_builders import joints, release
-from tfds_builders.joints import Detection, Regions
+from ramjax.io.json_file import shown
+from ramjax.io.spreadsheet import column
+from ramjax.record import Record
+from tfds_builders import joints, metadata, release
+from tfds_builders.detection import NOWHERE, Detection, boxes_by_image
+from tfds_builders.joints import Regions
+from tfds_builders.ram_w600.masks import read_mask
 
 STEM = re.compile(r"^(?P<patient>\d{4})_(?P<visit>\d{4})_(?P<side>[LR])$")
 
@@ -33,7 +36,7 @@ SEGMENTATION, DETECTION, SCORING = "BoneSegmentation", "JointLocationDetection",
 DETECTION_FILE = "Joints.coco.json"
 ORIGINAL_SCORES, PROCESSED_SCORES = "JointBE_SvdH_GT_Ori.json", "JointBE_SvdH_GT.json"
 
-COLUMNS = {"sex": "PatientSex", "age": "PatientAge", "is_ra": "IsRA", "spacing": "ImagerPixelSpacing"}
+COLUMNS = {"sex": "PatientSex", "age": "PatientAge", "is_ra": "IsRA", "pixel_spacing_mm": "ImagerPixelSpacing"}
 CENTER, PATIENT = "InstitutionName", "NormalizedPatientID"
 
 LEAST_CORRELATION = 0.98
@@ -50,7 +53,7 @@ class Wrist:
       mask: file of its bone masks, or None.
       splits: by level of `LEVELS`, the official split, where there is one.
       regions: scores, boxes and crops of its joints, boxes in pixels of the image of the detection folder.
-      row: of the metadata sheet, or None.
+      cells: of its study in the metadata sheet, or None.
       patient: key of the patient; center: where it was taken, '' unknown.
     """
 
@@ -59,7 +62,7 @@ class Wrist:
     mask: pathlib.Path | None
     splits: Mapping[str, str]
     regions: Regions
-    row: Row | None
+    cells: metadata.Traits | None
     patient: str
     center: str
 
@@ -86,7 +89,7 @@ def read_wrists(folder: pathlib.Path, report: Report) -> list[Wrist]:
     detections = _read_detections(folder / DETECTION / DETECTION_FILE, set(stems), amiss, report)
     told = {stem: release.parse_stem(stem, STEM) for stem in stems}
     studies = {name.study for name in told.values()}
-    rows = release.read_metadata(folder, studies, (*COLUMNS.values(), CENTER, PATIENT), amiss)
+    rows = metadata.read_metadata(folder, studies, COLUMNS, amiss, texts=(CENTER, PATIENT))
     for what, names in (
         ("masks without an image", set(masks) - set(stems)),
         ("score folders without an image", set(cases) - set(stems)),
@@ -98,9 +101,9 @@ def read_wrists(folder: pathlib.Path, report: Report) -> list[Wrist]:
     centers = _centers(rows)
     wrists = []
     for stem in stems:
-        row, number = rows.get(told[stem].study, {}), told[stem].patient
-        center = centers.get(number, "") if number else row.get(column(CENTER), "")
-        number = number or row.get(column(PATIENT), "")
+        cells, number = rows.get(told[stem].study), told[stem].patient
+        center = centers.get(number, "") if number else (cells or {}).get(column(CENTER), "")
+        number = number or (cells or {}).get(column(PATIENT), "")
         splits = {level: by[stem] for level, by in zip(LEVELS, (mask_splits, case_splits), strict=True) if stem in by}
         regions = Regions(
             scores={"be": scores[stem]} if scores.get(stem) and stem in cases else {},
@@ -109,7 +112,7 @@ def read_wrists(folder: pathlib.Path, report: Report) -> list[Wrist]:
         )
         here = {name: images[stem] for name, images in paths.items() if stem in images}
         patient = "_".join(filter(None, ("W600", center, number))) if number else told[stem].study
-        wrists.append(Wrist(stem, here, masks.get(stem), splits, regions, row or None, patient, center))
+        wrists.append(Wrist(stem, here, masks.get(stem), splits, regions, cells, patient, center))
     report.find("all", amiss)
     return wrists
 
@@ -156,12 +159,11 @@ def make_record(wrist: Wrist) -> Made:
     images = {name: read_bmp(path) for name, path in wrist.paths.items()}
     image = images.get(SEGMENTATION, images.get(DETECTION))
     regions = wrist.regions
-    if DETECTION in images:
-        regions.detection.check_size(images[DETECTION], wrist.paths[DETECTION])
+    regions = _with_checked_boxes(regions, images, wrist, findings)
     if len(images) == 2:
         counts["records with", "both images"] += 1
         regions = _on_segmentation_grid(regions, images, wrist.stem, counts, findings)
-    if wrist.row is None:
+    if wrist.cells is None:
         findings.append(Finding("images without a metadata row", wrist.stem))
     told = release.parse_stem(wrist.stem, STEM)
     if not told.patient:
@@ -170,7 +172,7 @@ def make_record(wrist: Wrist) -> Made:
     known = np.isin(np.array(anatomy.BONES), anatomy.WRIST_BONES) & (wrist.mask is not None)
     record = Record(
         image=image,
-        bones=_read_mask(wrist.mask, image.shape),
+        bones=np.zeros((*image.shape, 4), np.uint8) if wrist.mask is None else read_mask(wrist.mask, image.shape),
         bones_known=known,
         erosions=np.zeros(image.shape, np.uint8),
         joints=placed.joints,
@@ -187,7 +189,7 @@ def make_record(wrist: Wrist) -> Made:
         center=wrist.center,
         side=told.side,
         view="wrist",
-        **release.traits(wrist.row, COLUMNS),
+        **metadata.traits(wrist.cells, COLUMNS),
     )
     return Made(record, counts + placed.counts, (*findings, *placed.findings))
 
@@ -229,17 +231,17 @@ def _read_detections(path: pathlib.Path, stems: Set[str], amiss: list[Finding], 
     if not path.exists():
         amiss.append(Finding("files are missing", f"{DETECTION}/{path.name}"))
         return {}
-    file = coco.parse_coco(coco.read_json(path), path)
+    file = coco.read_coco(path)
     report.categories("all", path.name, file.categories)
     names = {name: name for name in anatomy.SITE_NAMES} | anatomy.SITE_ALIASES
-    found, findings = joints.detections(file, names, stems)
+    found, findings = boxes_by_image(file, names, stems)
     amiss += findings
     return found
 
 
 def _read_scores(folder: pathlib.Path, amiss: list[Finding]) -> dict[str, dict[str, int]]:
     """Returns BE scores by stem and site: the original ones where they are there, else those processed for the task."""
-    files = {name: _read_score_file(folder / name) for name in (ORIGINAL_SCORES, PROCESSED_SCORES)}
+    files = {name: _read_score_file(folder / name, amiss) for name in (ORIGINAL_SCORES, PROCESSED_SCORES)}
     original, processed = files.values()
     amiss += [Finding("files are missing", f"{SCORING}/{name}") for name, scores in files.items() if scores is None]
     for stem in sorted(set(original or {}) & set(processed or {})):
@@ -252,33 +254,49 @@ def _read_scores(folder: pathlib.Path, amiss: list[Finding]) -> dict[str, dict[s
     return {**(processed or {}), **(original or {})}
 
 
-def _read_score_file(path: pathlib.Path) -> dict[str, dict[str, int]] | None:
+def _read_score_file(path: pathlib.Path, amiss: list[Finding]) -> dict[str, dict[str, int]] | None:
     if not path.exists():
         return None
-    scores: dict[str, dict[str, int]] = {}
-    try:
-        entries = [(str(entry["identifier"]), dict(entry["joints"])) for entry in coco.read_json(path)]
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ReleaseError):
-            raise
-        raise ReleaseError(f"{path} must be a list of identifier and joints ({error}); fetch it again.") from None
-    for stem, values in entries:
-        scores[stem] = {}
-        for name, value in values.items():
+    values = coco.read_json(path)
+    if not isinstance(values, list):
+        raise ReleaseError(f"{path} must be a list of identifier and joints; fetch it again.")
+    entries: dict[str, list[dict[str, int]]] = {}
+    for entry in values:
+        stem, scores = (entry.get(key) for key in ("identifier", "joints")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(stem, str) or not isinstance(scores, dict):
+            raise ReleaseError(f"{path} must be a list of identifier and joints, not {shown(entry)}; fetch it again.")
+        of_stem = entries.setdefault(stem, [])
+        for name, value in scores.items():
             where = f"{path}, {stem}, {name}"
             if name not in anatomy.SITE_ALIASES:
                 raise ReleaseError(f"{where}: unknown joint; known are {', '.join(anatomy.SITE_ALIASES)}.")
             site = anatomy.SITE_ALIASES[name]
-            scores[stem][site] = joints.read_score(value, "be", site, where)
-    return scores
+            of_stem.append({site: joints.read_score(value, "be", site, where)})
+    found, findings = joints.agreed(entries, "be", tuple(anatomy.SITE_ALIASES.values()))
+    amiss += [dataclasses.replace(finding, where=f"{path.name} {finding.where}") for finding in findings]
+    return found
 
 
-def _centers(rows: Mapping[str, Row]) -> dict[str, str]:
+def _centers(rows: Mapping[str, metadata.Traits]) -> dict[str, str]:
     """The centre of each patient number of the file names, '' where its rows name none, or several."""
     named: dict[str, set[str]] = collections.defaultdict(set)
-    for study, row in rows.items():
-        named[study.partition("_")[0]].add(row.get(column(CENTER), ""))
+    for study, cells in rows.items():
+        named[study.partition("_")[0]].add(cells.get(column(CENTER), ""))
     return {number: min(centers - {""}, default="") for number, centers in named.items() if len(centers - {""}) < 2}
+
+
+def _with_checked_boxes(
+    regions: Regions, images: Mapping[str, np.ndarray], wrist: Wrist, findings: list[Finding]
+) -> Regions:
+    """The regions with the boxes that can be right in the detection folder's image, or in one of the stated size."""
+    name = DETECTION if DETECTION in images else SEGMENTATION
+    shape, sizes = images[name].shape, regions.detection.sizes.values()
+    if name != DETECTION and any(size not in (None, shape) for size in sizes):
+        findings.append(Finding("boxes of a missing image of another size, left out", wrist.stem))
+        return dataclasses.replace(regions, detection=Detection())
+    checked, odd = regions.detection.checked(shape, wrist.paths[name])
+    findings += odd
+    return dataclasses.replace(regions, detection=checked)
 
 
 def _on_segmentation_grid(
@@ -305,29 +323,8 @@ def _on_segmentation_grid(
         return dataclasses.replace(regions, detection=Detection())
     counts["boxes", "moved to the other image's grid"] += len(regions.detection.boxes)
     y, x = places[0] if outer is grid else (-places[0][0], -places[0][1])
-    moved = {site: (a + y, b + x, c + y, d + x) for site, (a, b, c, d) in regions.detection.boxes.items()}
+    moved = {
+        site: box if box == NOWHERE else (box[0] + y, box[1] + x, box[2] + y, box[3] + x)
+        for site, box in regions.detection.boxes.items()
+    }
     return dataclasses.replace(regions, detection=Detection(moved, regions.detection.searched))
-
-
-def _read_mask(path: pathlib.Path | None, shape: tuple[int, int]) -> np.ndarray:
-    """The packed masks, uint8 (H, W, 4), of a file of 14 planes in the released order, channels first or last."""
-    planes = np.zeros((*shape, anatomy.NUM_BONES), bool)
-    if path is not None:
-        try:
-            with path.open("rb") as file:
-                if file.read(6) != b"\x93NUMPY":
-                    raise ValueError("it is of another format, or a Git LFS pointer")
-            stored = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise ReleaseError(f"{path} is no whole .npy file ({error}); fetch it again.") from error
-        channels = len(anatomy.WRIST_BONES)
-        if stored.ndim == 3 and stored.shape[0] != channels == stored.shape[-1]:
-            stored = stored.transpose(2, 0, 1)
-        if stored.shape != (channels, *shape):
-            raise ReleaseError(
-                f"{path} is {stored.shape}, its image {shape}; {channels} planes of that size are needed: image and "
-                "masks are of different releases, fetch both again."
-            )
-        for plane, name in zip(stored, anatomy.WRIST_BONES, strict=True):
-            planes[..., anatomy.BONE_INDEX[name]] = plane > 0
-    return pack_bones(planes)
