@@ -46,7 +46,7 @@ from tqdm import tqdm
 
 from benchmarks import common
 from experiments import multitask
-from ramjax import anatomy, phantom
+from ramjax import anatomy, command_line, phantom
 from ramjax import config as config_lib
 from ramjax.config import AugmentConfig, DataConfig
 from ramjax.data import parallel, pipeline, source
@@ -280,7 +280,7 @@ def main(argv: list[str]) -> int:
         flags.DEFINE_enum("crops", "4", ["1", "2", "4", "8"], "Crops taken of a hand each time it is read.", **own)
         flags.DEFINE_float("seconds", 10.0, "Length of each measurement.", 0.1, **own)
         flags.DEFINE_integer("steps", 60, "Steps of the quickstart; 0 leaves it out.", 0, **own)
-        flags.DEFINE_string("folder", "data/benchmark", "Where the release is written and prepared.", **own)
+        command_line.define_path("folder", "data/benchmark", "Where the release is written and prepared.", **own)
 
     def run(values):
         folder = pathlib.Path(values.folder).absolute()

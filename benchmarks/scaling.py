@@ -257,8 +257,10 @@ def main(argv: list[str]) -> int:
         ):
             flags.DEFINE_list(name, default, about, flag_values=values)
         flags.DEFINE_integer("repeats", 5, "Steps, of which the median counts.", 1, flag_values=values)
-        flags.DEFINE_string("data_dir", "data", "Folder of prepared data sets.", flag_values=values)
-        flags.DEFINE_string("picture", "benchmarks/scaling.png", "Where the picture is written.", flag_values=values)
+        command_line.define_path("data_dir", "data", "Folder of prepared data sets.", flag_values=values)
+        command_line.define_path(
+            "picture", "benchmarks/scaling.png", "Where the picture is written.", flag_values=values
+        )
 
     def run(values):
         config = config_lib.from_config_dict(values.config)

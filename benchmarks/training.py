@@ -42,6 +42,7 @@ from absl import flags
 from tqdm import tqdm
 
 from benchmarks import common
+from ramjax import command_line
 from ramjax import config as config_lib
 from ramjax.config import Config
 from ramjax.data import pipeline
@@ -222,8 +223,8 @@ def main(argv: list[str]) -> int:
     """Runs the command line `argv` (program name first) and returns the exit code."""
 
     def define(values):
-        flags.DEFINE_string("config", "experiments/multitask.py", "Experiment file.", flag_values=values)
-        flags.DEFINE_string("data_dir", "data", "Folder of prepared data sets.", flag_values=values)
+        command_line.define_path("config", "experiments/multitask.py", "Experiment file.", flag_values=values)
+        command_line.define_path("data_dir", "data", "Folder of prepared data sets.", flag_values=values)
         flags.DEFINE_integer("steps", 60, "Steps of the measured run.", 2 * VALIDATIONS, flag_values=values)
         flags.DEFINE_integer("repeats", 5, "Starts with either cache.", 1, flag_values=values)
 

@@ -30,6 +30,7 @@ from ramjax.io.images import read_radiograph
 from ramjax.io.radiograph import Radiograph, to_uint8
 from ramjax.logs import logging_to
 from ramjax.models.network import MultiTaskNetwork
+from ramjax.printable import printable
 from ramjax.record import Record
 from ramjax.runs import run_dir
 from ramjax.steps.state import make_network, restore_averaged, restore_network, split_network
@@ -181,7 +182,8 @@ class Run:
         """
         name = ""
         if isinstance(radiograph, str | pathlib.Path):
-            name, radiograph = pathlib.Path(radiograph).name, read_radiograph(pathlib.Path(radiograph).expanduser())
+            path = pathlib.Path(radiograph).expanduser()
+            name, radiograph = printable(path.name), read_radiograph(path)
         elif isinstance(radiograph, np.ndarray):
             radiograph = Radiograph(radiograph if radiograph.dtype == np.uint8 else to_uint8(radiograph))
         return read(radiograph, self.trained, Options(spacing_mm=pixel_spacing_mm, **known), name=name)

@@ -11,7 +11,7 @@ from absl import flags
 
 from ramjax.config import Config
 from ramjax.errors import RunError, explain, sentence
-from ramjax.logs import logging_to
+from ramjax.logs import logging_to, print_in_any_locale
 
 Define = Callable[[flags.FlagValues], None]
 """Defines the flags of a command, each with ``flag_values=values``."""
@@ -79,8 +79,9 @@ def parse(
     """Parses a command line (program name first) into flags of its own; None when it asked for help, which is printed.
 
     Raises:
-      flags.Error: a flag is unknown, mistyped or missing.
+      flags.Error: a flag is unknown, mistyped or missing, or a number is none.
     """
+    print_in_any_locale()
     values = flags.FlagValues()
     define(values)
     flags.DEFINE_bool("debug", False, "Show the traceback of an error.", flag_values=values)
@@ -99,10 +100,49 @@ def parse(
     return values
 
 
+def define_path(
+    name: str, default: str | None, about: str, *, flag_values: flags.FlagValues, several: bool = False
+) -> None:
+    """Defines a flag that takes a path (see `path_of`), or, where it may be repeated, `several` of them."""
+    parser, serializer = _PathParser(name), flags.ArgumentSerializer()
+    if several:
+        flags.DEFINE_multi(parser, serializer, name, [], about, flag_values)
+    else:
+        flags.DEFINE(parser, name, default, about, flag_values, serializer)
+
+
+def path_of(name: str, text: str) -> str:
+    """A path that is given to the flag `name`, ``~`` replaced by the home folder.
+
+    Raises:
+      flags.Error: it is empty, as that of a variable that is not set.
+    """
+    if not text.strip():
+        raise flags.Error(f"--{name} is missing.")
+    return os.path.expanduser(text)
+
+
+def with_path(name: str, argv: Sequence[str]) -> list[str]:
+    """A command line in which the path of the flag `name` went through `path_of`, for a flag of another library."""
+    begin = f"--{name}="
+    return [begin + path_of(name, word.removeprefix(begin)) if word.startswith(begin) else word for word in argv]
+
+
+class _PathParser(flags.ArgumentParser):
+    """Takes what is given to the flag `name`."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def parse(self, argument: str) -> str:
+        return path_of(self._name, super().parse(argument))
+
+
 def needs(values: flags.FlagValues, *names: str) -> None:
     """Raises flags.Error for the first of these flags that is missing or empty."""
     for name in names:
-        if values[name].value in (None, "", []):
+        value = values[name].value
+        if value in (None, []) or (isinstance(value, str) and not value.strip()):
             raise flags.Error(f"--{name} is missing.")
 
 

@@ -3,6 +3,8 @@
 import errno
 import re
 
+from ramjax.printable import printable
+
 
 class UserError(Exception):
     """An error whose message is meant for people as it stands."""
@@ -36,6 +38,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def explain(error: BaseException) -> str:
     """A failed run as one sentence for people: what is wrong, where, and the remedy."""
+    return printable(_explain(error))
+
+
+def _explain(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     if is_out_of_memory(error):
@@ -65,5 +71,5 @@ def sentence(error: BaseException) -> str:
         text = f"unknown config key {known[2]!r}, did you mean {known[1]!r}?"
     elif unknown := re.fullmatch(r"['\"]+([^'\"\s]+)['\"]+", text):  # ml_collections found no name like it
         text = f"unknown config key {unknown[1]!r}."
-    text = " ".join(text.split()) or type(error).__name__
+    text = printable(" ".join(text.split())) or type(error).__name__
     return text if text.endswith((".", "?", "!")) else f"{text}."

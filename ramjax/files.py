@@ -10,9 +10,13 @@ import logging
 import math
 import os
 import pathlib
+import uuid
 import zlib
 from collections.abc import Mapping
 from typing import Any
+
+from ramjax.errors import RunError
+from ramjax.printable import decoded
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +30,11 @@ def write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
     Raises:
       OSError: a file cannot be written; the error names it. No file has changed (unless the renaming itself failed).
     """
-    beside = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
+    beside = {path: path.with_name(f".{_shortened(path.name)}.{uuid.uuid4().hex}.tmp") for path in contents}
     path = None
     try:
         for path, content in contents.items():
-            with beside[path].open("wb") as file:
+            with beside[path].open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())  # or a power cut could leave the new name with nothing in it
@@ -41,6 +45,11 @@ def write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
     finally:
         for temporary in beside.values():
             temporary.unlink(missing_ok=True)
+
+
+def _shortened(name: str) -> str:
+    """So much of a name that more fits behind it; a whole one may be as long as names can be."""
+    return os.fsdecode(os.fsencode(name)[:100])
 
 
 def write_bytes(path: str | pathlib.Path, content: bytes) -> None:
@@ -161,6 +170,27 @@ def _parse_row(line: bytes) -> dict[str, Any]:
         if isinstance(value, bool) or not isinstance(value, int | float | None):
             raise ValueError(f"its {key[:80]} is no number")
     return finite_or_none(row)
+
+
+def check_utf8(path: str | pathlib.Path, flag: str) -> None:
+    """Raises RunError for a path that libraries in C++ cannot take, because Python does not know its letters.
+
+    Args:
+      path: of a folder, perhaps a relative one.
+      flag: that names it.
+    """
+    whole = os.path.abspath(path)
+    if not is_utf8(whole):
+        known = is_utf8(decoded(whole))
+        remedy = "set PYTHONUTF8=1, as this locale is without UTF-8" if known else "give the folder a name in UTF-8"
+        raise RunError(
+            f"{flag}={path} has bytes that are no letters, which checkpoints and data cannot have; {remedy}."
+        )
+
+
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 has all its letters; it has no lone surrogates."""
+    return text.encode(errors="replace").decode() == text
 
 
 def finite_or_none(values: Any) -> Any:

@@ -1,12 +1,15 @@
 """Where the log of `ramjax` goes: to the console, and with times and tracebacks to a file."""
 
 import contextlib
+import io
 import logging
 import pathlib
 import sys
 from collections.abc import Iterator
 
 from tqdm import tqdm
+
+from ramjax.printable import printable
 
 
 @contextlib.contextmanager
@@ -21,7 +24,7 @@ def logging_to(path: pathlib.Path | None, *, first: bool = True) -> Iterator[Non
     handlers: list[tuple[logging.Logger, logging.Handler]] = [(logger, console)]
     if path is not None and first:
         file = logging.FileHandler(path, encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        file.setFormatter(_Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handlers.append((root, file))
     else:
         handlers.append((root, logging.NullHandler()))
@@ -35,6 +38,7 @@ def logging_to(path: pathlib.Path | None, *, first: bool = True) -> Iterator[Non
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what is meant
     logger.setLevel(logging.DEBUG)
     for where, handler in handlers:
+        handler.addFilter(_with_paths_on_a_line)
         where.addHandler(handler)
     try:
         yield
@@ -50,12 +54,34 @@ def logging_to(path: pathlib.Path | None, *, first: bool = True) -> Iterator[Non
         logger.setLevel(logger_level)
 
 
+def print_in_any_locale() -> None:
+    """Lets stdout and stderr escape letters that the terminal's encoding does not have, such as in a C locale."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _with_paths_on_a_line(record: logging.LogRecord) -> bool:
+    """Escapes line feeds in paths; those of texts, such as tables, stay. Keeps every record."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(printable(str(of)) if isinstance(of, pathlib.PurePath) else of for of in record.args)
+    return True
+
+
+class _Printable(logging.Formatter):
+    """Escapes what would control the terminal of who reads the log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), keep="\n\t")
+
+
 class _Console(logging.Handler):
     """Messages for people, above any progress bar: warnings on stderr, the rest on stdout, no tracebacks."""
 
     def emit(self, record: logging.LogRecord) -> None:
         warning = record.levelno >= logging.WARNING
-        text = f"Warning: {record.getMessage()}" if record.levelno == logging.WARNING else record.getMessage()
+        message = printable(record.getMessage(), keep="\n\t")
+        text = f"Warning: {message}" if record.levelno == logging.WARNING else message
         with contextlib.suppress(OSError):  # a run goes on where nobody reads it, or the disk under it is full
             tqdm.write(text, file=sys.stderr if warning else sys.stdout)
             (sys.stderr if warning else sys.stdout).flush()

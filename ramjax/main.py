@@ -96,6 +96,7 @@ def main(argv: Sequence[str]) -> int:
 
 def parse(argv: Sequence[str]) -> flags.FlagValues | None:
     """As `command_line.parse`. The config file is Python and may raise any other error, too."""
+    argv = command_line.with_path("config", argv)
     return command_line.parse(__doc__, lambda values: define(values, argv), argv, check=check)
 
 
@@ -106,7 +107,7 @@ def define(values: flags.FlagValues, argv: Sequence[str]) -> None:
         define_experiment(values, argv)
     else:
         define_settings(values, argv, stored_config.load(run, quiet=True))
-    flags.DEFINE_string("workdir", None, "Run directory; made if absent, continued if not.", flag_values=values)
+    command_line.define_path("workdir", None, "Run directory; made if absent, continued if not.", flag_values=values)
     modes = ["train", "eval", "train_and_eval"]
     flags.DEFINE_enum("mode", "train_and_eval", modes, "What to do.", flag_values=values)
     flags.DEFINE_bool("distributed", False, "Join the other processes, as the cluster names them.", flag_values=values)
@@ -123,7 +124,7 @@ def _evaluated_run(argv: Sequence[str]) -> str | None:
     """
     words = [word.replace("--", "-", 1) for word in argv[1:]]
     given = {}
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         name, equals, value = word.partition("=")
         given[name] = value if equals else following
     key = next((name for name in given if name.startswith("-config.")), None)
@@ -173,7 +174,7 @@ def _run(values: flags.FlagValues, preemption: "Preemption") -> None:
     from ramjax.training import loop
 
     command_line.set_up_jax()
-    workdir = pathlib.Path(values.workdir).expanduser()
+    workdir = pathlib.Path(values.workdir)
     first, begun = jax.process_index() == 0, (workdir / "config.json").exists()
     with logging_to(workdir / "log.txt" if begun else None, first=first):  # it notes what an old config.json lacks
         config = run_dir.load_config(workdir) if values.config is None else config_lib.from_config_dict(values.config)

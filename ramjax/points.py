@@ -15,8 +15,8 @@ from ramjax import command_line
 
 
 def define(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("prediction", None, "JSON that ramjax.predict wrote.", flag_values=values)
-    flags.DEFINE_string("points", None, "JSON with sites_xy.", flag_values=values)
+    command_line.define_path("prediction", None, "JSON that ramjax.predict wrote.", flag_values=values)
+    command_line.define_path("points", None, "JSON with sites_xy.", flag_values=values)
 
 
 def act(values: flags.FlagValues) -> None:

@@ -8,7 +8,16 @@ say; its keys are listed in ramjax/inference/report.py and in finding.py of each
 to look at, and a row in summary.csv. With --masks also NAME_erosions.png, labels 0-3, and NAME_bones.png, whose four
 channels are one little-endian 32-bit word with bit k set where bone k of ramjax.anatomy.BONES is, both on the
 radiograph's grid.
-Files that fail are named at the end; the others are still predicted.
+Files that fail are named at the end and in summary.csv; the others are still predicted.
+
+Nothing of yours is replaced. The file .ramjax.jsonl in the output folder records what was written. Results of the same
+input are replaced where nobody changed them since. Any other file keeps its name: the results then get a longer NAME,
+and the rows go to summary-2.csv, which the log says. NAME is the input's name, with folders in front where two are
+alike; it ends in a short digest where the name is too long or has letters that cannot be seen. Several predictions may
+write to one folder at once.
+
+In summary.csv a cell that a spreadsheet would run as a formula, such as =1+1, has an apostrophe in front, and letters
+that could control a terminal are escaped.
 
 The results name the file and folder they come from: keep names of patients and other identifiers out of paths. Nothing
 that identifies the patient is read from DICOM.
@@ -18,6 +27,7 @@ Exit codes: 0 done, 1 an error or a file that failed, 2 wrong usage, 130 interru
 Research use only, not a medical device.
 """
 
+import os
 import pathlib
 import sys
 
@@ -28,9 +38,11 @@ from ramjax import command_line
 
 def define(values: flags.FlagValues) -> None:
     define = {"flag_values": values}
-    flags.DEFINE_string("workdir", None, "Run directory of the trained network.", **define)
-    flags.DEFINE_multi_string("input", [], "Files and folders, comma separated; may be repeated.", **define)
-    flags.DEFINE_string("output", None, "Folder for the results; made if absent.", **define)
+    command_line.define_path("workdir", None, "Run directory of the trained network.", **define)
+    command_line.define_path(
+        "input", None, "Files and folders, comma separated; may be repeated.", several=True, **define
+    )
+    command_line.define_path("output", None, "Folder for the results; made if absent.", **define)
     flags.DEFINE_enum("side", "auto", ["auto", "L", "R"], "Hand shown; auto asks DICOM, else estimates it.", **define)
     flags.DEFINE_enum("view", "auto", ["auto", "hand", "wrist"], "What is shown; auto tries both.", **define)
     flags.DEFINE_float("spacing_mm", None, "Side of a pixel in mm, over what the file says.", 1e-3, 10.0, **define)
@@ -49,7 +61,11 @@ def check(values: flags.FlagValues) -> None:
     command_line.needs(values, "workdir", "input", "output")
     from ramjax.inference.files import split_commas  # after the flags: a wrong one should not take seconds to say
 
-    values.input = [path for value in values.input for path in split_commas(value)]
+    for value in values.input:
+        if not os.path.exists(value):
+            for part in value.split(","):
+                command_line.path_of("input", part)
+    values.input = [command_line.path_of("input", path) for value in values.input for path in split_commas(value)]
 
 
 def act(values: flags.FlagValues) -> int:
@@ -61,7 +77,7 @@ def act(values: flags.FlagValues) -> int:
     known = {"min_confidence": values.min_confidence, "spacing_mm": values.spacing_mm}
     known |= {name: values[name].value for name in ("side", "view") if values[name].value != "auto"}
     options = Options(**{name: value for name, value in known.items() if value is not None})
-    output = pathlib.Path(values.output).expanduser()
+    output = pathlib.Path(values.output)
     failures = predict_all(values.input, output, load(values.workdir), options, masks=values.masks, debug=values.debug)
     return 1 if failures else 0
 

@@ -27,8 +27,10 @@ from ramjax import command_line
 def define(values: flags.FlagValues) -> None:
     define = {"flag_values": values}
     flags.DEFINE_string("dataset", None, "Data set, with its config where it has several: ram_w600/joint.", **define)
-    flags.DEFINE_string("source", None, "Folder that holds the release.", **define)
-    flags.DEFINE_string("data_dir", "data", "Folder of prepared data sets, as data.data_dir of experiments.", **define)
+    command_line.define_path("source", None, "Folder that holds the release.", **define)
+    command_line.define_path(
+        "data_dir", "data", "Folder of prepared data sets, as data.data_dir of experiments.", **define
+    )
 
 
 def act(values: flags.FlagValues) -> None:

@@ -16,6 +16,9 @@ sent as it is. These files are written beside it:
   tables.csv      all tables of the page in one: table, row, column, value, sd, low, high, n, mode, source
   tables.tex      the same tables for LaTeX (booktabs)
 
+Only files of an earlier report are replaced. Where you changed one since, or have a file of that name yourself, the
+command ends with a sentence that names it.
+
 --tables=bones,'be*' shows only these tables. They are named by their ids in tables.csv, with or without the data set in
 front; * stands for any letters. --captions=FILE uses titles and captions of your own. If the file does not exist, it is
 written with the present ones; edit it and start the same command again.
@@ -39,12 +42,14 @@ from ramjax.reporting import REPLICATES
 
 def define(values: flags.FlagValues) -> None:
     define = {"flag_values": values}
-    flags.DEFINE_multi_string("workdir", [], "Run directory of a finished run; may be repeated.", **define)
+    command_line.define_path(
+        "workdir", None, "Run directory of a finished run; may be repeated.", several=True, **define
+    )
     flags.DEFINE_multi_string("name", [], "Name of a run; as many as --workdir, in their order.", **define)
     flags.DEFINE_string("baseline", None, "Name or run directory that all others are compared with.", **define)
     flags.DEFINE_list("tables", [], "Ids of the tables to show, * for any letters. Default: all.", **define)
-    flags.DEFINE_string("captions", None, "TOML file of titles and captions; written if absent.", **define)
-    flags.DEFINE_string(
+    command_line.define_path("captions", None, "TOML file of titles and captions; written if absent.", **define)
+    command_line.define_path(
         "output", None, "The page; its folder is made if absent. Default: WORKDIR/report/report.html.", **define
     )
     flags.DEFINE_integer("replicates", REPLICATES, "Bootstrap replicates of each interval.", 100, 100_000, **define)
@@ -58,6 +63,8 @@ def check(values: flags.FlagValues) -> None:
         )
     if not all(name.strip() for name in values.name):
         raise flags.Error("--name is empty; give each run a name.")
+    if values.baseline is not None:
+        command_line.needs(values, "baseline")
     if values.output is None:
         values.output = str(pathlib.Path(values.workdir[0]) / "report" / "report.html")
     if pathlib.Path(values.output).suffix not in (".html", ".htm"):
@@ -69,12 +76,12 @@ def act(values: flags.FlagValues) -> None:
 
     write_report(
         values.workdir,
-        pathlib.Path(values.output).expanduser(),
+        pathlib.Path(values.output),
         values.replicates,
         names=values.name,
         baseline=values.baseline,
         chosen=values.tables,
-        captions=None if values.captions is None else pathlib.Path(values.captions).expanduser(),
+        captions=None if values.captions is None else pathlib.Path(values.captions),
     )
 
 

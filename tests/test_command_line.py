@@ -1,4 +1,5 @@
 import errno
+import importlib
 import os
 import resource
 import subprocess
@@ -7,10 +8,13 @@ import sys
 import pytest
 from absl import flags
 
-from ramjax import command_line
+from ramjax import command_line, main, points, predict, prepare, report
 from ramjax.config import Config, ConfigError, TrainConfig
 from ramjax.errors import RunError, explain
 from tests.commands import assert_one_sentence
+
+phantom = importlib.import_module("ramjax.phantom.__main__")
+sweep = importlib.import_module("ramjax.sweep.__main__")
 
 
 def caused(error, cause):
@@ -70,6 +74,86 @@ def test_a_training_keeps_its_compiled_programs_in_the_home_folder(tmp_path):
     done = subprocess.run([*command, *settings], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / ".cache" / "ramjax" / "jax").glob("jit_*-cache"))
+
+
+PATHS = [
+    (predict, ("workdir", "input", "output")),
+    (report, ("workdir", "output", "captions", "baseline")),
+    (prepare, ("source", "data_dir")),
+    (points, ("prediction", "points")),
+    (phantom, ("output", "beside")),
+    (main, ("workdir", "config")),
+    (sweep, ("config", "output", "list")),
+]
+FLAGS = [(command, name) for command, names in PATHS for name in names]
+NEEDED = {
+    predict: {"workdir": "w", "input": "a.png", "output": "o"},
+    report: {"workdir": "w", "output": "o.html"},
+    prepare: {"dataset": "ram_w600"},
+    points: {"prediction": "a", "points": "b"},
+    phantom: {"output": "o.png"},
+    main: {"workdir": "w", "config": "experiments/debug.py"},
+    sweep: {"config": "experiments/debug.py", "output": "o"},
+}
+
+
+def called(command, **given) -> list[str]:
+    return ["command", *(f"--{name}={value}" for name, value in (NEEDED[command] | given).items())]
+
+
+@pytest.mark.parametrize(("command", "name"), FLAGS)
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_path_is_wrong_usage(command, name, empty, capsys):
+    """As that of a variable that is not set."""
+    assert command.main(called(command, **{name: empty})) == 2
+    assert capsys.readouterr().err.startswith(f"Usage error: --{name} is missing.")
+
+
+@pytest.mark.parametrize("value", ["a.png,,b.png", "a.png,", ",a.png", ","])
+def test_an_empty_path_in_a_list_is_wrong_usage(value, capsys):
+    assert predict.main(called(predict, input=value)) == 2
+    assert capsys.readouterr().err.startswith("Usage error: --input is missing.")
+    assert predict.main([*called(predict), ""]) == 2
+    assert capsys.readouterr().err.startswith("Usage error: --input is missing.")
+
+
+@pytest.mark.parametrize(("command", "name"), [flag for flag in FLAGS if flag[1] not in ("config", "baseline")])
+def test_the_home_folder_can_be_short(command, name, monkeypatch):
+    monkeypatch.setenv("HOME", "/my/home")
+    values = flags.FlagValues()
+    command.define(values, *([["command"]] if command is main else []))
+    values(["command", f"--{name}=~/x"])
+    value = values[name].value
+    assert (value[0] if isinstance(value, list) else value) == "/my/home/x"
+
+
+def test_the_home_folder_can_be_short_in_lists_and_for_experiments(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    argv = [*called(predict, input="~/a.png,~/b.png"), "~/c.png", "~"]
+    values = command_line.parse("", predict.define, argv, check=predict.check, positional="input")
+    assert values.input == [*(f"{tmp_path}/{name}.png" for name in "abc"), str(tmp_path)]
+    (tmp_path / "mine.py").write_text(
+        "from experiments import debug\ndef get_config():\n    c = debug.get_config()\n    c.seed = 77\n    return c\n"
+    )
+    assert main.parse(called(main, config="~/mine.py")).config.seed == 77
+
+
+FLOATS = [(predict, "min_confidence"), (predict, "spacing_mm"), (phantom, "scale")]
+
+
+@pytest.mark.parametrize(("command", "name"), FLOATS)
+@pytest.mark.parametrize("value", ["nan", "-NaN", "inf", "-inf"])
+def test_a_number_that_is_none_is_wrong_usage(command, name, value, capsys):
+    assert command.main(called(command, **{name: value})) == 2
+    assert name in capsys.readouterr().err
+
+
+def test_an_error_does_not_control_the_terminal(capsys):
+    assert predict.main(called(predict, workdir="\x1b[2J\n")) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Error: \\x1b[2J\\n is no run") and "\x1b" not in error
+    assert predict.main(["predict", "--\x1b[2Jx"]) == 2
+    assert "\x1b" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("gigabytes", [1.5, 2.5, 3.0])

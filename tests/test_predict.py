@@ -28,6 +28,7 @@ from ramjax.tasks.bones import finding as bones
 from ramjax.tasks.erosions import finding as erosions
 from ramjax.tasks.joints import finding as joints
 from ramjax.tasks.scores import finding as scores
+from ramjax.written import RECORD
 from tests.inference import fakes
 from tests.io import dicom_files
 
@@ -179,7 +180,7 @@ def test_folder_goes_on_past_bad_files(tmp_path, film, caplog):
     for name, failure in zip(("b.png", "d.bmp", "gone.png"), failures, strict=True):
         assert name in failure
     written = {path.name for path in output.iterdir()}
-    assert written == {"a.json", "a_overlay.png", "c.json", "c_overlay.png", "summary.csv"}
+    assert written == {"a.json", "a_overlay.png", "c.json", "c_overlay.png", "summary.csv", RECORD}
     rows = {row["name"]: row for row in _rows(output)}
     assert set(rows) == {"a", "b", "c", "d", "gone"}
     assert rows["a"]["BE MCP-T"] == "2" and rows["a"]["be_total"] == "32" and rows["a"]["error"] == ""
@@ -210,15 +211,17 @@ def test_folder_goes_on_past_what_nobody_foresaw(tmp_path, film, monkeypatch, ca
         predict_all(inputs, output, fakes.network(), Options(view="hand"), debug=True)
 
 
-def test_a_summary_saved_by_a_spreadsheet_is_gone_on_with(tmp_path, film):
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8-sig"])
+def test_a_summary_saved_by_a_spreadsheet_is_kept_and_another_is_gone_on_with(tmp_path, film, caplog, encoding):
     predict_all([_write(tmp_path / "a.png", film)], tmp_path / "out", fakes.network(), OPTIONS)
-    summary = tmp_path / "out" / "summary.csv"
-    summary.write_text(summary.read_text().replace("a.png", "\xe4.png"), encoding="cp1252")
-    predict_all([_write(tmp_path / "b.png", film)], tmp_path / "out", fakes.network(), OPTIONS)
-    assert [row["name"] for row in _rows(tmp_path / "out")] == ["a", "b"]
-    summary.write_text(summary.read_text(), encoding="utf-8-sig")
-    predict_all([_write(tmp_path / "c.png", film)], tmp_path / "out", fakes.network(), OPTIONS)
-    assert [row["name"] for row in _rows(tmp_path / "out")] == ["a", "b", "c"]
+    summary, second = tmp_path / "out" / "summary.csv", tmp_path / "out" / "summary-2.csv"
+    summary.write_text(summary.read_text().replace("a.png", "\xe4.png"), encoding=encoding)
+    saved = summary.read_bytes()
+    for name, rows in (("b", ["b"]), ("c", ["b", "c"])):
+        predict_all([_write(tmp_path / f"{name}.png", film)], tmp_path / "out", fakes.network(), OPTIONS)
+        assert summary.read_bytes() == saved
+        assert [row["name"] for row in csv.DictReader(second.open())] == rows
+        assert "summary-2.csv" in caplog.text
 
 
 def test_same_stems_are_all_kept(tmp_path, film):
@@ -266,7 +269,7 @@ def test_interrupted_runs_keep_what_is_done(tmp_path, film, monkeypatch):
     monkeypatch.setattr("ramjax.inference.batch.read_radiograph", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict_all([tmp_path / "in"], tmp_path / "out", fakes.network(), OPTIONS)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.json", "a_overlay.png", "summary.csv"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.json", "a_overlay.png", "summary.csv", RECORD}
     assert [row["name"] for row in _rows(tmp_path / "out")] == ["a"]
 
 

@@ -119,6 +119,8 @@ class DataConfig:
             raise ConfigError(
                 f"weights is {self.weights}; give each of {', '.join(self.datasets)} one above 0, in 1e-6..1e6."
             )
+        if not self.data_dir.strip():
+            raise ConfigError("data_dir is empty; name a folder.")
         if self.batch_size % self.crops:
             raise ConfigError(f"crops is {self.crops}; it must divide batch_size, which is {self.batch_size}.")
 

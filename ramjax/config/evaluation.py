@@ -18,7 +18,8 @@ class EvaluationConfig:
       overlap: share of a tile that the next one covers again, where the canvas shows a part of the radiograph.
       mirror: average with the prediction of the mirror image; for networks that have seen both sides.
       scales: factors at which the canvas is shown, averaged; one of at most 1.
-      ensemble: run directories whose best checkpoints are averaged with this run's; of the same network and tasks.
+      ensemble: run directories whose best checkpoints are averaged with this run's; of the same network and tasks;
+        ``~`` is expanded.
     """
 
     grid: Literal["native", "square512"] = "native"
@@ -34,3 +35,5 @@ class EvaluationConfig:
         check(self, "overlap", least=0, most=0.95)
         if not self.scales or not all(0.01 <= scale <= 100 for scale in self.scales) or min(self.scales) > 1:
             raise ConfigError(f"scales is {self.scales}; give factors in 0.01..100, one of them at most 1.")
+        if not all(workdir.strip() for workdir in self.ensemble):
+            raise ConfigError(f"ensemble is {self.ensemble}; name a run directory in each place.")

@@ -17,6 +17,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from ramjax import files
 from ramjax.data import features, intact
 from ramjax.record import Record
 
@@ -122,6 +123,7 @@ def make_builder(dataset: str, data_dir: str) -> tfds.core.DatasetBuilder:
         known = f"it has {', '.join(configs)}" if configs else "it has none"
         raise ValueError(f"Data set {name} has no config {config!r}; {known}.")
     folder = pathlib.Path(data_dir).expanduser()
+    files.check_utf8(folder, "data_dir")
     try:
         return module.Builder(config=config or None, data_dir=folder, file_format=FILE_FORMAT)
     except OSError:

@@ -12,7 +12,6 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from ramjax import files
 from ramjax.config import Config, EvaluationConfig
 from ramjax.data import parallel, pipeline
 from ramjax.devices import sharding
@@ -22,6 +21,7 @@ from ramjax.evaluation.split_metrics import by_dataset, summarize
 from ramjax.metrics import cases as cases_lib
 from ramjax.metrics.cases import Case, Cases
 from ramjax.tasks import Task, make_tasks, parts_of
+from ramjax.written import Written
 
 PICTURES = "pictures"
 """Folder of the cases' pictures in the run directory."""
@@ -121,6 +121,9 @@ def write(
 ) -> Cases:
     """Writes cases.parquet, the picture of each case, and test_grid.png of the first `shown`; returns the cases.
 
+    Pictures of an earlier evaluation are removed. What else is in their folder stays as it is, pictures that somebody
+    changed among it; a new picture of such a name gets another.
+
     Args:
       workdir: the run directory.
       evaluated: by the name of each data set.
@@ -128,14 +131,7 @@ def write(
       tasks: of the network.
       shown: hands in the grid, as many of each data set.
     """
-    folder = workdir / PICTURES
-    folder.mkdir(exist_ok=True)
-    of_all = [one for of_dataset in evaluated.values() for one in of_dataset]
-    written = {workdir / one.case.attributes["picture"]: one.picture for one in of_all}
-    for path, content in written.items():
-        files.write_bytes(path, content)
-    for old in set(folder.iterdir()) - set(written):
-        old.unlink()
+    of_all = _write_pictures(workdir, [one for of_dataset in evaluated.values() for one in of_dataset])
     result = cases_lib.collect([one.case for one in of_all], about, parts_of(tasks))
     cases_lib.write(workdir / "cases.parquet", result)
     grid = []
@@ -144,6 +140,39 @@ def write(
         grid += [cv2.imdecode(np.frombuffer(one.picture, np.uint8), cv2.IMREAD_COLOR_RGB) for one in of_dataset[:share]]
     pictures.save_test_grid(workdir / "test_grid.png", grid, tasks)
     return result
+
+
+def _write_pictures(workdir: pathlib.Path, evaluated: Sequence[EvaluatedCase]) -> list[EvaluatedCase]:
+    """Writes the pictures in the place of those of an earlier evaluation; returns the cases with their names."""
+    (workdir / PICTURES).mkdir(exist_ok=True)
+    written = Written(workdir)
+    with written.locked():
+        if not written.names(PICTURES):  # a run of an older version, or none
+            written.adopt(_pictures_of(workdir / "cases.parquet"))
+        named = {_free_name(one.case.attributes["picture"], written): one for one in evaluated}
+        written.write({name: one.picture for name, one in named.items()})
+        for name in set(written.names(PICTURES)) - set(named):
+            if written.is_own(name):
+                written.path(name).unlink()
+    return [
+        dataclasses.replace(one, case=dataclasses.replace(one.case, attributes=one.case.attributes | {"picture": name}))
+        for name, one in named.items()
+    ]
+
+
+def _free_name(picture: str, written: Written) -> str:
+    """The name of a picture, or another with a number where somebody has a file of that name."""
+    path = pathlib.PurePosixPath(picture)
+    names = (picture, *(str(path.with_stem(f"{path.stem}-{number}")) for number in range(2, 10**6)))
+    return next(name for name in names if written.is_free(name))
+
+
+def _pictures_of(path: pathlib.Path) -> list[str]:
+    """The pictures that an evaluation made, as its cases name them; none where they cannot be read."""
+    try:
+        return [str(name) for name in cases_lib.read(path).attributes["picture"] if name] if path.exists() else []
+    except ValueError:
+        return []
 
 
 @dataclasses.dataclass(frozen=True)

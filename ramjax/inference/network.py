@@ -10,6 +10,7 @@ import numpy as np
 from ramjax.config import Config
 from ramjax.devices import compilation, sharding
 from ramjax.errors import RunError
+from ramjax.printable import printable
 from ramjax.runs import run_dir
 from ramjax.steps.predict import make_predict_step
 from ramjax.steps.state import TrainState, restore_best
@@ -59,4 +60,4 @@ def load(workdir: str | pathlib.Path) -> TrainedNetwork:
     mesh = sharding.make_mesh(sharding.on_one_device(config))
     state, _ = restore_best(workdir, config, mesh)
     predict = functools.partial(compilation.jit(make_predict_step(config)), state)
-    return TrainedNetwork(config, tasks, workdir.resolve().name, int(state.step), state, predict)
+    return TrainedNetwork(config, tasks, printable(workdir.resolve().name), int(state.step), state, predict)

@@ -63,7 +63,15 @@ class HandReading:
         return sheet.sheet(self.radiograph.pixels, self.tasks, self.findings, self.report, title=self.name)
 
     def save(self, path: str | pathlib.Path) -> None:
-        """Writes the overlay as PNG; raises OSError where it cannot be written."""
+        """Writes the overlay as PNG, in the place of what has that name.
+
+        Raises:
+          ValueError: `path` does not end in .png.
+          OSError: the file cannot be written.
+        """
+        path = pathlib.Path(path).expanduser()
+        if path.suffix.lower() != ".png":
+            raise ValueError(f"{path} is written as PNG; let its name end in .png.")
         write_bytes(path, encode_png(self.overlay()))
 
     def _repr_png_(self) -> bytes:

@@ -27,14 +27,13 @@ read, continuous: pixel i covers [i, i + 1). What was not judged is null or abse
 | not_judged[].reason | why, one clause |
 """
 
-import csv
-import io
 import json
 import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from ramjax import csv_text
 from ramjax.notice import NOTE
 from ramjax.tasks import Task
 from ramjax.tasks.findings import Findings, reported
@@ -90,23 +89,35 @@ def summary_row(tasks: Sequence[Task], name: str, report: dict[str, Any]) -> dic
     return row
 
 
-def merged_summary(tasks: Sequence[Task], rows: Sequence[dict[str, Any]], before: str) -> str:
-    """The CSV of the rows, added to those of an earlier one in the place of those of the same name.
+def merged_summary(tasks: Sequence[Task], rows: Sequence[dict[str, Any]], before: str, *, replace: bool = True) -> str:
+    """The CSV of the rows, added to those of an earlier one; a row of the same name is replaced, in its place.
 
     Args:
       tasks: of the network.
       rows: of `summary_row`, or less.
-      before: text of the earlier CSV, perhaps of other tasks, whose columns stay behind the others; '' for none. One
-        that does not begin as a summary does is left out.
+      before: text of the earlier CSV, perhaps of other tasks, whose columns stay behind the others; '' for none.
+      replace: False refuses to replace a row.
+
+    Raises:
+      ValueError: something of the earlier CSV would be lost: it is no summary as it is written here, or `replace` is
+        False and would be needed.
     """
-    reader = csv.DictReader(io.StringIO(before))
-    there = tuple(reader.fieldnames or ())
-    ours = there[: len(_ABOUT)] == _ABOUT and _CERTAINTY in there
     columns = summary_columns(tasks)
-    columns += tuple(column for column in there if ours and column not in columns)
-    merged = {row["name"]: row for row in [*(reader if ours else ()), *rows]}
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(merged.values())
-    return text.getvalue()
+    header, *earlier = csv_text.read(before) if before else [list(columns)]
+    if tuple(header[: len(_ABOUT)]) != _ABOUT or _CERTAINTY not in header or len(set(header)) < len(header):
+        raise ValueError("it is no summary")
+    if any(len(row) != len(header) for row in earlier):
+        raise ValueError("it has cells without a column")
+    columns += tuple(column for column in header if column not in columns)
+    merged = {(row["name"], row["input"]): row for row in (dict(zip(header, cells, strict=True)) for cells in earlier)}
+    if len(merged) < len(earlier):
+        raise ValueError("it has a row twice")
+    predicted = {row["name"]: key for key, row in merged.items() if not row["error"]}
+    for row in rows:
+        key = row["name"], row["input"]
+        if key not in merged and not row.get("error"):  # the same radiograph, by another path to it
+            key = predicted.get(row["name"], key)
+        if key in merged and not replace:
+            raise ValueError("it has the row already")
+        merged[key] = row
+    return csv_text.write([columns, *([row.get(column) for column in columns] for row in merged.values())])

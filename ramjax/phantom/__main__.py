@@ -11,6 +11,7 @@ Exit codes: 0 done, 1 an error, 2 wrong usage.
 Research use only. Not a medical device.
 """
 
+import pathlib
 import sys
 from collections.abc import Sequence
 
@@ -22,6 +23,7 @@ from ramjax import anatomy, command_line, files
 from ramjax.figures import overlay
 from ramjax.io.images import read_radiograph
 from ramjax.phantom import Case, PhantomConfig, render
+from ramjax.printable import printable
 
 _ASPECT, _CAPTION, _GAP = 2.0, 22, 8
 """A sheet is about this many times as wide, in panels, as high; the height of a caption and the gap in pixels."""
@@ -61,18 +63,24 @@ def _panels(config: PhantomConfig) -> list[tuple[np.ndarray, str]]:
 
 def define(values: flags.FlagValues) -> None:
     define = {"flag_values": values}
-    flags.DEFINE_string("output", None, "PNG to write.", **define)
+    command_line.define_path("output", None, "PNG to write.", **define)
     flags.DEFINE_integer("count", 6, "Number of hands.", 1, 1000, **define)
     flags.DEFINE_float("scale", 0.5, "Size relative to the native resolution, 0.1 to 1.", 0.1, 1.0, **define)
     flags.DEFINE_integer("seed", 0, "Of all random choices.", 0, **define)
-    flags.DEFINE_string("beside", None, "A radiograph to show first.", **define)
+    command_line.define_path("beside", None, "A radiograph to show first.", **define)
+
+
+def check(values: flags.FlagValues) -> None:
+    command_line.needs(values, "output")
+    if pathlib.Path(values.output).suffix.lower() != ".png":
+        raise flags.Error(f"--output is {values.output}; name a file that ends in .png.")
 
 
 def act(values: flags.FlagValues) -> None:
     first = [(read_radiograph(values.beside).pixels, "radiograph")] if values.beside else []
     config = PhantomConfig(patients=values.count, scale=values.scale, seed=values.seed)
     files.write_bytes(values.output, overlay.encode_png(contact_sheet(first + _panels(config))))
-    print(f"{values.count} synthetic hands: {values.output}")
+    print(f"{values.count} synthetic hands: {printable(values.output)}")
 
 
 main = command_line.command(
@@ -80,7 +88,7 @@ main = command_line.command(
     __doc__,
     define,
     act,
-    check=lambda values: command_line.needs(values, "output"),
+    check=check,
 )
 
 

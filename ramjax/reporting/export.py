@@ -1,11 +1,11 @@
 """The tables of a report for spreadsheets and papers."""
 
-import csv
-import io
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
+from ramjax import csv_text
 from ramjax.figures.content import Cell, Table
 
 CSV_COLUMNS: tuple[str, ...] = (
@@ -31,16 +31,14 @@ _SPECIAL = re.compile("[" + re.escape("".join(_LATEX)) + "]")
 
 def to_csv(tables: Sequence[Table]) -> str:
     """Returns all tables as one CSV, one row a cell, in the columns of `CSV_COLUMNS`; undefined values are empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    lines: list[Sequence[Any]] = [CSV_COLUMNS]
     for table in tables:
         for row in table.rows:
             for column, cell in zip(table.columns, row.cells, strict=True):
                 numbers = [_plain(number) for number in (cell.value, cell.sd, cell.low, cell.high)]
                 n = "" if cell.n is None else cell.n
-                writer.writerow([table.id, row.name, column, *numbers, n, row.mode, row.source, cell.text])
-    return text.getvalue()
+                lines.append([table.id, row.name, column, *numbers, n, row.mode, row.source, cell.text])
+    return csv_text.write(lines)
 
 
 def to_latex(tables: Sequence[Table], note: str) -> str:

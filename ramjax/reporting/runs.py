@@ -14,6 +14,7 @@ from ramjax.config import Config, ConfigError
 from ramjax.errors import RunError
 from ramjax.metrics import cases as cases_lib
 from ramjax.metrics.cases import Cases
+from ramjax.printable import printable
 from ramjax.runs import stored_config
 from ramjax.tasks import Task, make_tasks, parts_of, union_of
 
@@ -78,7 +79,7 @@ def read_runs(workdirs: Sequence[str | pathlib.Path], given: Sequence[str] = ())
     for index, folder in enumerate(folders):
         if folder.resolve() in [other.resolve() for other in folders[:index]]:
             raise RunError(f"--workdir={workdirs[index]} is named twice; name each run once.")
-    names = given or _distinct_names(folders)
+    names = [printable(name) for name in given or _distinct_names(folders)]
     runs = [_read(folder, name) for folder, name in zip(folders, names, strict=True)]
     if given:
         runs = _named(runs)

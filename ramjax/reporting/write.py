@@ -1,6 +1,7 @@
 """Writes a report: the page and the files beside it."""
 
 import logging
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -9,7 +10,8 @@ from tqdm import tqdm
 from ramjax import notice
 from ramjax.errors import RunError, is_disk_full
 from ramjax.files import write_whole
-from ramjax.reporting import REPLICATES, build, runs, tables
+from ramjax.reporting import REPLICATES, build, export, runs, tables
+from ramjax.written import Written
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +39,12 @@ def write_report(
 
     Raises:
       RunError: a run is not finished, or cannot stand beside the others; a name, baseline, table or the file of
-        captions is wrong; the output cannot be written.
+        captions is wrong; the output cannot be written, or would replace something else.
     """
     found = runs.read_runs(workdirs, names)
     _check_output(output, [run.folder for run in found])
+    beside = [output.with_name(name) for name in ("cases.parquet", "tables.csv", "tables.tex")]
+    _check_kept(output, [output, *beside])
     edited = tables.read_captions(captions) if captions and captions.exists() else None
     with tqdm(desc="Intervals", unit="metric", disable=None, leave=False, delay=1.0) as bar:
         report = build.report(
@@ -51,18 +55,18 @@ def write_report(
             chosen=chosen,
             captions=edited,
         )
-    contents = {
-        output: report.html,
-        output.with_name("cases.parquet"): report.cases,
-        output.with_name("tables.csv"): report.csv,
-        output.with_name("tables.tex"): report.latex,
-    }
+    contents = dict(zip([output, *beside], (report.html, report.cases, report.csv, report.latex), strict=True))
+    own = {path.name: content for path, content in contents.items()}
     if captions and edited is None:
         contents[captions] = report.captions
     try:
         for path in contents:
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(contents)
+        written = Written(output.parent)
+        with written.locked():
+            _check_kept(output, [output, *beside])
+            written.record(own)
+            write_whole(contents)
     except OSError as error:
         remedy = "the disk is full; make room" if is_disk_full(error) else f"{error.strerror}; name another place"
         of_captions = captions and error.filename in (str(captions), str(captions.parent))
@@ -86,6 +90,25 @@ def _check_output(output: pathlib.Path, folders: list[pathlib.Path]) -> None:
             f"--output={output} would replace cases.parquet of a run; name another folder, such as "
             f"{output.parent / 'report' / output.name}."
         )
+
+
+def _check_kept(output: pathlib.Path, paths: Sequence[pathlib.Path]) -> None:
+    """Raises RunError where a file would be replaced that no report wrote, or that was changed since."""
+    written = Written(output.parent)
+    for path in paths:
+        if os.path.lexists(path) and not (written.is_own(path.name) if path.name in written else _is_ours(path)):
+            raise RunError(
+                f"--output={output} would replace {path}, which no report wrote or which was changed since; move it, "
+                "or name another folder."
+            )
+
+
+def _is_ours(path: pathlib.Path) -> bool:
+    """Whether a file is of a report of an older version, which kept no record."""
+    content = path.read_bytes() if path.is_file() else b""
+    if path.suffix == ".parquet":
+        return content.startswith(b"PAR1") and b"ramjax" in content
+    return notice.NOTE.encode() in content or content.startswith(",".join(export.CSV_COLUMNS).encode() + b"\n")
 
 
 def _start(bar: tqdm, total: int) -> Callable[[], None]:

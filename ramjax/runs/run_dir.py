@@ -34,10 +34,11 @@ def prepare(workdir: pathlib.Path, config: config_lib.Config) -> None:
     """Makes the folder, or checks that it belongs to the same config. It belongs to a config from `claim` on.
 
     Raises:
-      RunError: the folder belongs to another config, or is none.
+      RunError: the folder belongs to another config, or is none, or has a name that checkpoints cannot have.
     """
     if workdir.exists() and not workdir.is_dir():
         raise RunError(f"--workdir={workdir} is a file; name a folder.")
+    files.check_utf8(workdir, "--workdir")
     if (workdir / "config.json").exists():
         _check_same(workdir, config)
     elif jax.process_index() == 0:

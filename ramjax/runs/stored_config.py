@@ -32,9 +32,11 @@ def load(workdir: str | pathlib.Path, quiet: bool = False) -> Config:
       quiet: whether to keep from the log what is missing or changed.
 
     Raises:
-      RunError: `workdir` is no run, or its config.json is damaged or of a newer version.
+      RunError: `workdir` is no run, has a name that checkpoints cannot have, or its config.json is damaged or of a
+        newer version.
     """
     path = pathlib.Path(workdir) / "config.json"
+    files.check_utf8(workdir, "--workdir")
     if not path.exists():
         raise RunError(f"{workdir} is no run of ramjax: it has no config.json; name the --workdir of a training run.")
     try:

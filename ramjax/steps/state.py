@@ -108,12 +108,13 @@ def restore_averaged(workdir: str | pathlib.Path, config: Config, mesh: Mesh) ->
     state, chosen = restore_best(workdir, config, mesh)
     states = [state]
     for name in config.evaluation.ensemble:
-        other = run_dir.load_config(name)
+        workdir_of = pathlib.Path(name).expanduser()
+        other = run_dir.load_config(workdir_of)
         if (other.model, other.tasks, other.data.canvas) != (config.model, config.tasks, config.data.canvas):
             raise RunError(
                 f"evaluation.ensemble names {name}, whose network, tasks or canvas differ; name runs of the same."
             )
-        states.append(restore_best(name, other, mesh)[0])
+        states.append(restore_best(workdir_of, other, mesh)[0])
     return states, chosen
 
 

@@ -70,10 +70,10 @@ def main(argv: Sequence[str]) -> int:
 
 def define(values: flags.FlagValues) -> None:
     define = {"flag_values": values}
-    flags.DEFINE_string("config", None, "Experiment file, with a preset or not.", **define)
-    flags.DEFINE_string("output", None, "Folder of the sweep.", **define)
+    command_line.define_path("config", None, "Experiment file, with a preset or not.", **define)
+    command_line.define_path("output", None, "Folder of the sweep.", **define)
     flags.DEFINE_multi_string("grid", [], "KEY=VALUE,VALUE,... of one axis; may be repeated.", **define)
-    flags.DEFINE_string("list", None, "File with KEY=VALUE KEY=VALUE ... of one set a line.", **define)
+    command_line.define_path("list", None, "File with KEY=VALUE KEY=VALUE ... of one set a line.", **define)
     flags.DEFINE_string("name", "", "Name of each run, with keys of the config in braces.", **define)
     flags.DEFINE_integer("folds", 0, "Folds of a cross-validation, 2 or more; 0 for none.", 0, **define)
     flags.DEFINE_enum("run", "local", ["local", "slurm", "print"], "Where to run.", **define)
@@ -95,7 +95,7 @@ def act(values: flags.FlagValues, fixed: Sequence[str]) -> int:
         run,
     )
 
-    output = pathlib.Path(values.output).expanduser()
+    output = pathlib.Path(values.output)
     if values.collect:
         print(run.collect(output))
         return 0

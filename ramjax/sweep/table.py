@@ -1,14 +1,12 @@
 """The results of a sweep in one table: a row a run, and means over seeds and folds."""
 
-import csv
-import io
 import pathlib
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ramjax import files
+from ramjax import csv_text, files
 from ramjax.notice import NOTE
 from ramjax.sweep.plan import FOLD, LABEL, REPLICATES, Run
 from ramjax.tasks import make_tasks, union_of
@@ -30,13 +28,11 @@ def to_csv(runs: Sequence[Run], results: Sequence[Mapping[str, float]], metrics:
     """A row a run: its settings, its state and the metrics in full; empty where there is none."""
     of_runs = [_settings(run) for run in runs]
     settings = _columns(of_runs)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["run", *settings, "state", *metrics])
+    rows: list[list[Any]] = [["run", *settings, "state", *metrics]]
     for run, of_run, result in zip(runs, of_runs, results, strict=True):
         values = [of_run.get(key, "") for key in settings], [result.get(key, "") for key in metrics]
-        writer.writerow([run.name, *values[0], run.state, *values[1]])
-    return out.getvalue()
+        rows.append([run.name, *values[0], run.state, *values[1]])
+    return csv_text.write(rows)
 
 
 def to_markdown(runs: Sequence[Run], results: Sequence[Mapping[str, float]], metrics: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ from ramjax.errors import RunError
 from ramjax.evaluation import testing, validation
 from ramjax.evaluation.split_metrics import CANVAS, by_dataset
 from ramjax.notice import NOTE
+from ramjax.printable import printable
 from ramjax.runs import run_dir
 from ramjax.runs.checkpoints import Checkpoints
 from ramjax.steps import evaluate as eval_steps
@@ -254,7 +255,7 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
     }
     metrics = testing.metrics_of(config, evaluated)
     if jax.process_index() == 0:
-        run = {"run": workdir.resolve().name, "seed": config.seed, "tasks": config.tasks}
+        run = {"run": printable(workdir.resolve().name), "seed": config.seed, "tasks": config.tasks}
         testing.write(workdir, evaluated, run | about, tasks, SHOWN_HANDS)
         files.write_json(workdir / "eval_test.json", files.with_checksum(about | metrics))
     writer.test(step, metrics, {"test_grid": workdir / "test_grid.png"})

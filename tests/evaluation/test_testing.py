@@ -16,6 +16,7 @@ from ramjax.evaluation.split_metrics import summarize
 from ramjax.metrics import cases as cases_lib
 from ramjax.steps.state import init_state
 from ramjax.tasks import make_tasks, parts_of
+from ramjax.written import RECORD
 
 
 @pytest.fixture
@@ -57,8 +58,6 @@ def test_every_record_is_measured_once_in_order_and_pictured(config, tmp_path):
     evaluated = evaluate(config)
     assert [one.case.attributes["id"] for one in evaluated] == [source[i].id for i in range(3)]
     folder = tmp_path / "pictures"
-    folder.mkdir()
-    (folder / "hands-00009.jpg").write_bytes(b"of an earlier evaluation")
     cases = testing.write(tmp_path, {"hands": evaluated}, {"run": "x"}, make_tasks(config), 2)
     assert sorted(path.name for path in folder.iterdir()) == [f"hands-{i:05}.jpg" for i in range(3)]
     assert all((tmp_path / picture).read_bytes()[:2] == b"\xff\xd8" for picture in cases.attributes["picture"])
@@ -70,6 +69,26 @@ def test_every_record_is_measured_once_in_order_and_pictured(config, tmp_path):
     assert metrics["joints/recall_50/n"] == (cases.get("joints", "present") == 1).sum()
     for name in list(metrics):
         assert name.endswith("/n") or f"{name}/n" in metrics
+
+
+def test_only_pictures_of_an_earlier_evaluation_are_removed(config, tmp_path):
+    folder, evaluated = tmp_path / "pictures", evaluate(config)
+
+    def write(count):
+        return testing.write(tmp_path, {"hands": evaluated[:count]}, {"run": "x"}, make_tasks(config), 2)
+
+    write(3)
+    (tmp_path / RECORD).unlink()  # as an older version left it: only the cases name the pictures
+    own = {"hands-00009.jpg": b"mine", "hands-00001.jpg": b"with arrows", "notes.txt": b"of mine"}
+    write(3)
+    for name, content in own.items():
+        (folder / name).write_bytes(content)
+    (folder / "more").mkdir()
+    cases = write(2)
+    assert {name: (folder / name).read_bytes() for name in own} == own
+    assert cases.attributes["picture"].tolist() == ["pictures/hands-00000.jpg", "pictures/hands-00001-2.jpg"]
+    names = {"hands-00000.jpg", "hands-00001-2.jpg", "more", *own}
+    assert {path.name for path in folder.iterdir()} == names
 
 
 def test_a_part_left_out_or_counted_twice_is_an_error(config, monkeypatch):

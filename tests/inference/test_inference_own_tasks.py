@@ -111,8 +111,8 @@ def network(outside):
     return fakes.network(predict_own, (*make_tasks(fakes.config()), *own))
 
 
-def rows_of(output) -> list[dict]:
-    with (output / "summary.csv").open() as file:
+def rows_of(output, name: str = "summary.csv") -> list[dict]:
+    with (output / name).open() as file:
         return list(csv.DictReader(file))
 
 
@@ -215,7 +215,8 @@ def test_summaries_of_networks_with_other_tasks_grow_together(tmp_path, network)
 def test_a_table_of_somebody_else_is_not_taken_for_a_summary(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "summary.csv").write_text("name,age\nx,3\n")
-    [row] = predicted(tmp_path, "a", fakes.network())
+    assert predicted(tmp_path, "a", fakes.network()) == [{"name": "x", "age": "3"}]
+    [row] = rows_of(tmp_path / "out", "summary-2.csv")
     assert row["name"] == "a" and tuple(row) == reports.summary_columns(fakes.network().tasks)
 
 

@@ -46,3 +46,19 @@ def test_mistakes_are_named(tmp_path, capsys, arguments, code, words):
     assert run(tmp_path, *arguments) == code
     assert words in capsys.readouterr().err
     assert not (tmp_path / "hands.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "words"),
+    [
+        ("/nosuch/p.png", 1, "/nosuch/p.png cannot be written or read: no such file or directory"),
+        ("p.jpg", 2, "name a file that ends in .png"),
+        ("p", 2, "name a file that ends in .png"),
+        ("", 2, "--output is missing"),
+    ],
+)
+def test_a_place_that_no_picture_can_take_is_a_sentence(tmp_path, capsys, monkeypatch, output, code, words):
+    monkeypatch.chdir(tmp_path)
+    assert sheet.main(["phantom", f"--output={output}", "--scale=0.1", "--count=1"]) == code
+    error = capsys.readouterr().err
+    assert words in error and "Errno" not in error and not list(tmp_path.iterdir())

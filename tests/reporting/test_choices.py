@@ -6,6 +6,7 @@ import tomllib
 import numpy as np
 import pytest
 
+from ramjax import csv_text
 from ramjax.errors import RunError
 from ramjax.figures.content import Cell, Folded, Row, Section, Table
 from ramjax.metrics import statistics
@@ -168,6 +169,32 @@ def test_captions_that_cannot_be_read(workdirs, tmp_path, content, words):
 def test_what_is_not_there_is_said_with_what_is(workdirs, tmp_path, options, words):
     with pytest.raises(RunError, match=words):
         write_report(workdirs, tmp_path / "r.html", REPLICATES, **options)
+
+
+@pytest.mark.parametrize("name", ["r.html", "cases.parquet", "tables.csv", "tables.tex"])
+def test_a_report_replaces_only_reports(workdirs, tmp_path, name):
+    write_report(workdirs[:1], tmp_path / "r.html", REPLICATES)
+    write_report(workdirs[:1], tmp_path / "r.html", REPLICATES)
+    (tmp_path / ".ramjax.jsonl").unlink()  # as an older version left it
+    write_report(workdirs[:1], tmp_path / "r.html", REPLICATES)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + b"mine")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(RunError, match=f"would replace .*{name}, which no report wrote or which was changed"):
+        write_report(workdirs[:1], tmp_path / "r.html", REPLICATES)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / name).write_bytes(b"mine")
+    with pytest.raises(RunError, match="would replace"):
+        write_report(workdirs[:1], tmp_path / "else" / "r.html", REPLICATES)
+    assert [path.name for path in (tmp_path / "else").iterdir()] == [name]
+
+
+def test_names_of_runs_are_text_in_every_table(workdirs, tmp_path):
+    write_report(workdirs[:1], tmp_path / "r.html", REPLICATES, names=["=1+1\x1b[2J\udcf6"])
+    rows = csv_text.read((tmp_path / "tables.csv").read_text())
+    assert "=1+1\\x1b[2J\\xf6" in rows[1] and "'=1+1" in (tmp_path / "tables.csv").read_text()
+    for path in (tmp_path / "r.html", tmp_path / "tables.tex"):
+        assert "\x1b" not in path.read_text()
 
 
 def test_sections_that_are_left_with_nothing_go_and_others_stay():
