@@ -25,8 +25,8 @@ from ramjax.record import Record
 from ramjax.reporting.runs import read_runs
 from ramjax.sweep import plan, table
 from ramjax.tasks import make_tasks
-from tests.fuzz import mutate, telling
-from tests.fuzz.mutate import BYTES, JSON, SHEET, TEXT, Mutation
+from tests.fuzz import telling
+from tests.fuzz.mutate import BYTES, DICOM, JSON, PNG, SHEET, TEXT, TIFF, Mutation
 from tests.io import dicom_files
 from tests.reporting import fakes
 from tfds_builders.ram_h1200 import reading as h1200
@@ -60,8 +60,8 @@ class Format:
       damaged: whether a checksum, a length or a decoder's warning tells that the bytes are no whole file; by a check
         that does not use the reader.
       mutations: what is done to it.
-      memory: bytes of address space that the process may add to what it has when its modules are imported. A gigabyte is
-        room for an image of the most pixels that are read (100 million) in single precision and copies in 8 bits.
+      memory: bytes of address space that the process may add to what it has when its modules are imported. A gigabyte
+        is room for an image of the most pixels that are read (100 million) in single precision and copies in 8 bits.
     """
 
     name: str
@@ -327,12 +327,12 @@ def _folder(path: pathlib.Path, name: str) -> pathlib.Path:
 FORMATS: dict[str, Format] = {
     of.name: of
     for of in (
-        Format("png8", _of_images("x.png", _png8), _read_image, telling.png, (*BYTES, mutate.change_chunk)),
-        Format("png16", _of_images("x.png", _png16), _read_image, telling.png, (*BYTES, mutate.change_chunk)),
+        Format("png8", _of_images("x.png", _png8), _read_image, telling.png, PNG),
+        Format("png16", _of_images("x.png", _png16), _read_image, telling.png, PNG),
         Format("bmp", _of_images("x.bmp", _bmp), _read_image, telling.bmp),
         Format("jpeg", _of_images("x.jpg", _jpeg), _read_image, telling.jpeg),
         *(
-            Format(name, _of_images("x.tif", contents), _read_image, telling.tiff, (*BYTES, *[mutate.change_tiff_tag] * 2))
+            Format(name, _of_images("x.tif", contents), _read_image, telling.tiff, TIFF)
             for name, contents in (
                 ("tiff", _tiff),
                 ("tiff_lzw", functools.partial(_tiff, "lzw")),
@@ -340,34 +340,34 @@ FORMATS: dict[str, Format] = {
             )
         ),
         *(
-            Format(name, _of_images("x.dcm", contents), _read_image, telling.dicom, (*BYTES, *[mutate.change_element] * 3))
+            Format(name, _of_images("x.dcm", contents), _read_image, telling.dicom, DICOM)
             for name, contents in (
                 ("dicom", _dicom),
                 ("dicom_rle", functools.partial(_dicom, pydicom.uid.RLELossless)),
                 ("dicom_jpeg", functools.partial(_dicom, pydicom.uid.JPEGBaseline8Bit, (8, 8))),
             )
         ),
-        Format("coco_masks", _masks, _read_h1200, telling.coco, (*BYTES, *JSON)),
-        Format("coco_erosions", _in_h1200("Segmentation/*/*be_rle*"), _read_h1200, telling.coco, (*BYTES, *JSON)),
-        Format("coco_boxes", _in_h1200("Joint_Detection/*/*.json"), _read_h1200, telling.coco, (*BYTES, *JSON)),
-        Format("coco_boxes_w600", _in_w600("*/Joints.coco.json"), _read_w600, telling.coco, (*BYTES, *JSON)),
-        Format("scores_h1200", _in_h1200("*/*/*/*_be_scores.json"), _read_h1200, telling.json, (*BYTES, *JSON)),
-        Format("scores_w600", _in_w600("*/*_Ori.json"), _read_w600, telling.json, (*BYTES, *JSON)),
-        Format("xlsx_h1200", _in_h1200("*.xlsx"), _read_h1200, telling.archive, (*BYTES, *SHEET * 4)),
-        Format("xlsx_w600", _in_w600("*.xlsx"), _read_w600, telling.archive, (*BYTES, *SHEET * 4)),
+        Format("coco_masks", _masks, _read_h1200, telling.coco, JSON),
+        Format("coco_erosions", _in_h1200("Segmentation/*/*be_rle*"), _read_h1200, telling.coco, JSON),
+        Format("coco_boxes", _in_h1200("Joint_Detection/*/*.json"), _read_h1200, telling.coco, JSON),
+        Format("coco_boxes_w600", _in_w600("*/Joints.coco.json"), _read_w600, telling.coco, JSON),
+        Format("scores_h1200", _in_h1200("*/*/*/*_be_scores.json"), _read_h1200, telling.json, JSON),
+        Format("scores_w600", _in_w600("*/*_Ori.json"), _read_w600, telling.json, JSON),
+        Format("xlsx_h1200", _in_h1200("*.xlsx"), _read_h1200, telling.archive, SHEET),
+        Format("xlsx_w600", _in_w600("*.xlsx"), _read_w600, telling.archive, SHEET),
         Format("npy", _in_w600("*/masks/*/*.npy"), _read_w600, telling.npy),
         Format("release_bmp", _in_w600("BoneSegmentation/images/*.bmp"), _read_w600, telling.bmp),
         Format("array_record", _prepared("*array_record*"), _read_prepared, telling.always, memory=THREADS),
-        Format("dataset_info", _prepared("dataset_info.json"), _read_prepared, telling.json, (*BYTES, *JSON), THREADS),
-        Format("config", _run("config.json"), _read_run, telling.json, (*BYTES, *JSON)),
-        Format("metrics", _run("metrics.jsonl"), _read_run, telling.json_lines, (*BYTES, *JSON)),
+        Format("dataset_info", _prepared("dataset_info.json"), _read_prepared, telling.json, JSON, THREADS),
+        Format("config", _run("config.json"), _read_run, telling.json, JSON),
+        Format("metrics", _run("metrics.jsonl"), _read_run, telling.json_lines, JSON),
         Format("cases", _run("cases.parquet"), _read_run, telling.always),
-        Format("versions", _run("versions.json"), _read_run, telling.json, (*BYTES, *JSON)),
-        Format("parameters", _run("parameters.txt"), _read_run, telling.never, (*BYTES, *TEXT)),
-        Format("eval_test", _eval_test, _read_eval_test, telling.json, (*BYTES, *JSON)),
-        Format("sweep", _sweep, _read_sweep, telling.json, (*BYTES, *JSON)),
-        Format("summary", _summary, _read_summary, telling.never, (*BYTES, *TEXT)),
-        Format("report", _points("hand.json"), _read_points, telling.json, (*BYTES, *JSON)),
-        Format("points", _points("points.json"), _read_points, telling.json, (*BYTES, *JSON)),
+        Format("versions", _run("versions.json"), _read_run, telling.json, JSON),
+        Format("parameters", _run("parameters.txt"), _read_run, telling.never, TEXT),
+        Format("eval_test", _eval_test, _read_eval_test, telling.json, JSON),
+        Format("sweep", _sweep, _read_sweep, telling.json, JSON),
+        Format("summary", _summary, _read_summary, telling.never, TEXT),
+        Format("report", _points("hand.json"), _read_points, telling.json, JSON),
+        Format("points", _points("points.json"), _read_points, telling.json, JSON),
     )
 }  # fmt: skip

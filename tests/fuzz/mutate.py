@@ -14,7 +14,7 @@ from typing import Any
 import pydicom
 
 Mutation = Callable[[bytes, random.Random], bytes]
-"""Returns a file like the one it is given. It may raise ValueError where the file has nothing that it changes."""
+"""Returns a file like the one it is given; raises where that has nothing to change."""
 
 ODD_NUMBERS = (
     "NaN", "Infinity", "-Infinity", "1e400", "-1", "0", "-0.0", "0.5", "1e-320", "3e38", "255", "256", "65536",
@@ -33,6 +33,10 @@ ODD_VALUES = (
     [], {}, [[]], [None], "7", {"a": 1},
 )  # fmt: skip
 """In place of a value of JSON."""
+
+ODD_DECIMALS = ("0", "-1", "1e38", "-5e-5", "65536", "70000\\1", "1\\2\\3", "NaN", "inf", "", "x")
+ODD_CODES = ("MONOCHROME1", "MONOCHROME2", "RGB", "PALETTE COLOR", "YBR_FULL_422", "INVERSE", "B", "R", "", "é")
+"""In place of decimal strings and of code strings of DICOM."""
 
 _NUMBER = re.compile(rb"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
@@ -152,9 +156,6 @@ def repeat_line(content: bytes, rng: random.Random) -> bytes:
     return b"".join(lines)
 
 
-TEXT: tuple[Mutation, ...] = (replace_number, replace_cell, drop_line, repeat_line)
-
-
 def change_json(content: bytes, rng: random.Random) -> bytes:
     """Somewhere in a JSON file, or in a line of JSON lines, a value becomes an odd one, goes, or comes twice."""
     text = content.decode()
@@ -180,9 +181,6 @@ def repeat_key(content: bytes, rng: random.Random) -> bytes:
     if not found[0]:
         raise ValueError("there is no key with a number")
     return _replaced(content, found.start(), 0, found[0].split(b":")[0] + b": 3, ")
-
-
-JSON: tuple[Mutation, ...] = (change_json, change_json, nest_json, repeat_key, replace_number)
 
 
 def change_chunk(content: bytes, rng: random.Random) -> bytes:
@@ -234,40 +232,38 @@ def change_tiff_tag(content: bytes, rng: random.Random) -> bytes:
 
 def change_element(content: bytes, rng: random.Random) -> bytes:
     """A DICOM element goes, is empty, or has an odd value of its kind; or the file states another encoding."""
-    with pydicom.config.disable_value_validation():
-        dataset = pydicom.dcmread(io.BytesIO(content), force=True)
-        element = rng.choice([element for element in dataset if element.VR not in ("SQ", "PN")])
-        numbers = rng.choice(("0", "-1", "1e38", "-5e-5", "65536", "70000\\1", "1\\2\\3", "NaN", "inf", "", "x"))
-        match element.VR:
-            case _ if rng.random() < 0.2:
-                del dataset[element.tag]
-            case _ if rng.random() < 0.2:
-                element.value = None
-            case "US" | "SS":
-                low, high = (0, 65535) if element.VR == "US" else (-32768, 32767)
-                element.value = rng.choice((0, 1, 2, 3, 7, 8, 12, 16, 32, low, high, rng.randint(low, high)))
-            case "DS" | "IS":
-                element.VR, element.value = "LO", numbers
-            case "OB" | "OW":
-                element.value = rng.choice(BYTES)(element.value, rng)
-            case "UI":
-                element.value = rng.choice(
-                    ("", "1.2", *list(pydicom.uid.AllTransferSyntaxes)[: rng.randint(1, 40)][-1:])
-                )
-            case "CS":
-                element.value = rng.choice(
-                    ("MONOCHROME1", "MONOCHROME2", "RGB", "PALETTE COLOR", "YBR_FULL_422", "INVERSE", "B", "R", "", "é")
-                )
-            case _:
-                element.value = rng.choice(ODD_TEXTS)
-        if rng.random() < 0.1:
-            dataset.file_meta.TransferSyntaxUID = rng.choice(list(pydicom.uid.AllTransferSyntaxes))
-        out = io.BytesIO()
-        try:
+    try:
+        with pydicom.config.disable_value_validation():
+            dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+            _change(dataset, rng)
+            out = io.BytesIO()
             pydicom.dcmwrite(out, dataset, implicit_vr=False, little_endian=True, force_encoding=True)
-        except Exception as error:  # pydicom does not write everything that a stranger's program does
-            raise ValueError("this cannot be written") from error
-    return out.getvalue()
+            return out.getvalue()
+    except Exception as error:  # pydicom neither reads nor writes everything that other programs write
+        raise ValueError("this cannot be changed") from error
+
+
+def _change(dataset: pydicom.Dataset, rng: random.Random) -> None:
+    if rng.random() < 0.1:
+        dataset.file_meta.TransferSyntaxUID = rng.choice(list(pydicom.uid.AllTransferSyntaxes))
+        return
+    element = rng.choice([element for element in dataset if element.VR not in ("SQ", "PN")])
+    what = rng.random()
+    if what < 0.2:
+        del dataset[element.tag]
+    elif what < 0.4:
+        element.value = None
+    elif element.VR in ("US", "SS"):
+        low, high = (0, 65535) if element.VR == "US" else (-32768, 32767)
+        element.value = rng.choice((0, 1, 2, 3, 7, 8, 12, 16, 32, low, high, rng.randint(low, high)))
+    elif element.VR in ("DS", "IS"):
+        element.VR, element.value = "LO", rng.choice(ODD_DECIMALS)
+    elif element.VR in ("OB", "OW"):
+        element.value = rng.choice(BYTES)(element.value, rng)
+    elif element.VR == "CS":
+        element.value = rng.choice(ODD_CODES)
+    else:
+        element.value = rng.choice(ODD_TEXTS)
 
 
 def change_member(mutations: Sequence[Mutation]) -> Mutation:
@@ -295,9 +291,6 @@ def change_markup(content: bytes, rng: random.Random) -> bytes:
     found = rng.choice(list(re.finditer(rb'(?<=>)[^<>]+(?=<)|(?<=")[^"<>]+(?=")', content)) or [re.match(b"", content)])
     odd = rng.choice((*ODD_TEXTS, *ODD_NUMBERS)).encode("utf-8", "surrogatepass")
     return _replaced(content, found.start(), len(found[0]), odd.replace(b"<", b"").replace(b"&", b""))
-
-
-SHEET: tuple[Mutation, ...] = (change_member((change_markup,)), change_member(BYTES))
 
 
 def _run(content: bytes, rng: random.Random) -> tuple[int, int]:
@@ -342,3 +335,11 @@ def _places(values: Any):
         for key in values if isinstance(values, dict) else range(len(values)):
             yield values, key
             yield from _places(values[key])
+
+
+TEXT: tuple[Mutation, ...] = (*BYTES, replace_number, replace_cell, drop_line, repeat_line)
+JSON: tuple[Mutation, ...] = (*BYTES, *[change_json] * 4, nest_json, repeat_key, replace_number, replace_number)
+PNG: tuple[Mutation, ...] = (*BYTES, *[change_chunk] * 3)
+TIFF: tuple[Mutation, ...] = (*BYTES, *[change_tiff_tag] * 3)
+DICOM: tuple[Mutation, ...] = (*BYTES, *[change_element] * 4)
+SHEET: tuple[Mutation, ...] = (*BYTES, *[change_member((change_markup,))] * 4, change_member(BYTES))
