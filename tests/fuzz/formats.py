@@ -1,10 +1,15 @@
 """The kinds of files that ramjax reads: small valid ones, how they are read, and what tells that one is damaged."""
 
+import collections
+import csv
 import dataclasses
 import functools
 import io
 import json
 import pathlib
+import shutil
+import tempfile
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +19,10 @@ import tifffile
 from PIL import Image
 
 from ramjax import config as config_lib
-from ramjax import phantom
+from ramjax import files, phantom
 from ramjax.data import source
 from ramjax.data.report import Report
-from ramjax.inference import report as inference_report
+from ramjax.inference import batch
 from ramjax.io import coco, release_tree
 from ramjax.io.images import read_radiograph
 from ramjax.metrics import points
@@ -25,6 +30,7 @@ from ramjax.record import Record
 from ramjax.reporting.runs import read_runs
 from ramjax.sweep import plan, table
 from ramjax.tasks import make_tasks
+from ramjax.training.writers.jsonl import JsonLines
 from tests.fuzz import telling
 from tests.fuzz.mutate import BYTES, DICOM, JSON, PNG, SHEET, TEXT, TIFF, Mutation
 from tests.io import dicom_files
@@ -230,10 +236,13 @@ def _release(report: Report, made: list) -> Reading:
 
 def _run(name: str) -> Build:
     def build(folder: pathlib.Path) -> tuple[pathlib.Path, list[bytes]]:
-        workdir = fakes.write_run(folder / "run", fakes.cases(2), pictures=False)
+        workdir = fakes.write_run(folder / "run", fakes.cases(2), pictures=False, curves=False)
         (workdir / "config.json").write_text(json.dumps(config_lib.to_dict(config_lib.Config()), indent=2))
-        rows = (workdir / "metrics.jsonl").read_text().splitlines()[:6]
-        (workdir / "metrics.jsonl").write_text("".join(row + "\n" for row in rows))
+        metrics = JsonLines(workdir, 0, True)
+        for step in (10, 20, 30):
+            metrics.write(step, {"train/loss": 1 / step, "train/bones/dice": 0.5})
+            metrics.write(step, {"validation/loss": 2 / step})
+        metrics.close()
         return workdir / name, [(workdir / name).read_bytes()]
 
     return build
@@ -255,7 +264,7 @@ def _eval_test(folder: pathlib.Path) -> tuple[pathlib.Path, list[bytes]]:
     (run.workdir / "config.json").write_text(json.dumps(config_lib.to_dict(run.config)))
     values = {"note": "a", "step": 3, "bones/dsc": 0.5, "bones/dsc/n": 8, "erosions/dsc": 0.25, "scores/be_qwk": None}
     path = run.workdir / "eval_test.json"
-    path.write_text(json.dumps(values, indent=2))
+    files.write_json(path, files.with_checksum(values))
     return path, [path.read_bytes()]
 
 
@@ -275,15 +284,32 @@ def _read_sweep(path: pathlib.Path) -> Reading:
 
 
 def _summary(folder: pathlib.Path) -> tuple[pathlib.Path, list[bytes]]:
-    tasks = make_tasks(config_lib.Config())
-    rows = [{"name": f"hand_{n}", "input": f"films/hand_{n}.png", "certainty": 0.9} for n in range(3)]
-    return folder / "summary.csv", [inference_report.merged_summary(tasks, rows, "").encode()]
+    batch._write_summary(folder / "summary.csv", _NETWORK, [_row(n) for n in range(3)])
+    return folder / "summary.csv", [(folder / "summary.csv").read_bytes()]
 
 
 def _read_summary(path: pathlib.Path) -> Reading:
-    tasks = make_tasks(config_lib.Config())
-    before = path.read_text(encoding="utf-8-sig", errors="replace")
-    return Reading(inference_report.merged_summary(tasks, [{"name": "new", "input": "new.png"}], before), frozenset())
+    """Adds a row, as a later prediction does: none of the cells that were there may be lost."""
+    with tempfile.TemporaryDirectory() as folder:
+        after = pathlib.Path(shutil.copytree(path.parent, folder, dirs_exist_ok=True), path.name)
+        batch._write_summary(after, _NETWORK, [_row(3)])
+        (names, rows), (more_names, more_rows) = _table(path), _table(after)
+        kept = path.read_bytes() == after.read_bytes() or (names <= more_names and not rows - more_rows)
+    return Reading(kept, frozenset())
+
+
+def _row(number: int) -> dict[str, Any]:
+    return {"name": f"hand_{number}", "input": f"films/hand_{number}.png", "side": "L", "certainty": 0.9}
+
+
+def _table(path: pathlib.Path) -> tuple[set[str], collections.Counter[tuple[str, ...]]]:
+    """The columns of a CSV file, and its rows, of each the cells that are not empty, in any order."""
+    text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    names, *rows = [*csv.reader(io.StringIO(text, newline="")), []]
+    return set(names), collections.Counter(tuple(sorted(filter(None, row))) for row in rows if row)
+
+
+_NETWORK = types.SimpleNamespace(tasks=make_tasks(config_lib.Config()))
 
 
 def _points(name: str) -> Build:
@@ -360,13 +386,13 @@ FORMATS: dict[str, Format] = {
         Format("array_record", _prepared("*array_record*"), _read_prepared, telling.always, memory=THREADS),
         Format("dataset_info", _prepared("dataset_info.json"), _read_prepared, telling.json, JSON, THREADS),
         Format("config", _run("config.json"), _read_run, telling.json, JSON),
-        Format("metrics", _run("metrics.jsonl"), _read_run, telling.json_lines, JSON),
+        Format("metrics", _run("metrics.jsonl"), _read_run, telling.rows, JSON),
         Format("cases", _run("cases.parquet"), _read_run, telling.always),
         Format("versions", _run("versions.json"), _read_run, telling.json, JSON),
         Format("parameters", _run("parameters.txt"), _read_run, telling.never, TEXT),
-        Format("eval_test", _eval_test, _read_eval_test, telling.json, JSON),
+        Format("eval_test", _eval_test, _read_eval_test, telling.checked_json, JSON),
         Format("sweep", _sweep, _read_sweep, telling.json, JSON),
-        Format("summary", _summary, _read_summary, telling.never, TEXT),
+        Format("summary", _summary, _read_summary, telling.always, TEXT),
         Format("report", _points("hand.json"), _read_points, telling.json, JSON),
         Format("points", _points("points.json"), _read_points, telling.json, JSON),
     )

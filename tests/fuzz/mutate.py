@@ -58,11 +58,7 @@ def mutant(seeds: Sequence[bytes], mutations: Sequence[Mutation], rng: random.Ra
         mutation = rng.choice([*mutations, splice(seeds)] if len(seeds) > 1 else mutations)
         try:
             content = mutation(content, rng)
-        except (
-            ValueError,
-            IndexError,
-            struct.error,
-        ):  # nothing to change, or an earlier mutation left nothing to parse
+        except Exception:  # there is nothing to change, or an earlier mutation left nothing that can be parsed
             continue
         names.append(mutation.__name__)
     if content == seeds[number]:
