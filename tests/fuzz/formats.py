@@ -68,6 +68,8 @@ class Format:
       mutations: what is done to it.
       memory: bytes of address space that the process may add to what it has when its modules are imported. A gigabyte
         is room for an image of the most pixels that are read (100 million) in single precision and copies in 8 bits.
+      seconds: of work, or ten times as many of waiting, after which a file hangs the program. Whole ones take a
+        hundredth of one.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Format:
     damaged: Callable[[bytes], bool]
     mutations: tuple[Mutation, ...] = BYTES
     memory: int = 1 << 30
+    seconds: float = 10.0
 
 
 # --- radiographs ---

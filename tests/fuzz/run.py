@@ -8,6 +8,7 @@ memory. What must not be is kept in a folder, which the last line names, and mak
 
 import argparse
 import collections
+import importlib
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -25,20 +26,18 @@ from tqdm import tqdm
 from tests.fuzz.formats import FORMATS, Format
 from tests.fuzz.trying import FORBIDDEN, Outcome, Tried, judge, make, read
 
-SECONDS = 20.0
-"""A file that takes longer hangs. Whole ones take a hundredth; a busy machine may be ten times as slow."""
 
-
-def fuzz(name: str, count: int, seed: int, folder: pathlib.Path) -> Iterator[Tried]:
-    """Tries the mutants 0..`count` of a format; keeps the files that must not come out as they did.
+def fuzz(name: str, count: int, seed: int, folder: pathlib.Path, module: str = "tests.fuzz.formats") -> Iterator[Tried]:
+    """Tries the first `count` mutants of a format, in order; keeps the files that must not come out as they did.
 
     Args:
       name: of the format.
       count: how many mutants.
       seed: of the mutations.
       folder: for whole files and those that are kept; made.
+      module: that has the format in its ``FORMATS``.
     """
-    of = FORMATS[name]
+    of = _format(module, name)
     whole, scratch = folder / name / "whole", folder / name / "scratch"
     whole.mkdir(parents=True)
     path, contents = of.build(whole)
@@ -49,7 +48,9 @@ def fuzz(name: str, count: int, seed: int, folder: pathlib.Path) -> Iterator[Tri
         shutil.copytree(whole, scratch)
         receiving, sending = context.Pipe(duplex=False)
         place = scratch / path.relative_to(whole)
-        process = context.Process(target=_batch, args=(sending, name, place, contents, seed, range(start, count)))
+        process = context.Process(
+            target=_batch, args=(sending, module, name, place, contents, seed, range(start, count))
+        )
         process.start()
         sending.close()
         for tried in _received(receiving):
@@ -60,7 +61,7 @@ def fuzz(name: str, count: int, seed: int, folder: pathlib.Path) -> Iterator[Tri
         process.join()
         shutil.rmtree(scratch)
         if start < count:  # it died at the next one
-            outcome = Outcome.HANG if process.exitcode == -signal.SIGALRM else Outcome.CRASH
+            outcome = Outcome.HANG if process.exitcode in (-signal.SIGALRM, -signal.SIGPROF) else Outcome.CRASH
             tried = Tried(start, make(of, contents, seed, start).kind, outcome, f"exit code {process.exitcode}")
             _keep(of, contents, seed, tried, folder)
             yield tried
@@ -87,6 +88,7 @@ def _received(connection: multiprocessing.connection.Connection) -> Iterator[Tri
 
 def _batch(
     connection: multiprocessing.connection.Connection,
+    module: str,
     name: str,
     path: pathlib.Path,
     contents: Sequence[bytes],
@@ -94,24 +96,27 @@ def _batch(
     indices: range,
 ) -> None:
     """Tries mutants in this process, until one ends it."""
-    of = FORMATS[name]
+    of = _format(module, name)
     _limit_memory(of.memory)
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     wholes = []
     for content in contents:
         path.write_bytes(content)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        _limit_time(of.seconds)
         wholes.append(read(of, path))
     for index in indices:
         one = make(of, contents, seed, index)
         path.write_bytes(one.content)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        _limit_time(of.seconds)
         outcome, detail = judge(of, path, one, wholes[one.seed])
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _limit_time(0)
         connection.send(Tried(index, one.kind, outcome, detail))
+
+
+def _format(module: str, name: str) -> Format:
+    return importlib.import_module(module).FORMATS[name]
 
 
 def _limit_memory(more: int) -> None:
@@ -119,6 +124,16 @@ def _limit_memory(more: int) -> None:
     most = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _limit_time(seconds: float) -> None:
+    """Ends this process after seconds of work, or ten times as many of waiting; 0 lifts both limits."""
+    for timer, signal_number, factor in (
+        (signal.ITIMER_PROF, signal.SIGPROF, 1),
+        (signal.ITIMER_REAL, signal.SIGALRM, 10),
+    ):
+        signal.signal(signal_number, signal.SIG_DFL)
+        signal.setitimer(timer, factor * seconds)
 
 
 def _keep(of: Format, contents: Sequence[bytes], seed: int, tried: Tried, folder: pathlib.Path) -> None:
