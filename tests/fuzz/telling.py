@@ -20,7 +20,8 @@ import simplejpeg
 from tests.fuzz.mutate import png_chunks
 
 _ENTRY = struct.Struct("<HHI4s")
-_TYPES = {1: "B", 3: "H", 4: "I"}
+_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
+"""Layouts of whole numbers by their type (TIFF 6.0, section 2)."""
 
 
 def always(content: bytes) -> bool:
@@ -182,19 +183,19 @@ def rows(content: bytes) -> bool:
 
 @_raises
 def coco(content: bytes) -> bool:
-    """JSON whose coordinates are numbers near an image, and whose run lengths cover it."""
+    """JSON whose masks, or boxes where there are none, are numbers near an image, and whose run lengths cover it."""
     values = _strict(content)
     sizes = {image["id"]: (image["height"], image["width"]) for image in values["images"]}
     for annotation in values["annotations"]:
         height, width = sizes[annotation["image_id"]]
-        segmentation, box = annotation.get("segmentation"), annotation.get("bbox") or ()
-        numbers = list(box)
+        segmentation = annotation.get("segmentation") or annotation.get("bbox") or []
+        numbers = segmentation if isinstance(segmentation, list) else []
         if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
             if min(segmentation["counts"]) < 0 or sum(segmentation["counts"]) != height * width:
                 return False
-        elif isinstance(segmentation, list):
-            numbers += [number for polygon in segmentation for number in polygon]
-            if any(len(polygon) % 2 or len(polygon) < 6 for polygon in segmentation):
+        elif annotation.get("segmentation"):
+            numbers = [number for polygon in segmentation for number in polygon]
+            if any(len(polygon) % 2 for polygon in segmentation):
                 return False
         if any(isinstance(n, bool) or not abs(n) < 4 * max(height, width) for n in numbers):
             return False
