@@ -147,22 +147,25 @@ def _rle(frame: bytes) -> int:
     return total
 
 
-def _strict(text: bytes) -> Any:
-    """The value of JSON as its standard has it: no NaN, no key twice."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) != len(pairs):
-            raise ValueError("a key comes twice")
-        return values
+def _strict(text: bytes, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """The value of JSON as its standard has it, which knows no NaN."""
 
     def refuse(name: str) -> float:
         raise ValueError(f"{name} is no number of JSON")
 
-    return json_lib.loads(text.decode("utf-8-sig"), parse_constant=refuse, object_pairs_hook=once)
+    return json_lib.loads(text.decode("utf-8-sig"), parse_constant=refuse, object_pairs_hook=pairs_hook)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A group of JSON none of whose keys comes twice."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key comes twice")
+    return values
 
 
 json = _raises(lambda content: _strict(content) is not None)
+"""Whether a file is no JSON; of a key that comes twice, the last value counts, as everywhere."""
 
 
 @_raises
@@ -184,7 +187,7 @@ def rows(content: bytes) -> bool:
 @_raises
 def coco(content: bytes) -> bool:
     """JSON whose masks, or boxes where there are none, are numbers near an image, and whose run lengths cover it."""
-    values = _strict(content)
+    values = _strict(content, _once)
     sizes = {image["id"]: (image["height"], image["width"]) for image in values["images"]}
     for annotation in values["annotations"]:
         height, width = sizes[annotation["image_id"]]
