@@ -101,7 +101,7 @@ def _decompressed(data: bytes, layout: Layout, syntax: pydicom.uid.UID, elements
             f"{name} is compressed as {syntax.name}{bits} and no decoder for it is installed; "
             f"run `pip install {_packages(decoder)}`, or export it uncompressed."
         )
-    if precision == 8 and syntax in (pydicom.uid.JPEGBaseline8Bit, pydicom.uid.JPEGExtended12Bit):
+    if precision in (0, 8) and syntax in (pydicom.uid.JPEGBaseline8Bit, pydicom.uid.JPEGExtended12Bit):
         # Pillow, which pydicom asks, is silent about damage.
         heard = jpeg.read_jpeg(stream, name)
         for note in heard.notes:

@@ -1,6 +1,7 @@
 """Reads the rows of an Excel sheet as text, and the values that metadata sheets hold."""
 
 import dataclasses
+import io
 import itertools
 import math
 import pathlib
@@ -67,11 +68,13 @@ def read_rows(path: pathlib.Path) -> list[Row]:
       ReleaseError: the file is missing, damaged, a Git LFS pointer, far too large, or empty.
     """
     try:
-        with zipfile.ZipFile(path) as packed:
+        # In memory, where no size that the file states takes more than there is.
+        content = path.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
             if sum(entry.file_size for entry in packed.infolist()) > _MOST_BYTES:
                 raise ReleaseError(f"{path} unpacks to more than {_MOST_BYTES >> 20} MB; fetch it again.")
-        sheet, values = _cells(path, data_only=True)
-        _, formulas = _cells(path, data_only=False)
+        sheet, values = _cells(content, data_only=True)
+        _, formulas = _cells(content, data_only=False)
     except ReleaseError:
         raise
     except Exception as error:  # the reader raises nearly anything on damaged files
@@ -122,11 +125,11 @@ def to_flag(text: str) -> int:
     return {1.0: 1, 0.0: 0}.get(to_number(text), -1)
 
 
-def _cells(path: pathlib.Path, data_only: bool) -> tuple[str, list[tuple[object, ...]]]:
+def _cells(content: bytes, data_only: bool) -> tuple[str, list[tuple[object, ...]]]:
     """The first sheet's name and its rows: of formulas the stored result where `data_only`, else the formula."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of styles and extensions that do not matter here
-        book = openpyxl.load_workbook(path, read_only=True, data_only=data_only)
+        book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=data_only)
     try:
         sheet = book.worksheets[0]
         sheet.reset_dimensions()  # what the file says of its size may be wrong

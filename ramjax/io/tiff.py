@@ -4,6 +4,7 @@ import io
 import itertools
 import math
 import pathlib
+import zlib
 
 import imagecodecs
 import numpy as np
@@ -29,6 +30,12 @@ _COMPRESSIONS = {
 }  # fmt: skip
 """Those that are read. Of the others, fax (CCITT) is black and white and its decoders are silent about damage; the
 rest may unfold to a size that nothing tells before they are decoded."""
+
+_UNPACK = {
+    "LZW": lambda data, most: imagecodecs.lzw_decode(data, out=most),
+    "deflate": lambda data, most: zlib.decompressobj().decompress(data, most),
+}
+"""How a strip or tile becomes its rows: at most so many bytes."""
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
@@ -69,7 +76,9 @@ def read_tiff(path: pathlib.Path, name: str) -> Samples:
 
 def _only_page(file: tifffile.TiffFile, name: str) -> tifffile.TiffPage:
     file.pages.useframes = False
-    first = itertools.islice(file.pages, _MAX_PAGES)
+    # A page without a size is none: to look for others behind it may take for ever.
+    there = itertools.takewhile(lambda page: page.imagewidth > 0, file.pages)
+    first = itertools.islice(there, _MAX_PAGES)
     pages = [page for page in first if not _belongs_to_another(page)]
     count = len(pages)
     if count == 1:
@@ -152,7 +161,7 @@ def _surplus(file: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[str, ...
         return ()
     row = math.ceil(page.imagewidth * page.samplesperpixel * page.bitspersample / 8)
     strips = zip(page.dataoffsets, page.databytecounts, strict=True)
-    held = sum(count for offset, count in strips if offset + count <= file.filehandle.size)
+    held = sum(min(count, file.filehandle.size - offset) for offset, count in strips)
     if held < row * (page.imagelength + 1):
         return ()
     return ("The strips of the TIFF hold more than its header says; what is more was left out.",)
@@ -166,9 +175,9 @@ def _check_stream(page: tifffile.TiffPage, data: bytes, size: tuple[int, int], n
         whole = tables[:-2] + data[2:] if tables else data
         header = check_jpeg(whole, name)
         claimed = header.width, header.height
-    elif kind == "LZW":
+    elif kind in _UNPACK:
         whole = math.ceil(size[0] * page.samplesperpixel * page.bitspersample / 8) * size[1]
-        if len(imagecodecs.lzw_decode(_in_order(page, data), out=whole + 1)) > whole:
+        if len(_UNPACK[kind](_in_order(page, data), whole + 1)) > whole:
             raise damaged(name, "a strip or tile holds more than its rows")
         return
     elif kind == "WebP":

@@ -219,9 +219,8 @@ def _read_json(path: pathlib.Path) -> Any:
 def _parameters(folder: pathlib.Path) -> int | None:
     """The total that parameters.txt ends with."""
     path = folder / "parameters.txt"
-    found = (
-        re.search(r"^total\s+([\d,]+)\s*$", path.read_text(encoding="utf-8"), re.MULTILINE) if path.exists() else None
-    )
+    text = path.read_bytes().decode(errors="replace") if path.exists() else ""
+    found = re.search(r"^total\s+(\d[\d,]{,20})\s*$", text, re.MULTILINE | re.ASCII)
     return int(found[1].replace(",", "")) if found else None
 
 

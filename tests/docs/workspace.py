@@ -39,6 +39,7 @@ SUBSTITUTIONS: tuple[tuple[str, str], ...] = (
     (r"ram_phantom/(small|full)", "ram_phantom/tiny"),
     # Measurements take minutes.
     (r"(python -m benchmarks\.\w+)[^\n]*", r"\1 --help"),
+    (r"(python -m tests\.fuzz\.run)[^\n]*", r"\1 --count=3 --formats=png8,eval_test"),
 )
 """What is written otherwise before it is run, as regular expressions, in this order; lines that a backslash continues
 are one. Everything else runs as it stands."""
@@ -54,7 +55,7 @@ def substitute(text: str) -> str:
 
 def make(folder: pathlib.Path) -> None:
     """Makes the workspace in an empty folder: the repository, and what the pages expect a reader to have."""
-    for name in ("ramjax", "tfds_builders", "benchmarks", "requirements.txt", "pyproject.toml"):
+    for name in ("ramjax", "tfds_builders", "benchmarks", "tests", "requirements.txt", "pyproject.toml"):
         (folder / name).symlink_to(ROOT / name)
     for name in ("experiments", "launch"):  # files may be added to these, or stand beside what they make
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

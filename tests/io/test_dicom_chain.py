@@ -695,6 +695,9 @@ def test_a_damaged_jpeg_stream_is_heard_of(path):
         except ImageError as error:
             refused += "damaged" in str(error)
     assert refused > 2
+    frame = stream.index(b"\xff\xc0")
+    with pytest.raises(ImageError, match="header is broken"):  # a byte more in a table before the frame
+        read(stream[:frame] + b"\0" + stream[frame:])
 
 
 def test_a_film_is_looked_up_not_computed(path):

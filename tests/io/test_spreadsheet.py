@@ -1,7 +1,10 @@
+import contextlib
 import io
 import math
 import pathlib
+import re
 import tempfile
+import tracemalloc
 import zipfile
 
 import openpyxl
@@ -113,3 +116,17 @@ def sheet() -> bytes:
 
 
 SHEET = sheet()
+
+
+def test_sizes_that_a_sheet_states_take_no_more_memory_than_there_is(tmp_path):
+    write(tmp_path / "m.xlsx", ["Age"], [61])
+    content = bytearray((tmp_path / "m.xlsx").read_bytes())
+    for entry in re.finditer(rb"PK\x01\x02", bytes(content)):
+        content[entry.start() + 23] |= 0x80  # two gigabytes more, packed, in the archive's directory
+    (tmp_path / "m.xlsx").write_bytes(content)
+    tracemalloc.start()
+    with contextlib.suppress(ReleaseError):
+        spreadsheet.read_rows(tmp_path / "m.xlsx")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 24

@@ -1,6 +1,9 @@
 """TIFF: one known film in every way that the format can store it, and what is damaged or of another kind."""
 
 import itertools
+import struct
+import time
+import zlib
 
 import numpy as np
 import pytest
@@ -258,8 +261,33 @@ def test_strips_that_hold_more_than_the_header_says_are_said(tmp_path):
     assert _read(tmp_path, tiff(image([FILM.tobytes() + bytes(9)], WIDTH, HEIGHT))).notes == ()
 
 
-def test_byte_counts_that_are_too_large_harm_nothing(tmp_path):
-    _assert_film(_read(tmp_path, tiff(image(_strips(FILM), WIDTH, HEIGHT, COUNTS=[2**32 - 1] * 5))))
+def test_byte_counts_that_are_too_large_harm_nothing_and_are_said(tmp_path):
+    radiograph = _read(tmp_path, tiff(image(_strips(FILM), WIDTH, HEIGHT, COUNTS=[2**32 - 1] * 5)))
+    _assert_film(radiograph)
+    assert "hold more than its header says" in radiograph.notes[0]
+
+
+@pytest.mark.parametrize("more", [1, 3000])
+def test_a_deflated_strip_that_holds_more_than_its_rows_is_damage(tmp_path, more):
+    strips = [zlib.compress(strip) for strip in _strips(FILM)]
+    _assert_film(_read(tmp_path, tiff(image(strips, WIDTH, HEIGHT, COMPRESSION=8))))
+    strips[2] = zlib.compress(_strips(FILM)[2] + bytes(more))
+    with pytest.raises(ImageError, match="more than its rows"):
+        _read(tmp_path, tiff(image(strips, WIDTH, HEIGHT, COMPRESSION=8)))
+
+
+def test_what_follows_a_page_without_a_size_is_not_looked_for(tmp_path):
+    whole = bytearray(tiff(image(_strips(FILM), WIDTH, HEIGHT)))
+    (count,) = struct.unpack_from("<H", whole, 8)
+    start, size = len(whole), 2 + 12 * 4000 + 4
+    whole[10 + 12 * count : 14 + 12 * count] = struct.pack("<I", start)  # where the next page is
+    for number in range(1, 301):  # pages of tags of a type that there is not
+        whole += struct.pack("<H", 4000) + b"\1\0\0\0" * 3 * 4000 + struct.pack("<I", start + number * size)
+    started = time.process_time()
+    radiograph = _read(tmp_path, bytes(whole))
+    assert time.process_time() - started < 10
+    _assert_film(radiograph)
+    assert "Parts of the TIFF header are damaged; they were left out." in radiograph.notes
 
 
 @pytest.mark.parametrize("compression", [None, "lzw", "deflate", "zstd", "jpeg"])

@@ -33,6 +33,14 @@ def test_what_need_not_be_there(tmp_path):
     assert (run.git, run.parameters, run.curves) == ("unknown", None, [])
 
 
+@pytest.mark.parametrize("total", [b"3,199\xff445", b",", "\u0663".encode(), b"9" * 5000])
+def test_a_damaged_count_of_parameters_is_none(tmp_path, total):
+    folder = bare_run(tmp_path / "a")
+    (folder / "parameters.txt").write_bytes(b"total  " + total + b"\n")
+    (run,) = runs.read_runs([folder])
+    assert run.parameters is None
+
+
 def test_names_tell_folders_of_the_same_name_apart(tmp_path):
     folders = [bare_run(tmp_path / parent / "run") for parent in ("one", "two")]
     assert [run.name for run in runs.read_runs(folders)] == ["one/run", "two/run"]
