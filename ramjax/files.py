@@ -94,11 +94,15 @@ def checksum(values: Any) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """As `json.loads`, but every text that cannot be read raises ValueError: bytes of no UTF-8, too deep a nesting."""
+    """As `json.loads`, but whatever is no JSON raises ValueError: no UTF-8, too deep a nesting, NaN and infinities."""
     try:
-        return json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
+        return json.loads(text.decode("utf-8") if isinstance(text, bytes) else text, parse_constant=_refuse)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 @dataclasses.dataclass(frozen=True)

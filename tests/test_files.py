@@ -61,3 +61,9 @@ def test_a_folder_that_is_missing_keeps_its_kind_of_error(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         files.write_text(tmp_path / "none" / "a.txt", "x")
     assert caught.value.filename == str(tmp_path / "none" / "a.txt")
+
+
+@pytest.mark.parametrize("text", ["NaN", '{"a": [-Infinity]}', "{", b"\xff", "[" * 100_000, "9" * 5000])
+def test_what_is_no_json_is_a_value_error(text):
+    with pytest.raises(ValueError):
+        files.parse_json(text)
