@@ -196,7 +196,7 @@ def coco(content: bytes) -> bool:
         if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
             if min(segmentation["counts"]) < 0 or sum(segmentation["counts"]) != height * width:
                 return False
-        elif annotation.get("segmentation"):
+        elif numbers and annotation.get("segmentation"):
             numbers = [number for polygon in segmentation for number in polygon]
             if any(len(polygon) % 2 for polygon in segmentation):
                 return False
