@@ -120,14 +120,16 @@ def dicom(content: bytes) -> bool:
     """Pixels for each row; of compressed ones, the warnings of their decoder."""
     dataset = pydicom.dcmread(io.BytesIO(content))
     data, syntax = dataset.PixelData, dataset.file_meta.TransferSyntaxUID
-    whole = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated // 8
-    if not syntax.is_compressed:
-        return len(data) == whole + whole % 2
-    (frame,) = pydicom.encaps.generate_frames(data, number_of_frames=1)
+    if syntax == pydicom.uid.JPEGBaseline8Bit:
+        (frame,) = pydicom.encaps.generate_frames(data, number_of_frames=1)
+        simplejpeg.decode_jpeg(frame, strict=True)
+        return True
+    # An empty element is an absent one.
+    whole = dataset.Rows * dataset.Columns * (dataset.get("SamplesPerPixel") or 1) * dataset.BitsAllocated // 8
     if syntax == pydicom.uid.RLELossless:
+        (frame,) = pydicom.encaps.generate_frames(data, number_of_frames=1)
         return _rle(frame) == whole
-    simplejpeg.decode_jpeg(frame, strict=True)
-    return True
+    return len(data) == whole + whole % 2
 
 
 def _rle(frame: bytes) -> int:
