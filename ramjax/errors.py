@@ -44,9 +44,10 @@ def explain(error: BaseException) -> str:
 def _explain(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     if is_out_of_memory(error):
         return (
-            "The memory does not suffice; lower data.batch_size, data.eval_batch_size or data.canvas, raise "
+            f"The memory does not suffice{notes}; lower data.batch_size, data.eval_batch_size or data.canvas, raise "
             "train.accumulation_steps, or end other programs. --debug shows where."
         )
     if isinstance(error, OSError) and error.errno is None:  # whoever raised it composed a sentence
@@ -58,7 +59,6 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, OSError) and where:
         reason = (error.strerror or type(error).__name__).lower()
         return f"{where} cannot be written or read: {reason}; fix that, or name another folder."
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     return f"{type(error).__name__}{notes}: {sentence(error)} --debug shows where."
 
 

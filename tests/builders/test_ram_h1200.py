@@ -423,7 +423,7 @@ def test_what_fails_without_a_sentence_names_the_file_it_was_at(detected, tmp_pa
     monkeypatch.setattr(reading, "make_record", out_of_memory)
     with pytest.raises(MemoryError) as error:
         trees.prepare("ram_h1200", detected, tmp_path / "data")
-    assert explain(error.value).startswith(f"MemoryError (at {path}): ")
+    assert explain(error.value).startswith(f"The memory does not suffice (at {path}); ")
 
 
 def test_a_patient_in_two_splits_is_named(copy, tmp_path):
