@@ -16,7 +16,6 @@ It needs ``pip install "jax[cuda12]"``, 3 GB, best in an environment of its own,
 `float32_planes`, `kernels`, `compile_seconds`, `batch`, and the versions.
 """
 
-import collections
 import dataclasses
 import functools
 import importlib.metadata
@@ -62,7 +61,6 @@ device_description_str: "NVIDIA H200"
 
 _WITHOUT_A_GPU = {
     "CUDA_VISIBLE_DEVICES": "",
-    "JAX_PLATFORMS": "cpu",
     "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
     "XLA_FLAGS": "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false",  # both would measure on the GPU
 }
@@ -170,8 +168,7 @@ def show(numbers: dict[str, Any]) -> str:
     for kernel in numbers["largest"]:
         arrays = ", ".join(f"{dtype}[{','.join(map(str, shape))}]" for dtype, shape in kernel["arrays"])
         lines.append(f"{kernel['bytes'] / 1e9:8.2f} GB  {kernel['name']:44} {arrays[:60]:60} {kernel['source'][-60:]}")
-    counts = collections.Counter(re.sub(r"[.\d_]+$", "", kernel["name"]) for kernel in numbers["largest"])
-    return "\n".join([*lines, "", ", ".join(f"{count} {name}" for name, count in counts.most_common())])
+    return "\n".join(lines)
 
 
 def _arrays(kind: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -193,6 +190,7 @@ def _of_size(value: np.ndarray, size: int) -> jax.ShapeDtypeStruct:
 def main(argv: list[str]) -> int:
     """Runs the command line `argv` (program name first) and returns the exit code."""
     os.environ.update(_WITHOUT_A_GPU)  # before JAX looks for devices
+    jax.config.update("jax_platforms", "cpu")  # whose variable was read when JAX was imported
 
     def define(values):
         common.define_config(values, argv)

@@ -21,7 +21,7 @@ import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 
-from ramjax.files import write_whole
+from ramjax.files import parse_json, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -144,8 +144,8 @@ class Written:
         whole = text.rpartition(b"\n")[0]
         self._seen += len(whole)
         for line in whole.split(b"\n"):
-            with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):  # damaged, see above
-                entry = json.loads(line)
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # damaged, see above
+                entry = parse_json(line)
                 name = fold(str(entry["file"]))
                 digest, source = str(entry["sha256"]), str(entry["source"])
                 self._digests.setdefault(name, set()).add(digest)

@@ -22,6 +22,7 @@ import numpy as np
 
 from ramjax import anatomy
 from ramjax.io.findings import Finding
+from ramjax.printable import printable
 from ramjax.record import LABEL_FLAGS, Record
 
 EXAMPLES = 5
@@ -86,11 +87,11 @@ class Report:
     def find(self, split: str, findings: Iterable[Finding]) -> None:
         """Notes a defect of a split that belongs to none of its records."""
         for finding in findings:
-            self._findings[split].setdefault(_printable(finding.what), []).append(_printable(finding.where))
+            self._findings[split].setdefault(_shortened(finding.what), []).append(_shortened(finding.where))
 
     def categories(self, split: str, file: str, names: Iterable[str]) -> None:
         """Notes the category names of a file."""
-        self._categories[split][file] = [_printable(name) for name in names]
+        self._categories[split][file] = [_shortened(name) for name in names]
 
     def to_json(self) -> dict[str, Any]:
         """The content of metadata.json."""
@@ -234,7 +235,5 @@ def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
     return groups
 
 
-def _printable(text: str) -> str:
-    """The text, shortened, with control characters and halves of surrogate pairs written out."""
-    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def _shortened(text: str) -> str:
+    return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")

@@ -94,7 +94,7 @@ def memory_table(state: Any, batch: dict[str, jax.Array], compiled: Any = None) 
     return "\n".join(lines)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
+def is_device_out_of_memory(error: BaseException) -> bool:
     """Whether a device, or the machine, had too little memory."""
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 

@@ -3,7 +3,6 @@
 import collections
 import hashlib
 import itertools
-import json
 import logging
 import os
 import pathlib
@@ -11,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ramjax.errors import RunError
+from ramjax.files import parse_json
 from ramjax.io.images import SUFFIXES, is_candidate
 from ramjax.notice import NOTE
 from ramjax.printable import controls, decoded, printable
@@ -168,8 +168,8 @@ def _is_result(path: pathlib.Path, written: Written, results: tuple[str, ...]) -
 def _is_report(path: pathlib.Path) -> bool:
     """Whether a file is a report of this program, perhaps of a version that kept no record."""
     try:
-        report = json.loads(path.read_bytes()) if path.is_file() else None
-    except (OSError, ValueError, RecursionError):
+        report = parse_json(path.read_bytes()) if path.is_file() else None
+    except (OSError, ValueError):
         return False
     return isinstance(report, dict) and report.get("note") == NOTE and {"input", "model"} <= set(report)
 

@@ -25,7 +25,7 @@ from ramjax import files
 from ramjax.config import Config
 from ramjax.data import pipeline
 from ramjax.devices import sharding
-from ramjax.devices.compilation import compile_train_step, is_out_of_memory, out_of_memory
+from ramjax.devices.compilation import compile_train_step, is_device_out_of_memory, out_of_memory
 from ramjax.devices.preemption import Preempted, Preemption
 from ramjax.errors import RunError
 from ramjax.evaluation import testing, validation
@@ -76,7 +76,7 @@ def run(config: Config, workdir: pathlib.Path, mode: Mode, preemption: Preemptio
                     train(config, workdir, mesh, preemption, writer)
             return None if mode == "train" else test(config, workdir, mesh, preemption, writer)
     except jax.errors.JaxRuntimeError as error:
-        if is_out_of_memory(error):  # outside the steps: when the state was made or restored, or in the test
+        if is_device_out_of_memory(error):  # outside the steps: when the state was made or restored, or in the test
             raise out_of_memory(config, states.abstract_state(config, mesh), {}, None) from error
         raise
 
@@ -158,7 +158,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
             log.info("Stopped and saved after step %d of %d; the same command continues from there.", done, steps)
             raise
         except jax.errors.JaxRuntimeError as error:
-            if is_out_of_memory(error):
+            if is_device_out_of_memory(error):
                 raise out_of_memory(config, abstract, batch, train_step) from error
             raise
         finally:

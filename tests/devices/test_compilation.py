@@ -69,6 +69,6 @@ def test_a_test_that_needs_more_than_there_is_ends_likewise(monkeypatch, debug_c
 
 
 def test_another_error_is_not_taken_for_want_of_memory():
-    assert not compilation.is_out_of_memory(ValueError("RESOURCE_EXHAUSTED"))
-    assert not compilation.is_out_of_memory(jax.errors.JaxRuntimeError("INTERNAL: something else"))
-    assert compilation.is_out_of_memory(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"))
+    assert not compilation.is_device_out_of_memory(ValueError("RESOURCE_EXHAUSTED"))
+    assert not compilation.is_device_out_of_memory(jax.errors.JaxRuntimeError("INTERNAL: something else"))
+    assert compilation.is_device_out_of_memory(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"))

@@ -1,6 +1,5 @@
 """Feeds a tracker on a remote machine from a thread: if it fails or is slow, training does not wait."""
 
-import json
 import logging
 import pathlib
 import queue
@@ -132,7 +131,7 @@ class Follower:
 
     def _load(self) -> dict[str, Any]:
         try:
-            known = json.loads(self._path.read_text(encoding="utf-8"))
+            known = files.parse_json(self._path.read_bytes())
             return {"id": str(known["id"]), "written": dict(known["written"])}
         except FileNotFoundError:
             return {"id": "", "written": {}}
