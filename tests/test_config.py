@@ -36,6 +36,7 @@ CONFIGS = st.builds(
     tasks=st.lists(TASK_NAMES, min_size=1, unique=True).map(tuple),
     own=st.dictionaries(NAMES, st.dictionaries(NAMES, PLAIN, max_size=3), max_size=3),
     patient=st.builds(config_lib.PatientConfig, FACTORS, FACTORS, FACTORS),
+    positioning=st.builds(config_lib.PositioningConfig, FACTORS),
     evaluation=st.builds(
         config_lib.EvaluationConfig, mirror=st.booleans(), scales=st.lists(st.floats(0.5, 1), min_size=1).map(tuple)
     ),
@@ -69,7 +70,7 @@ def test_every_key_of_a_group_has_a_default_and_only_one(group):
 
 
 def test_the_tasks_are_the_groups_of_settings_of_tasks():
-    assert config_lib.TASK_NAMES == ("bones", "erosions", "joints", "scores", "patient")
+    assert config_lib.TASK_NAMES == ("bones", "erosions", "joints", "scores", "patient", "positioning")
     config = config_lib.Config()
     assert config.tasks == config_lib.TASK_NAMES[:4]
     weights = {task: getattr(config, task).weight for task in config_lib.TASK_NAMES}

@@ -21,7 +21,15 @@ from ramjax.config.checks import is_dotted_path
 from ramjax.config.data import AugmentConfig, CanvasConfig, DataConfig
 from ramjax.config.evaluation import EvaluationConfig
 from ramjax.config.model import ModelConfig
-from ramjax.config.tasks import BonesConfig, ErosionsConfig, JointsConfig, PatientConfig, ScoresConfig, TaskConfig
+from ramjax.config.tasks import (
+    BonesConfig,
+    ErosionsConfig,
+    JointsConfig,
+    PatientConfig,
+    PositioningConfig,
+    ScoresConfig,
+    TaskConfig,
+)
 from ramjax.config.training import TRACKERS, MeshConfig, OptimizerConfig, ProfileConfig, TrackingConfig, TrainConfig
 from ramjax.typed import UINT32_MAX, ConfigError, build, check
 
@@ -42,6 +50,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "PatientConfig",
+    "PositioningConfig",
     "ProfileConfig",
     "ScoresConfig",
     "TaskConfig",
@@ -72,7 +81,7 @@ class Config:
       tasks: the tasks that are trained, one or more, each once: names of `TASK_NAMES`, or ``package.module.Class`` for
         a task of your own.
       data, model: what the network sees, and the part of it that the tasks share.
-      bones, erosions, joints, scores, patient: the settings of the tasks; only those in `tasks` matter.
+      bones, erosions, joints, scores, patient, positioning: the settings of the tasks; only those in `tasks` matter.
       own: the settings of tasks of your own, by the task's short name: ``own.handedness.weight``. They are kept as they
         are, lists as tuples; whoever makes the task checks them.
       optimizer, mesh, train, profile: how it is trained, and on which devices.
@@ -89,6 +98,7 @@ class Config:
     joints: JointsConfig = JointsConfig()
     scores: ScoresConfig = ScoresConfig()
     patient: PatientConfig = PatientConfig()
+    positioning: PositioningConfig = PositioningConfig()
     own: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()

@@ -52,6 +52,8 @@ class AugmentConfig:
       gamma: exponent in [1 / (1 + gamma), 1 + gamma], log-uniform.
       noise: standard deviation of added Gaussian noise, drawn in [0, noise], grey values 0-1.
       blur: standard deviation of a Gaussian blur, drawn in [0, blur] canvas pixels; half the time it sharpens instead.
+      resample: half the time the canvas goes through pixels larger by a factor in [1, 1 + resample], log-uniform, as a
+        film that was stored at a lower resolution; half of these are then sharpened.
       erase: probability of drawing a few bars, discs or letters of one grey value (markers, rulers, bandages).
     """
 
@@ -67,12 +69,14 @@ class AugmentConfig:
     noise: float = 0.03
     blur: float = 0.8
     erase: float = 0.2
+    resample: float = 0.0
 
     def __post_init__(self):
         check(self, "wrist_crop", "mirror", "erase", "shift", "brightness", least=0, most=1)
         check(self, "rotation", least=0, most=360)
         check(self, "scale", "contrast", "gamma", "noise", "blur", least=0, most=1000)
         check(self, "stretch", least=0, most=0.9)
+        check(self, "resample", least=0, most=10)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -117,6 +117,14 @@ class PatientConfig(TaskConfig):
         check(self, "sex_weight", "age_weight", least=0, most=WEIGHT_MAX)
 
 
+@dataclasses.dataclass(frozen=True)
+class PositioningConfig(TaskConfig):
+    """Which side the canvas shows, and whether a whole hand or a wrist. Sides are learned from mirrored examples alone,
+    so `data.augment.mirror` has to be above 0, and wrists from `data.augment.wrist_crop` or from wrist films."""
+
+    weight: float = 0.3
+
+
 def _check_score_weights(name: str, weights: tuple[float, ...], top: int) -> None:
     """Raises ConfigError unless each score 0..top has a weight of 0 to `WEIGHT_MAX`, and one is above 0."""
     if len(weights) != top + 1 or not all(0 <= weight <= WEIGHT_MAX for weight in weights) or not any(weights):

@@ -67,6 +67,8 @@ def vary_grey(image: np.ndarray, augment: AugmentConfig, rng: np.random.Generato
         image = _vary_sharpness(image, rng.uniform(0, augment.blur), rng)
     if augment.noise:
         image += _noise(image.shape, rng.uniform(0, augment.noise), rng)
+    if augment.resample and rng.random() < 0.5:
+        image = _resample(image, math.exp(rng.uniform(0, math.log1p(augment.resample))), rng)
     if rng.random() < augment.erase:
         for _ in range(rng.integers(1, 4)):
             _cover(image, rng)
@@ -140,8 +142,20 @@ def _vary_sharpness(image: np.ndarray, sigma: float, rng: np.random.Generator) -
     gain = rng.uniform(0, 2)
     if sigma < 0.2:  # A narrower kernel has a single tap.
         return image
-    soft = cv2.GaussianBlur(image, (0, 0), sigma)
-    return cv2.addWeighted(image, 1 + gain, soft, -gain, 0) if sharpen else soft
+    return _sharpened(image, sigma, gain) if sharpen else cv2.GaussianBlur(image, (0, 0), sigma)
+
+
+def _resample(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
+    """The image through pixels `factor` times as large, noise included; half the time sharpened at their size."""
+    height, width = image.shape
+    small = cv2.resize(image, (round(width / factor), round(height / factor)), interpolation=cv2.INTER_AREA)
+    image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return _sharpened(image, factor, rng.uniform(0, 2)) if rng.random() < 0.5 else image
+
+
+def _sharpened(image: np.ndarray, sigma: float, gain: float) -> np.ndarray:
+    """Unsharp masking: what a Gaussian takes away is added `gain` times."""
+    return cv2.addWeighted(image, 1 + gain, cv2.GaussianBlur(image, (0, 0), sigma), -gain, 0)
 
 
 def _cover(image: np.ndarray, rng: np.random.Generator) -> None:

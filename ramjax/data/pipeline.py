@@ -52,9 +52,9 @@ _READING_THREADS = 2
 """Threads that make batches where there are no worker processes; OpenCV releases the lock while it works."""
 
 
-ADDED_KEYS: tuple[str, ...] = ()
-"""Keys of `DataConfig` that came later than the first release, and change what batches hold. At its default such a key
-leaves the fingerprint as it was, so that runs that are older than the key go on."""
+ADDED_KEYS: tuple[str, ...] = ("augment.resample",)
+"""Paths of keys of `DataConfig` that came later than the first release, and change what batches hold. At its default
+such a key leaves the fingerprint as it was, so that runs that are older than the key go on."""
 
 
 def open_sources(data: DataConfig, split: str) -> tuple[Source, ...]:
@@ -126,9 +126,11 @@ def fingerprint(data: DataConfig, sources: Sequence[Source]) -> str:
     settings, defaults = dataclasses.asdict(data), dataclasses.asdict(DataConfig())
     for name in ("data_dir", "workers", "prefetch"):  # These change where and how fast, not what.
         del settings[name]
-    for name in ADDED_KEYS:
-        if settings[name] == defaults[name]:
-            del settings[name]
+    for path in ADDED_KEYS:
+        group, _, name = path.rpartition(".")
+        of, usual = (settings[group], defaults[group]) if group else (settings, defaults)
+        if of[name] == usual[name]:
+            del of[name]
     identity = {"sources": [(source.name, len(source), source.report) for source in sources], "data": settings}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 

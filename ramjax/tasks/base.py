@@ -228,6 +228,11 @@ class Task:
     # a method is given what the tasks before made, it returns that with its own part: put where people look for it, or
     # added to theirs.
 
+    def positioning(self, predictions: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns the chances that each of b images shows a right hand, not a left one, and a whole hand, not a wrist,
+        (b,) each, 0 to 1; None of a task that cannot tell."""
+        del predictions
+
     def certainty(self, predictions: Mapping[str, np.ndarray], view: str) -> np.ndarray | None:
         """Returns how sure the network is that each of b images shows a hand or wrist as it should, (b,), 0 to 1.
 

@@ -28,9 +28,7 @@ def check(config: Config, name: str) -> None:
     """
     task = next(task for task in make_tasks(config) if task.name == name)
     known, secret = records()
-    nothing = dataclasses.replace(
-        Record.unlabelled(secret.image, secret.pixel_spacing_mm), id=secret.id, side=secret.side
-    )
+    nothing = dataclasses.replace(Record.unlabelled(secret.image, secret.pixel_spacing_mm), id=secret.id)
     batch = batch_of(config, [known, known])
     outputs = outputs_of(config, task, batch)
 
@@ -71,6 +69,7 @@ def forget(record: Record) -> Record:
     unknown = dict(
         bones_known=np.zeros_like(record.bones_known),
         joints_known=np.zeros_like(record.joints_known),
+        side="",
         sex="",
         age=math.nan,
         is_ra=-1,
