@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -32,7 +33,7 @@ from ramjax.logs import logging_to
 from ramjax.models.network import MultiTaskNetwork
 from ramjax.printable import printable
 from ramjax.record import Record
-from ramjax.runs import run_dir
+from ramjax.runs import run_dir, weights
 from ramjax.steps.state import make_network, restore_averaged, restore_network, split_network
 from ramjax.steps.train import SHOWN_BOXES, make_gradient
 from ramjax.tasks import TASKS, Task, labels_of, make_tasks
@@ -110,14 +111,14 @@ def loss_and_gradient(
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A trained run.
+    """A trained run, or a network from a file of weights.
 
     Attributes:
-      workdir: its folder.
+      workdir: its folder, or the file.
       config: the experiment.
       tasks: of the network, in the order in which their heads run.
       step: optimiser steps that the parameters have seen.
-      network: with the averaged parameters of the checkpoint that was best on validation.
+      network: with averaged parameters; those of a run are of the checkpoint that was best on validation.
     """
 
     workdir: pathlib.Path
@@ -191,10 +192,23 @@ class Run:
     def evaluate(self, split: str = "test", quiet: bool | None = None) -> dict[str, float]:
         """The metrics of a split on the radiographs' own grid, as in eval_test.json; writes nothing."""
         mesh = sharding.make_mesh(on_one_device(self.config))
-        states = restore_averaged(self.workdir, self.config, mesh)[0]
+        of_run = self.workdir.is_dir()
+        states = restore_averaged(self.workdir, self.config, mesh)[0] if of_run else [self.trained.state]
         sources = pipeline.open_sources(self.config.data, split)
         evaluated = testing.evaluate_sources(self.config, states, sources, mesh=mesh, quiet=quiet)
         return testing.metrics_of(self.config, evaluated)
+
+    def export(self, path: str | pathlib.Path, about: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Writes the network to one safetensors file, in half precision, which `load` and ``--workdir`` take.
+
+        Args:
+          path: of the file; its name ends in .safetensors.
+          about: what people should know of the network, plain values; it is kept in the file.
+
+        Raises:
+          ValueError: the name ends otherwise, or a parameter is not finite in half precision.
+        """
+        networks.export(self.trained, path, about)
 
     @functools.cached_property
     def _outputs(self) -> Callable[..., dict[str, dict[str, Array]]]:
@@ -213,14 +227,18 @@ class Run:
         return functools.partial(compilation.jit(features), state)
 
 
-def load(workdir: str | pathlib.Path) -> Run:
-    """Loads a run: the checkpoint that was best on validation.
+def load(workdir: str | pathlib.Path = weights.DEFAULT) -> Run:
+    """Loads a network.
+
+    Args:
+      workdir: a run, of which the checkpoint that was best on validation is taken; a safetensors file of `Run.export`;
+        or ``default``, the network that ships with ramjax.
 
     Raises:
-      RunError: `workdir` is not a run, or has no whole checkpoint.
+      RunError: `workdir` is none of these, or has no whole checkpoint.
     """
     command_line.keep_compiled_programs()
-    return Run(pathlib.Path(workdir).expanduser(), networks.load(workdir))
+    return Run(weights.path_of(workdir) or pathlib.Path(workdir).expanduser(), networks.load(workdir))
 
 
 def train(config: Config, workdir: str | pathlib.Path) -> Run:

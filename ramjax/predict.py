@@ -1,6 +1,10 @@
-"""Predicts bones, erosions and Sharp/van der Heijde scores in radiographs with a trained run.
+"""Predicts bones, erosions and Sharp/van der Heijde scores in radiographs.
 
+    python -m ramjax.predict --input=hand.png,more_hands --output=predictions
     python -m ramjax.predict --workdir=runs/multitask --input=hand.png,more_hands --output=predictions
+
+The first uses the network that ships with ramjax, which was trained on synthetic hands (ramjax/weights/default.md says
+what it reaches), the second one of yours.
 
 Inputs are PNG, BMP, JPEG, TIFF or DICOM files and folders of them, separated by commas, repeated, or listed at the end.
 For each, the output folder gets NAME.json (joints, scores, totals, bones, erosion area, and what other tasks of the run
@@ -34,11 +38,17 @@ import sys
 from absl import flags
 
 from ramjax import command_line
+from ramjax.runs import weights
 
 
 def define(values: flags.FlagValues) -> None:
     define = {"flag_values": values}
-    command_line.define_path("workdir", None, "Run directory of the trained network.", **define)
+    command_line.define_path(
+        "workdir",
+        weights.DEFAULT,
+        "Run directory of a trained network, a safetensors file, or default, the network that ships with ramjax.",
+        **define,
+    )
     command_line.define_path(
         "input", None, "Files and folders, comma separated; may be repeated.", several=True, **define
     )

@@ -21,7 +21,11 @@ from ramjax.tasks.findings import Findings, find
 SIDE_MARGIN = 0.03
 """An estimated side is doubtful when the other side is nearly as certain as this."""
 
+SURE = 0.9
+"""A side or view that is likelier than this is not doubtful, where the network was trained to tell it."""
+
 _DOUBTFUL_SIDE = "The side is doubtful: the other one is nearly as certain; state it with --side."
+_DOUBTFUL_VIEW = "It is doubtful whether this is a whole hand or a wrist; state it with --view."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,15 +107,20 @@ def read(
     grid = Grid(shape, found.placement.affine, found.canvas.height, (spacing, spacing))
     findings = find(network.tasks, found.predictions, grid, options.min_confidence)
     side, side_source = _side(found, network, known_side, options)
-    view, view_source = _view(network, findings, radiograph, options)
+    view, view_source = _view(found, network, findings, radiograph, options)
     notes = list(radiograph.notes)
     if found.quarter_turns:
         notes.append(f"The network saw the radiograph turned clockwise by {90 * found.quarter_turns} degrees.")
     for task in network.tasks:
         if (finding := findings.of(task)) is not None:
             notes += task.doubts(finding)
-    if side_source == "estimated" and found.other_side > found.certainty - SIDE_MARGIN:
+    told = found.positioning
+    if side_source == "estimated" and (
+        found.other_side > found.certainty - SIDE_MARGIN if told is None else _doubtful(told.right)
+    ):
         notes.append(_DOUBTFUL_SIDE)
+    if view_source == "estimated" and told is not None and _doubtful(told.hand):
+        notes.append(_DOUBTFUL_VIEW)
     about = {
         "input": source,
         "model": {"workdir": network.name, "step": network.step},
@@ -121,6 +130,8 @@ def read(
         "view_source": view_source,
         "certainty": _rounded(found.certainty),
         "certainty_other_side": _rounded(found.other_side),
+        "chance_right": None if told is None else _rounded(told.right),
+        "chance_hand": None if told is None else _rounded(told.hand),
         "placement": {
             "canvas": [found.canvas.height, found.canvas.width],
             "affine": [[round(float(v), 6) for v in row] for row in found.placement.affine],
@@ -135,6 +146,8 @@ def read(
 def _side(found: Found, network: TrainedNetwork, known: str, options: Options) -> tuple[str, str]:
     if known:
         return known, "argument" if options.side else "file"
+    if found.positioning is not None:
+        return "R" if found.positioning.right >= 0.5 else "L", "estimated"
     data = network.config.data
     tells_sides = data.canvas.mirror_left and data.augment.mirror == 0
     if not tells_sides or found.certainty == found.other_side or math.isnan(found.other_side):
@@ -142,13 +155,21 @@ def _side(found: Found, network: TrainedNetwork, known: str, options: Options) -
     return "L" if found.placement.mirrored else "R", "estimated"
 
 
-def _view(network: TrainedNetwork, findings: Findings, radiograph: Radiograph, options: Options) -> tuple[str, str]:
+def _view(
+    found: Found, network: TrainedNetwork, findings: Findings, radiograph: Radiograph, options: Options
+) -> tuple[str, str]:
     if options.view:
         return options.view, "argument"
+    if found.positioning is not None and found.canvas.sizing == "fit":
+        return "hand" if found.positioning.hand >= 0.5 else "wrist", "estimated"
     for task in network.tasks:
         if (finding := findings.of(task)) is not None and (view := task.view(finding)):
             return view, "estimated"
     return radiograph.view, "file" if radiograph.view else "unknown"
+
+
+def _doubtful(chance: float) -> bool:
+    return max(chance, 1 - chance) < SURE
 
 
 def _rounded(value: float) -> float | None:

@@ -16,6 +16,8 @@ read, continuous: pixel i covers [i, i + 1). What was not judged is null or abse
 | view_source | as `side_source` |
 | certainty | how sure the network is to see a hand or wrist in this placement, 0 to 1; null unknown |
 | certainty_other_side | the same as the other hand; null where that was not tried |
+| chance_right | that it is a right hand, not a left one, 0 to 1; null where the network was not trained to tell it |
+| chance_hand | that it is a whole hand, not a wrist, 0 to 1; null as above |
 | placement.canvas | height and width of the network's input |
 | placement.affine | 2 x 3, pixels (x, y, 1) of the radiograph to those of the network's input |
 | placement.mirrored | whether that mirrors it |

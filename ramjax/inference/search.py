@@ -4,6 +4,10 @@ The network was trained on right hands, or left ones mirrored, at one size. A ra
 side, a whole hand or a wrist alone, and much forearm or empty film. Every candidate is one placement. All candidates
 are predicted in batches of one fixed shape, and the one with the highest certainty wins. The certainty comes from the
 task that finds boxes, or else from the first task that can tell (`Task.certainty`).
+
+Certainties compare placements of one side and view well. Between sides, and between hand and wrist, they depend on how
+a network was trained. So where a task was trained to tell these (`Task.positioning`), it decides first, and only
+candidates of that side and view are tried.
 """
 
 import dataclasses
@@ -34,6 +38,14 @@ DOUBTFUL, TURN_GAIN = 0.3, 0.1
 
 
 @dataclasses.dataclass(frozen=True)
+class Positioning:
+    """The chances, 0 to 1, that a radiograph shows a right hand, not a left one, and a whole hand, not a wrist."""
+
+    right: float
+    hand: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Found:
     """The candidate that won, and what the network said about it.
 
@@ -44,6 +56,7 @@ class Found:
       certainty: see `Task.certainty`.
       other_side: the best certainty among candidates mirrored the other way; NaN where there were none.
       quarter_turns: by which the radiograph was turned clockwise, 0 to 3.
+      positioning: the chances that decided on side and view; None where no task could tell, or nothing was asked.
     """
 
     placement: Placement
@@ -52,6 +65,7 @@ class Found:
     certainty: float
     other_side: float = math.nan
     quarter_turns: int = 0
+    positioning: Positioning | None = None
 
 
 def search(radiograph: Radiograph, network: TrainedNetwork, side: str, view: str) -> Found:
@@ -92,9 +106,7 @@ def candidates(
 
     The radiograph is first turned clockwise by `quarter_turns`, which must be 0 unless it is fitted to the canvas.
     """
-    placed = canvases.place(as_record(radiograph), canvas)
-    if quarter_turns:
-        placed = _turned(placed, radiograph, canvas, quarter_turns)
+    placed = _placed(radiograph, canvas, quarter_turns)
     upright = []
     if view != "wrist" or canvas.sizing != "fit":
         upright.append(placed)
@@ -129,6 +141,11 @@ def _search_turned(
     radiograph: Radiograph, canvas: CanvasConfig, network: TrainedNetwork, side: str, view: str, quarter_turns: int
 ) -> Found:
     """The most certain candidate of a radiograph turned clockwise; the best of each side is framed anew."""
+    told = None if side and view else _position(radiograph, canvas, network, quarter_turns)
+    if told is not None:
+        side = side or ("R" if told.right >= 0.5 else "L")
+        if canvas.sizing == "fit":
+            view = view or ("hand" if told.hand >= 0.5 else "wrist")
     tried = _show(radiograph, canvas, candidates(radiograph, canvas, side, view, quarter_turns), network, view)
     if canvas.sizing == "fit":
         framed, seen = [], {name for found in tried for name in found.predictions}
@@ -139,21 +156,37 @@ def _search_turned(
         tried += _show(radiograph, canvas, framed, network, view)
     best = _best(tried)
     others = [found.certainty for found in tried if found.placement.mirrored != best.placement.mirrored]
-    return dataclasses.replace(best, other_side=max(others, default=math.nan), quarter_turns=quarter_turns)
+    other = max(others, default=math.nan)
+    return dataclasses.replace(best, other_side=other, quarter_turns=quarter_turns, positioning=told)
+
+
+def _position(
+    radiograph: Radiograph, canvas: CanvasConfig, network: TrainedNetwork, quarter_turns: int
+) -> Positioning | None:
+    """What a task that can tell says of the radiograph and of its mirror image, fit to the canvas.
+
+    The two views have opposite answers as to the side and the same one as to the rest, so the mean of their log odds
+    leaves out whether the network saw more right than left hands in training.
+    """
+    placed = _placed(radiograph, canvas, quarter_turns)
+    predictions = _predict(radiograph, canvas, [placed, placed.then_mirror(canvas.width)], network)
+    for task in able(network.tasks, predictions):
+        told = task.positioning(predictions)
+        if told is not None:
+            right, hand = (np.clip(np.asarray(chances, float)[:2], 1e-6, 1 - 1e-6) for chances in told)
+            right, hand = (np.log(chances / (1 - chances)) for chances in (right, hand))
+            return Positioning(*(float(1 / (1 + np.exp(-odds))) for odds in ((right[0] - right[1]) / 2, hand.mean())))
+    return None
 
 
 def _show(
     radiograph: Radiograph, canvas: CanvasConfig, placements: Sequence[Placement], network: TrainedNetwork, view: str
 ) -> list[Found]:
     """Runs the network on every placement, `BATCH` at a time; keeps the dense maps of each batch's best only."""
-    record, kinds = as_record(radiograph), predictions_of(network.tasks)
-    tried = []
+    kinds, tried = predictions_of(network.tasks), []
     for start in range(0, len(placements), BATCH):
         some = placements[start : start + BATCH]
-        images = np.zeros((BATCH, canvas.height, canvas.width, 1), np.float32)
-        for row, placement in zip(images, some, strict=False):
-            row[:] = canvases.render(record, placement, canvas)["image"]
-        predictions = network.predict(images)
+        predictions = _predict(radiograph, canvas, some, network)
         sure = certainties(network.tasks, predictions, view)[: len(some)]
         for i, placement in enumerate(some):
             keys = [key for key in predictions if i == np.argmax(sure) or kinds[key] is not Kind.DENSE]
@@ -162,8 +195,25 @@ def _show(
     return tried
 
 
+def _predict(
+    radiograph: Radiograph, canvas: CanvasConfig, placements: Sequence[Placement], network: TrainedNetwork
+) -> Mapping[str, np.ndarray]:
+    """The network's predictions of at most `BATCH` placements; the rest of the batch is blank."""
+    record = as_record(radiograph)
+    images = np.zeros((BATCH, canvas.height, canvas.width, 1), np.float32)
+    for row, placement in zip(images, placements, strict=False):
+        row[:] = canvases.render(record, placement, canvas)["image"]
+    return network.predict(images)
+
+
 def _best(tried: Sequence[Found]) -> Found:
     return max(tried, key=lambda found: found.certainty)
+
+
+def _placed(radiograph: Radiograph, canvas: CanvasConfig, quarter_turns: int) -> Placement:
+    """The radiograph as it was trained on, turned clockwise first."""
+    placed = canvases.place(as_record(radiograph), canvas)
+    return _turned(placed, radiograph, canvas, quarter_turns) if quarter_turns else placed
 
 
 def _turned(placed: Placement, radiograph: Radiograph, canvas: CanvasConfig, quarter_turns: int) -> Placement:

@@ -2,13 +2,6 @@
 
 Prediction asks it where neither the user nor the file says so (see `ramjax.inference.search`). Its chances are those of
 a classifier trained on both answers, so they mean the same however long and on what else a network was trained.
-
-Keys of the report:
-
-| key | meaning |
-|---|---|
-| positioning.right | chance that the radiograph shows a right hand, not a left one |
-| positioning.hand | chance that it shows a whole hand, not a wrist alone |
 """
 
 import dataclasses
@@ -90,9 +83,15 @@ class Positioning(Task):
 
     def find(
         self, maps: Mapping[str, np.ndarray], grid: Grid, min_confidence: float, found: Mapping[str, Any]
-    ) -> tuple[dict[str, float], list[NotJudged]]:
-        """The chances of the radiograph itself: where the canvas mirrors it, the other side."""
-        del min_confidence, found
-        right, hand = (float(maps[name]) for name in _TARGETS)
-        mirrored = np.linalg.det(grid.to_canvas[:, :2]) < 0
-        return {"right": round(1 - right if mirrored else right, 4), "hand": round(hand, 4)}, []
+    ) -> tuple[None, list[NotJudged]]:
+        """Nothing: the report has the chances that decided on side and view, ``chance_right`` and ``chance_hand``."""
+        del maps, grid, min_confidence, found
+        return None, []
+
+    def write(self, finding: None, written: dict[str, Any], spacing_mm: float) -> dict[str, Any]:
+        del finding, spacing_mm
+        return written
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return ()
