@@ -277,7 +277,7 @@ def test_interrupted_runs_keep_what_is_done(tmp_path, film, monkeypatch):
     "argv, words",
     [
         (["--workdir=w", "--output=o"], "--input is missing"),
-        (["--input=a.png", "--output=o"], "--workdir is missing"),
+        (["--workdir=", "--input=a.png", "--output=o"], "--workdir is missing"),
         (["--workdir=w", "--input=a.png"], "--output is missing"),
         (["--workdir=w", "--input=a.png", "--output=o", "--side=left"], "side"),
         (["--workdir=w", "--input=a.png", "--output=o", "--spacing_mm=-1"], "spacing_mm"),

@@ -63,7 +63,8 @@ def write(path: str | pathlib.Path, weights: Weights) -> None:
       ValueError: a tensor is not finite in half precision.
       OSError: the file cannot be written.
     """
-    halves = {name: np.asarray(tensor).astype(np.float16) for name, tensor in weights.tensors.items()}
+    with np.errstate(over="ignore"):  # said below
+        halves = {name: np.asarray(tensor).astype(np.float16) for name, tensor in weights.tensors.items()}
     for name, half in halves.items():
         if not np.isfinite(half).all():
             raise ValueError(f"{name} has values that half precision cannot hold; the network was not trained well.")
@@ -72,9 +73,8 @@ def write(path: str | pathlib.Path, weights: Weights) -> None:
         "config": json.dumps(to_dict(weights.config)),
         "step": str(weights.step),
         "about": json.dumps(files.finite_or_none(dict(weights.about))),
-        "crc32": _checksum(halves),
     }
-    files.write_bytes(path, save(halves, metadata))
+    files.write_bytes(path, save(halves, metadata | {"crc32": _checksum(halves, metadata)}))
 
 
 def read(path: str | pathlib.Path) -> Weights:
@@ -97,7 +97,7 @@ def read(path: str | pathlib.Path) -> Weights:
     if metadata["ramjax"] != _LAYOUT:
         raise RunError(f"{path} has layout {metadata['ramjax']}, not {_LAYOUT}: a newer ramjax wrote it; use that one.")
     try:
-        if _checksum(tensors) != metadata["crc32"]:
+        if metadata.pop("crc32") != _checksum(tensors, metadata):
             raise ValueError("its checksum differs")
         config = stored_config.read(files.parse_json(metadata["config"]), str(path))
         step, about = int(metadata["step"]), files.parse_json(metadata["about"])
@@ -106,9 +106,11 @@ def read(path: str | pathlib.Path) -> Weights:
     return Weights(config, step, {name: tensor.astype(np.float32) for name, tensor in tensors.items()}, about)
 
 
-def _checksum(tensors: Mapping[str, np.ndarray]) -> str:
+def _checksum(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
     """CRC-32 of all names and values, in 8 hexadecimal digits."""
     crc = 0
+    for name in sorted(metadata):
+        crc = zlib.crc32(f"{name}={metadata[name]}".encode(), crc)
     for name in sorted(tensors):
         crc = zlib.crc32(np.ascontiguousarray(tensors[name]).tobytes(), zlib.crc32(name.encode(), crc))
     return f"{crc:08x}"

@@ -18,9 +18,12 @@ from ramjax.config import ModelConfig, PositioningConfig
 from ramjax.data.grid import Grid
 from ramjax.data.joint_labels import JOINT_LABELS
 from ramjax.data.labels import Labels, Spec, View
+from ramjax.metrics.cases import Cases, Mode, Values
+from ramjax.metrics.metric import Headline, Metric, mean_metric
 from ramjax.record import Record
 from ramjax.tasks.base import Batch, Kind, NotJudged, Task, Term
 from ramjax.tasks.image import ImageHead
+from ramjax.tasks.masks import alike
 
 MIN_FINGERS = 3
 """So many whole finger joints show a hand; a wrist shows none."""
@@ -54,12 +57,17 @@ _TARGETS = {"positioning_right": "shows_right", "positioning_hand": "shows_hand"
 
 @dataclasses.dataclass(frozen=True)
 class Positioning(Task):
-    """The positioning task. It measures nothing: on the canvases of an evaluation all hands are right ones."""
+    """The positioning task. Validation measures it; on canvases that are not augmented, all hands are right ones."""
 
     config: PositioningConfig = dataclasses.field(default_factory=PositioningConfig)
     name = "positioning"
     labels = (_LABELS,)
     predictions: ClassVar = dict.fromkeys(_TARGETS, Kind.IMAGE)
+    parts: ClassVar = {"positioning": ("right", "hand")}
+    headlines = (
+        Headline("positioning/right_acc", "Side shown, accuracy"),
+        Headline("positioning/hand_acc", "Hand or wrist, accuracy"),
+    )
 
     def head(self, model: ModelConfig, *, rngs):
         return ImageHead(dict.fromkeys(_TARGETS, 1), model, rngs=rngs)
@@ -77,6 +85,24 @@ class Positioning(Task):
     def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:
         """Returns the chances, (b,) each."""
         return {name: jax.nn.sigmoid(outputs[name][:, 0]) for name in _TARGETS}
+
+    def observe(self, outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+        return self.predict(outputs) | {label: batch[label] for label in _TARGETS.values()}
+
+    def canvas_values(self, observed: Mapping[str, np.ndarray]) -> Values:
+        """``chance`` and ``annotated`` (1, 0, NaN unknown) of both answers."""
+        chances = np.stack([observed[name] for name in _TARGETS], -1)
+        labels = np.stack([observed[label] for label in _TARGETS.values()], -1)
+        annotated = np.where(labels < 0, np.nan, labels)
+        return {"positioning": {"chance": alike(chances.astype(np.float64)), "annotated": alike(annotated)}}
+
+    def metrics(self, cases: Cases, mode: Mode) -> dict[str, Metric]:
+        """The share of canvases whose likelier answer is the true one: ``right_acc`` and ``hand_acc``."""
+        if mode == "compat" or not cases.has("positioning"):
+            return {}
+        chance, annotated = (cases.get("positioning", name) for name in ("chance", "annotated"))
+        right = np.where(np.isfinite(annotated), (chance >= 0.5) == (annotated > 0), np.nan)
+        return {f"positioning/{name}_acc": mean_metric(right[:, k]) for k, name in enumerate(self.parts["positioning"])}
 
     def positioning(self, predictions: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(predictions["positioning_right"]), np.asarray(predictions["positioning_hand"])

@@ -55,7 +55,15 @@ def test_mirroring_is_as_frequent_as_asked():
 
 @pytest.mark.parametrize(
     "name, value",
-    [("contrast", 0.5), ("brightness", 0.2), ("gamma", 0.5), ("noise", 0.1), ("blur", 1.5), ("erase", 1.0)],
+    [
+        ("contrast", 0.5),
+        ("brightness", 0.2),
+        ("gamma", 0.5),
+        ("noise", 0.1),
+        ("blur", 1.5),
+        ("erase", 1.0),
+        ("resample", 1.5),
+    ],
 )
 def test_grey_changes_touch_the_image_only(name, value):
     record = handmade.make_record()
@@ -119,3 +127,31 @@ def test_wrist_window_needs_carpal_boxes():
         record, CONFIG, handmade.make_augment(wrist_crop=1.0), np.random.default_rng(0), labels=handmade.LABELS
     )
     handmade.assert_equal(example, canvas.to_canvas(record, CONFIG, labels=handmade.LABELS))
+
+
+def _sharpness(image):
+    return float(np.abs(np.diff(image)).mean())
+
+
+def test_resampling_takes_detail_half_the_time_and_leaves_grey_values_alone():
+    """A pattern of single pixels is averaged out by larger ones; what is even stays even."""
+    rng = np.random.default_rng(0)
+    image = (np.indices((96, 80)).sum(axis=0) % 2 / 2 + 0.25).astype(np.float32)
+    config = handmade.make_augment(resample=2.0)
+    found = [_sharpness(augment.vary_grey(image, config, np.random.default_rng(seed))) for seed in range(100)]
+    unchanged = sum(value == _sharpness(image) for value in found)
+    assert 35 < unchanged < 65 and min(found) < 0.02
+    even = np.full((96, 80), 0.4, np.float32)
+    for _ in range(20):
+        np.testing.assert_allclose(augment.vary_grey(even, config, rng), 0.4, atol=1e-5)
+
+
+def test_resampling_keeps_the_picture_in_place():
+    """A bright disc stays where it is, to a tenth of a pixel, however coarse the pixels were."""
+    rows, columns = np.mgrid[:96, :80] + 0.5
+    image = ((columns - 50.25) ** 2 + (rows - 30.5) ** 2 < 15**2).astype(np.float32)
+    before = (image * rows).sum() / image.sum(), (image * columns).sum() / image.sum()
+    for seed in range(30):
+        after = augment.vary_grey(image, handmade.make_augment(resample=2.0), np.random.default_rng(seed))
+        center = (after * rows).sum() / after.sum(), (after * columns).sum() / after.sum()
+        np.testing.assert_allclose(center, before, atol=0.1)

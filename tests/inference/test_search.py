@@ -1,5 +1,6 @@
 """Candidates, their choice, and framing anew."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,7 +10,9 @@ from ramjax import anatomy
 from ramjax.data import canvas as canvases
 from ramjax.data import geometry
 from ramjax.inference import search as searching
+from ramjax.inference.reading import Options, read
 from ramjax.io.radiograph import Radiograph
+from ramjax.tasks.positioning import Positioning
 from tests.inference import fakes
 from tests.tasks.stick_hand import stick_hand
 
@@ -37,6 +40,62 @@ def test_a_known_side_is_not_questioned(side, mirrored):
 def test_sides_are_not_tried_where_training_kept_them_apart():
     found = _search(THUMB_RIGHT, mirror_left=False)
     assert not found.placement.mirrored and math.isnan(found.other_side)
+
+
+def positioned(right_odds, hand_odds=4.0, bias=0.0):
+    """As `fakes.predict_discs`, and a task that was trained to tell sides: by the disc's place, and with a bias."""
+
+    def predict(images):
+        predictions = fakes.predict_discs(images)
+        centers = predictions["boxes"][:, 0, [1, 3]].mean(axis=1)
+        right = np.where(centers < images.shape[2] / 2, right_odds, -right_odds) + bias
+        chances = [1 / (1 + np.exp(-odds)) for odds in (right, np.full(len(images), hand_odds))]
+        return predictions | {"positioning_right": chances[0], "positioning_hand": chances[1]}
+
+    return fakes.network(predict, (*fakes.network().tasks, Positioning()))
+
+
+@pytest.mark.parametrize("bias", [0.0, 6.0, -6.0])
+@pytest.mark.parametrize("radiograph, side", [(THUMB_LEFT, "R"), (THUMB_RIGHT, "L")])
+def test_a_task_that_was_trained_to_decides_on_the_side_whatever_the_network_saw_more_of(radiograph, side, bias):
+    found = searching.search(radiograph, positioned(1.5, bias=bias), "", "hand")
+    assert found.placement.mirrored == (side == "L") and math.isnan(found.other_side)
+    assert found.positioning.right == pytest.approx(1 / (1 + math.exp(1.5 if side == "L" else -1.5)))
+
+
+def test_it_decides_against_the_certainties():
+    """Which prefer the disc on the left, that is the placement that is not mirrored."""
+    assert searching.search(THUMB_LEFT, fakes.network(), "", "hand").placement.mirrored is False
+    found = searching.search(THUMB_LEFT, positioned(-1.5), "", "hand")
+    assert found.placement.mirrored and found.certainty == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(("odds", "view"), [(2.0, "hand"), (-2.0, "wrist")])
+def test_it_decides_on_the_view(odds, view):
+    seen = []
+
+    def predict(images):
+        seen.append(len(images))
+        return network.predict(images)
+
+    network = positioned(1.5, odds)
+    found = searching.search(THUMB_LEFT, dataclasses.replace(network, predict=predict), "", "")
+    assert found.positioning.hand == pytest.approx(1 / (1 + math.exp(-odds)))
+    report = read(THUMB_LEFT, network).report
+    assert (report["view"], report["view_source"], report["side"], report["side_source"]) == (
+        view, "estimated", "R", "estimated",
+    )  # fmt: skip
+    assert report["chance_hand"] == round(found.positioning.hand, 4) and report["certainty_other_side"] is None
+
+
+def test_what_is_stated_is_not_decided_and_what_is_unsure_is_said():
+    stated = read(THUMB_LEFT, positioned(-1.5, -1.5), Options(side="R", view="hand")).report
+    assert (stated["side"], stated["view"], stated["chance_right"]) == ("R", "hand", None)
+    assert not any("doubtful" in note for note in stated["notes"])
+    sure = read(THUMB_LEFT, positioned(3.0, 3.0)).report["notes"]
+    assert not any("doubtful" in note for note in sure)
+    unsure = " ".join(read(THUMB_LEFT, positioned(1.5, 1.5)).report["notes"])
+    assert "state it with --side" in unsure and "state it with --view" in unsure
 
 
 def test_mirrored_canvas_is_the_canvas_of_the_mirrored_image():

@@ -24,6 +24,8 @@ def random_batch(batch: int = 2, height: int = 64, width: int = 48, seed: int = 
         "be": np.where(np.isin(graded, anatomy.BE_SITES), rng.integers(0, 6, (batch, n)), -1).astype(np.int32),
         "jsn": np.where(np.isin(graded, anatomy.JSN_SITES), rng.integers(0, 5, (batch, n)), -1).astype(np.int32),
         **{f"has_{name}": np.ones(batch, bool) for name in ("bones", "erosions", "joints", "be", "jsn")},
+        "shows_right": rng.integers(0, 2, batch).astype(np.int32),
+        "shows_hand": rng.integers(0, 2, batch).astype(np.int32),
         "valid": np.ones(batch, bool),
         "index": np.arange(batch, dtype=np.int32),
         "pixel_spacing_mm": np.full(batch, 0.5, np.float32),

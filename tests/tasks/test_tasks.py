@@ -66,6 +66,10 @@ def test_the_contract_of_a_task_of_the_whole_image():
     contract.check(dataclasses.replace(CONFIG, tasks=("bones", "patient")), "patient")
 
 
+def test_the_contract_of_positioning():
+    contract.check(dataclasses.replace(CONFIG, tasks=("bones", "positioning")), "positioning")
+
+
 def test_the_contract_finds_a_count_that_depends_on_predictions():
     """The normaliser of a focal loss, which is a sum over predictions, is no count."""
 
