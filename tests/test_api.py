@@ -10,6 +10,7 @@ import pytest
 
 import ramjax
 from ramjax import api
+from ramjax.tasks.dense import on_grid
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_a_run_is_asked(run, config, data_dir):
     assert run.config == config and run.step == 3 and [task.name for task in run.tasks] == list(config.tasks)
     batch = next(ramjax.eval_batches(config, "test"))
     outputs, predictions = run.outputs(batch["image"]), run.predictions(batch["image"])
-    probabilities = jax.nn.sigmoid(outputs["bones"]["logits"])
+    probabilities = jax.nn.sigmoid(on_grid(outputs["bones"]["logits"]))
     np.testing.assert_allclose(predictions["bones"], probabilities, atol=1e-5)
     dense = run.features(batch["image"])
     assert [level.shape[-1] for level in dense] == [16, 16, 24]

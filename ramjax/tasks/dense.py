@@ -41,14 +41,48 @@ class DenseHead(nnx.Module):
         )
 
     def __call__(self, features: Features) -> dict[str, Array]:
-        """Returns ``logits``, float32 (b, h, w, channels)."""
+        """Returns ``logits`` in the network's dtype, (b, h, w, i, j, channels).
+
+        Each pixel (h, w) of the finest level has a block of i x j cells of the logits' grid. `on_grid` puts the cells
+        in their places; a loss does without, for that moves the largest array of the network. It brings its targets
+        into blocks, by `in_blocks`.
+        """
         x = layers.apply_all([self.mix, *self.blocks], features.dense[0], self.remat)
-        fine = layers.depth_to_space(self.fine(x), self.block)
-        coarse = layers.depth_to_space(self.coarse(features.dense[self.level]), self.block * 2**self.level)
-        return {"logits": (fine + coarse).astype(jnp.float32)}
+        fine = self.fine(x)
+        coarse = layers.depth_to_space(self._coarse(features.dense[self.level]), 2**self.level)
+        return {"logits": (fine + coarse).reshape(*fine.shape[:3], self.block, self.block, -1)}
+
+    def _coarse(self, x: Float[Array, "b h2 w2 k"]) -> Float[Array, "b h2 w2 d"]:
+        """The logits of the coarser level, the cells that belong to one pixel of the finest level together.
+
+        The parameters are in the order of the cells' places on the grid; they are reordered here, which is cheap.
+        """
+        side = 2**self.level
+        kernel = self.coarse.kernel[...]
+        kernel = kernel.reshape(-1, side, self.block, side, self.block, self.fine.out_features // self.block**2)
+        kernel = kernel.transpose(0, 1, 3, 2, 4, 5).reshape(self.coarse.in_features, -1).astype(self.coarse.dtype)
+        flat = x.reshape(-1, x.shape[-1]).astype(self.coarse.dtype)  # a matrix, as in `layers.Pointwise`
+        return (flat @ kernel).reshape(*x.shape[:-1], -1)
 
 
-def blocks(canvas: Array, height: int, width: int) -> list[Array]:
+def on_grid(logits: Float[Array, "b h w i j c"]) -> Float[Array, "b h*i w*j c"]:
+    """The logits of a `DenseHead` on their grid, float32."""
+    b, h, w, i, j, c = logits.shape
+    return logits.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * i, w * j, c).astype(jnp.float32)
+
+
+def grid_shape(logits: Float[Array, "b h w i j c"]) -> tuple[int, int]:
+    """Height and width of the grid of logits."""
+    return logits.shape[1] * logits.shape[3], logits.shape[2] * logits.shape[4]
+
+
+def in_blocks(grid: Array, logits: Float[Array, "b h w i j c"]) -> Array:
+    """A map on the logits' grid, (b, h i, w j), as the logits have it: (b, h, w, i, j)."""
+    b, h, w, i, j, _ = logits.shape
+    return grid.reshape(b, h, i, w, j).transpose(0, 1, 3, 2, 4)
+
+
+def cells(canvas: Array, height: int, width: int) -> list[Array]:
     """Splits maps (b, H, W) into the cells of a (height, width) grid: one map a pixel of the cell."""
     rows, columns = canvas.shape[1] // height, canvas.shape[2] // width
     return [canvas[:, i::rows, j::columns] for i in range(rows) for j in range(columns)]
@@ -56,11 +90,11 @@ def blocks(canvas: Array, height: int, width: int) -> list[Array]:
 
 def inside_grid(padding: Bool[Array, "b h w"], height: int, width: int) -> Bool[Array, "b height width"]:
     """True where no pixel of the cell is padding."""
-    return ~functools.reduce(jnp.logical_or, blocks(padding, height, width))
+    return ~functools.reduce(jnp.logical_or, cells(padding, height, width))
 
 
 def upsampled_logits(
-    logits: Float[Array, "b h w c"], padding: Bool[Array, "b height width"]
+    logits: Float[Array, "b h w i j c"], padding: Bool[Array, "b height width"]
 ) -> Float[Array, "b height width c"]:
-    """The logits on the canvas grid, by bilinear interpolation."""
-    return layers.upsample(logits, *padding.shape[1:])
+    """The logits of a `DenseHead` on the canvas grid, float32, by bilinear interpolation."""
+    return layers.upsample(on_grid(logits), *padding.shape[1:])

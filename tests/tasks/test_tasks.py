@@ -13,6 +13,8 @@ from ramjax.record import pack_bones, unpack_bones
 from ramjax.steps.state import init_state, make_apply
 from ramjax.tasks.base import Term
 from ramjax.tasks.bones import learning as bones
+from ramjax.tasks.bones.sums import unpack
+from ramjax.tasks.dense import on_grid
 from ramjax.tasks.joints import learning as joints
 from ramjax.tasks.scores import learning as scores
 from tests.tasks import contract
@@ -75,7 +77,8 @@ def test_the_contract_finds_a_count_that_depends_on_predictions():
 
     class Focal(tasks.Bones):
         def loss(self, outputs, batch):
-            hard = jax.nn.sigmoid(-outputs["logits"]) * (batch["has_bones"] & batch["valid"])[:, None, None, None]
+            known = (batch["has_bones"] & batch["valid"])[:, None, None, None]
+            hard = jax.nn.sigmoid(-on_grid(outputs["logits"])) * known
             return [Term(hard.sum(), hard.sum())]
 
     sound, tasks.TASKS = tasks.TASKS, (Focal, *tasks.TASKS[1:])
@@ -140,25 +143,25 @@ def test_labels_under_padding_are_ignored(name, outputs):
 def test_device_unpacking_is_the_records():
     planes = np.random.default_rng(0).random((5, 7, 30)) < 0.5
     words = pack_bones(planes).view("<u4")[..., 0]
-    np.testing.assert_array_equal(bones.unpack(jnp.asarray(words)), planes)
+    np.testing.assert_array_equal(unpack(jnp.asarray(words)), planes)
     np.testing.assert_array_equal(unpack_bones(pack_bones(planes)), planes)
 
 
 def test_majority_is_at_least_half_of_four():
     words = [jnp.array(w, jnp.uint32) for w in np.random.default_rng(0).integers(0, 2**30, (4, 50))]
-    expected = sum(bones.unpack(w).astype(int) for w in words) >= 2
-    np.testing.assert_array_equal(bones.unpack(bones.majority(words)), expected)
+    expected = sum(unpack(w).astype(int) for w in words) >= 2
+    np.testing.assert_array_equal(unpack(bones.majority(words)), expected)
 
 
 def test_perfect_logits_give_dice_one_and_near_zero_loss():
     task, batch = task_named("bones"), random_batch()
     coarse = np.random.default_rng(0).integers(0, 2**30, (2, 8, 6)).astype(np.uint32)
     batch["bones"] = np.kron(coarse, np.ones((8, 8), np.uint32))
-    target = bones.unpack(batch["bones"])
-    logits = jnp.where(target, 30.0, -30.0)[:, ::2, ::2]
-    dice, cross_entropy = task.loss({"logits": logits}, batch)
+    target = unpack(batch["bones"])
+    logits = jnp.where(target, 30.0, -30.0)[:, :, :, None, None]
+    dice, cross_entropy = task.loss({"logits": logits[:, ::2, ::2]}, batch)
     assert float(dice.mean()) < 1e-3 and float(cross_entropy.mean()) < 1e-3
-    metrics = canvas_metrics(task, jax.device_get(task.observe({"logits": jnp.where(target, 30.0, -30.0)}, batch)))
+    metrics = canvas_metrics(task, jax.device_get(task.observe({"logits": logits}, batch)))
     assert metrics["dsc"] == pytest.approx(1) and metrics["dsc/n"] == 2
 
 

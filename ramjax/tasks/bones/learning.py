@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jaxtyping import Array
 
@@ -14,7 +13,8 @@ from ramjax.config import ModelConfig
 from ramjax.data.labels import Labels, Spec, View
 from ramjax.record import Record
 from ramjax.tasks.base import Batch, Term
-from ramjax.tasks.dense import DenseHead, blocks, inside_grid, upsampled_logits
+from ramjax.tasks.bones.sums import pixel_sums, unpack
+from ramjax.tasks.dense import DenseHead, cells, grid_shape, in_blocks, inside_grid, on_grid, upsampled_logits
 
 PRIOR = -3.0
 """Initial logit: a bone covers about 5 % of the canvas, and starting there spares the first steps."""
@@ -49,21 +49,21 @@ def make_head(model: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
 def loss(outputs: dict[str, Array], batch: Batch) -> list[Term]:
     """Binary cross entropy and soft Dice (Milletari et al., arXiv 1606.04797) of each known channel."""
     logits = outputs["logits"]
+    height, width = grid_shape(logits)
     known = batch["bones_known"] & batch["has_bones"][:, None] & batch["valid"][:, None]
-    inside = inside_grid(batch["padding"], *logits.shape[1:3])[..., None]
-    target = unpack(majority(blocks(batch["bones"], *logits.shape[1:3]))) & inside
-    probability = jnp.where(inside, jax.nn.sigmoid(logits), 0)
-    cross_entropy = jnp.where(inside, optax.sigmoid_binary_cross_entropy(logits, target), 0).sum((1, 2))
-    overlap = jnp.where(target, probability, 0).sum((1, 2))
-    sizes = jnp.square(probability).sum((1, 2)) + target.sum((1, 2))
-    dice = 1 - (2 * overlap + 1) / (sizes + 1)
+    inside = inside_grid(batch["padding"], height, width)
+    words = jnp.where(inside, majority(cells(batch["bones"], height, width)), 0)
+    words, inside = in_blocks(words, logits), in_blocks(inside, logits)
+    cross_entropy, overlap, squares = pixel_sums(logits, words, inside)
+    annotated = unpack(words).sum((1, 2, 3, 4))
+    dice = 1 - (2 * overlap + 1) / (squares + annotated + 1)
     # Summed over the image and set against a bone's usual size, the cross entropy weighs as much as the Dice term.
-    usual_size = BONE_SHARE * logits.shape[1] * logits.shape[2]
+    usual_size = BONE_SHARE * height * width
     return [Term((dice * known).sum(), known.sum()), Term((cross_entropy * known).sum() / usual_size, known.sum())]
 
 
 def predict(outputs: dict[str, Array]) -> dict[str, Array]:
-    return {"bones": jax.nn.sigmoid(outputs["logits"])}
+    return {"bones": jax.nn.sigmoid(on_grid(outputs["logits"]))}
 
 
 def observe(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
@@ -76,11 +76,6 @@ def observe(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
         "annotated": target.sum((1, 2)),
         "known": batch["bones_known"] & batch["has_bones"][:, None],
     }
-
-
-def unpack(words: Array) -> Array:
-    """Unpacks uint32 (b, h, w) words into bool (b, h, w, 30) planes, bit k = channel k."""
-    return ((words[..., None] >> jnp.arange(anatomy.NUM_BONES, dtype=jnp.uint32)) & 1).astype(bool)
 
 
 def majority(words: list[Array]) -> Array:

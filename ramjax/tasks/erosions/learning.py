@@ -14,7 +14,7 @@ from ramjax.config import ErosionsConfig, ModelConfig
 from ramjax.data.labels import Labels, Spec, View
 from ramjax.record import Record
 from ramjax.tasks.base import Batch, Term
-from ramjax.tasks.dense import DenseHead, blocks, inside_grid, upsampled_logits
+from ramjax.tasks.dense import DenseHead, cells, inside_grid, on_grid, upsampled_logits
 
 VARIANT_LABELS = {"labels": tuple(range(anatomy.NUM_EROSION_LABELS)), "svdh90": (0, 1)}
 """The released labels each variant tells apart; the others count as background."""
@@ -49,11 +49,11 @@ def make_head(config: ErosionsConfig, model: ModelConfig, rngs: nnx.Rngs) -> nnx
 
 def loss(config: ErosionsConfig, outputs: dict[str, Array], batch: Batch) -> list[Term]:
     """Weighted cross entropy a pixel, and soft Dice of any erosion against none over the images that have one."""
-    logits = outputs["logits"]
+    logits = on_grid(outputs["logits"])
     known = batch["has_erosions"] & batch["valid"]
     inside = inside_grid(batch["padding"], *logits.shape[1:3]) & known[:, None, None]
-    cells = [_one_hot(config, labels) for labels in blocks(batch["erosions"], *logits.shape[1:3])]
-    target = sum(cells) / len(cells)
+    of_cells = [_one_hot(config, labels) for labels in cells(batch["erosions"], *logits.shape[1:3])]
+    target = sum(of_cells) / len(of_cells)
     weight = inside * (1 + (config.positive_weight - 1) * (1 - target[..., 0]))
     cross_entropy = optax.softmax_cross_entropy(logits, target) * weight
     probability = (1 - jax.nn.softmax(logits)[..., 0]) * inside
@@ -66,7 +66,7 @@ def loss(config: ErosionsConfig, outputs: dict[str, Array], batch: Batch) -> lis
 
 
 def predict(config: ErosionsConfig, outputs: dict[str, Array]) -> dict[str, Array]:
-    probabilities = jax.nn.softmax(outputs["logits"])
+    probabilities = jax.nn.softmax(on_grid(outputs["logits"]))
     planes = jnp.zeros((*probabilities.shape[:-1], anatomy.NUM_EROSION_LABELS))
     return {"erosions": planes.at[..., jnp.array(labels_of(config))].set(probabilities)}
 
