@@ -1,6 +1,7 @@
 """The evaluation of a test split: every record is predicted, measured on its own grid and drawn, exactly once."""
 
 import dataclasses
+import itertools
 import pathlib
 import pickle
 from collections.abc import Callable, Mapping, Sequence
@@ -163,8 +164,8 @@ def _write_pictures(workdir: pathlib.Path, evaluated: Sequence[EvaluatedCase]) -
 def _free_name(picture: str, written: Written) -> str:
     """The name of a picture, or another with a number where somebody has a file of that name."""
     path = pathlib.PurePosixPath(picture)
-    names = (picture, *(str(path.with_stem(f"{path.stem}-{number}")) for number in range(2, 10**6)))
-    return next(name for name in names if written.is_free(name))
+    others = (str(path.with_stem(f"{path.stem}-{number}")) for number in itertools.count(2))
+    return next(name for name in itertools.chain([picture], others) if written.is_free(name))
 
 
 def _pictures_of(path: pathlib.Path) -> list[str]:
