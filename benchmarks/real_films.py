@@ -68,7 +68,7 @@ def measure_films(network: TrainedNetwork, folder: pathlib.Path) -> dict[str, An
     for name, some in (("hands_not_erosive", well), ("hands_erosive", ill)):
         numbers |= {name: len(some)} | {f"{name}_{score}": _mean([row[score] for row in some]) for score in _SCORES}
     judged = [row for row in wrists if row["erosive"] and row["be"] is not None]
-    area = auroc(np.array([row["be"] for row in judged]), np.array([row["erosive"] == "1" for row in judged]))
+    area = auroc(np.array([row["be"] for row in judged]), np.array([row["erosive"] == "1" for row in judged], bool))
     numbers |= {"wrists_judged": len(judged), "wrists_be_auroc": None if np.isnan(area) else area}
     return numbers | {
         "joints_mm": _mean([one for row in rows for one in row["joints_mm"]]),
