@@ -92,7 +92,7 @@ def test_the_report_has_the_keys_that_are_documented(film):
     report = read(radiograph, fakes.patient_network(), OPTIONS).report
     probabilities = report["patient"]["sex"].pop("probabilities")
     assert set(probabilities) == {"F", "M"}
-    assert _keys(report) | {"patient.sex.probabilities"} == documented
+    assert _keys(report) | {"patient.sex.probabilities", "chance_right", "chance_hand"} == documented
 
 
 def _keys(values, prefix: str = "") -> set[str]:

@@ -21,9 +21,6 @@ from ramjax.tasks.findings import Findings, find
 SIDE_MARGIN = 0.03
 """An estimated side is doubtful when the other side is nearly as certain as this."""
 
-SURE = 0.9
-"""A side or view that is likelier than this is not doubtful, where the network was trained to tell it."""
-
 _DOUBTFUL_SIDE = "The side is doubtful: the other one is nearly as certain; state it with --side."
 _DOUBTFUL_VIEW = "It is doubtful whether this is a whole hand or a wrist; state it with --view."
 
@@ -114,12 +111,10 @@ def read(
     for task in network.tasks:
         if (finding := findings.of(task)) is not None:
             notes += task.doubts(finding)
-    told = found.positioning
-    if side_source == "estimated" and (
-        found.other_side > found.certainty - SIDE_MARGIN if told is None else _doubtful(told.right)
-    ):
+    if side_source == "estimated" and found.other_side > found.certainty - SIDE_MARGIN:
         notes.append(_DOUBTFUL_SIDE)
-    if view_source == "estimated" and told is not None and _doubtful(told.hand):
+    told = found.positioning
+    if view_source == "estimated" and told is not None and not told.view:
         notes.append(_DOUBTFUL_VIEW)
     about = {
         "input": source,
@@ -146,10 +141,10 @@ def read(
 def _side(found: Found, network: TrainedNetwork, known: str, options: Options) -> tuple[str, str]:
     if known:
         return known, "argument" if options.side else "file"
-    if found.positioning is not None:
-        return "R" if found.positioning.right >= 0.5 else "L", "estimated"
+    if found.positioning is not None and found.positioning.side:
+        return found.positioning.side, "estimated"
     data = network.config.data
-    tells_sides = data.canvas.mirror_left and data.augment.mirror == 0
+    tells_sides = data.canvas.mirror_left and (data.augment.mirror == 0 or found.positioning is not None)
     if not tells_sides or found.certainty == found.other_side or math.isnan(found.other_side):
         return "", "unknown"
     return "L" if found.placement.mirrored else "R", "estimated"
@@ -160,16 +155,12 @@ def _view(
 ) -> tuple[str, str]:
     if options.view:
         return options.view, "argument"
-    if found.positioning is not None and found.canvas.sizing == "fit":
-        return "hand" if found.positioning.hand >= 0.5 else "wrist", "estimated"
+    if found.positioning is not None and found.positioning.view:
+        return found.positioning.view, "estimated"
     for task in network.tasks:
         if (finding := findings.of(task)) is not None and (view := task.view(finding)):
             return view, "estimated"
     return radiograph.view, "file" if radiograph.view else "unknown"
-
-
-def _doubtful(chance: float) -> bool:
-    return max(chance, 1 - chance) < SURE
 
 
 def _rounded(value: float) -> float | None:

@@ -5,9 +5,9 @@ side, a whole hand or a wrist alone, and much forearm or empty film. Every candi
 are predicted in batches of one fixed shape, and the one with the highest certainty wins. The certainty comes from the
 task that finds boxes, or else from the first task that can tell (`Task.certainty`).
 
-Certainties compare placements of one side and view well. Between sides, and between hand and wrist, they depend on how
-a network was trained. So where a task was trained to tell these (`Task.positioning`), it decides first, and only
-candidates of that side and view are tried.
+Certainties compare placements of one side and view well. Between sides, and more so between hand and wrist, they depend
+on how a network was trained. So where a task was trained to tell these (`Task.positioning`), it is asked first. What it
+is sure of is settled, and only candidates of that side or view are tried.
 """
 
 import dataclasses
@@ -33,6 +33,9 @@ BATCH = 4
 WRIST_HEIGHTS = (0.36, 0.48, 0.64)
 """Height of a wrist film over that of the canvas: 90 mm at the size of a whole hand, and two magnifications."""
 
+SURE = 0.9
+"""A side or view with at least this chance is settled."""
+
 DOUBTFUL, TURN_GAIN = 0.3, 0.1
 """Below this certainty the film is tried on its sides and upside down too; a turned one must be surer by the gain."""
 
@@ -43,6 +46,20 @@ class Positioning:
 
     right: float
     hand: float
+
+    @property
+    def side(self) -> str:
+        """``R`` or ``L`` where that is sure, else ''."""
+        return _sure(self.right, "R", "L")
+
+    @property
+    def view(self) -> str:
+        """``hand`` or ``wrist`` where that is sure, else ''."""
+        return _sure(self.hand, "hand", "wrist")
+
+
+def _sure(chance: float, one: str, other: str) -> str:
+    return one if chance >= SURE else other if 1 - chance >= SURE else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +73,7 @@ class Found:
       certainty: see `Task.certainty`.
       other_side: the best certainty among candidates mirrored the other way; NaN where there were none.
       quarter_turns: by which the radiograph was turned clockwise, 0 to 3.
-      positioning: the chances that decided on side and view; None where no task could tell, or nothing was asked.
+      positioning: the chances of side and view; None where no task could tell, or nothing was asked.
     """
 
     placement: Placement
@@ -143,9 +160,7 @@ def _search_turned(
     """The most certain candidate of a radiograph turned clockwise; the best of each side is framed anew."""
     told = None if side and view else _position(radiograph, canvas, network, quarter_turns)
     if told is not None:
-        side = side or ("R" if told.right >= 0.5 else "L")
-        if canvas.sizing == "fit":
-            view = view or ("hand" if told.hand >= 0.5 else "wrist")
+        side, view = side or told.side, view or told.view
     tried = _show(radiograph, canvas, candidates(radiograph, canvas, side, view, quarter_turns), network, view)
     if canvas.sizing == "fit":
         framed, seen = [], {name for found in tried for name in found.predictions}
@@ -175,7 +190,8 @@ def _position(
         if told is not None:
             right, hand = (np.clip(np.asarray(chances, float)[:2], 1e-6, 1 - 1e-6) for chances in told)
             right, hand = (np.log(chances / (1 - chances)) for chances in (right, hand))
-            return Positioning(*(float(1 / (1 + np.exp(-odds))) for odds in ((right[0] - right[1]) / 2, hand.mean())))
+            odds = (right[0] - right[1]) / 2, hand.mean() if canvas.sizing == "fit" else 0.0
+            return Positioning(*(float(1 / (1 + np.exp(-of))) for of in odds))
     return None
 
 

@@ -58,19 +58,19 @@ def positioned(right_odds, hand_odds=4.0, bias=0.0):
 @pytest.mark.parametrize("bias", [0.0, 6.0, -6.0])
 @pytest.mark.parametrize("radiograph, side", [(THUMB_LEFT, "R"), (THUMB_RIGHT, "L")])
 def test_a_task_that_was_trained_to_decides_on_the_side_whatever_the_network_saw_more_of(radiograph, side, bias):
-    found = searching.search(radiograph, positioned(1.5, bias=bias), "", "hand")
+    found = searching.search(radiograph, positioned(2.5, bias=bias), "", "hand")
     assert found.placement.mirrored == (side == "L") and math.isnan(found.other_side)
-    assert found.positioning.right == pytest.approx(1 / (1 + math.exp(1.5 if side == "L" else -1.5)))
+    assert found.positioning.right == pytest.approx(1 / (1 + math.exp(2.5 if side == "L" else -2.5)))
 
 
 def test_it_decides_against_the_certainties():
     """Which prefer the disc on the left, that is the placement that is not mirrored."""
     assert searching.search(THUMB_LEFT, fakes.network(), "", "hand").placement.mirrored is False
-    found = searching.search(THUMB_LEFT, positioned(-1.5), "", "hand")
+    found = searching.search(THUMB_LEFT, positioned(-2.5), "", "hand")
     assert found.placement.mirrored and found.certainty == pytest.approx(0.6)
 
 
-@pytest.mark.parametrize(("odds", "view"), [(2.0, "hand"), (-2.0, "wrist")])
+@pytest.mark.parametrize(("odds", "view"), [(2.5, "hand"), (-2.5, "wrist")])
 def test_it_decides_on_the_view(odds, view):
     seen = []
 
@@ -78,7 +78,7 @@ def test_it_decides_on_the_view(odds, view):
         seen.append(len(images))
         return network.predict(images)
 
-    network = positioned(1.5, odds)
+    network = positioned(2.5, odds)
     found = searching.search(THUMB_LEFT, dataclasses.replace(network, predict=predict), "", "")
     assert found.positioning.hand == pytest.approx(1 / (1 + math.exp(-odds)))
     report = read(THUMB_LEFT, network).report
@@ -88,6 +88,13 @@ def test_it_decides_on_the_view(odds, view):
     assert report["chance_hand"] == round(found.positioning.hand, 4) and report["certainty_other_side"] is None
 
 
+def test_the_certainties_decide_what_it_is_not_sure_of():
+    """They take the disc on the left for a right hand, the task says left, but only just."""
+    found = searching.search(THUMB_LEFT, positioned(-1.5), "", "hand")
+    assert not found.placement.mirrored and found.other_side == pytest.approx(0.6) and found.positioning.side == ""
+    assert read(THUMB_LEFT, positioned(-1.5), Options(view="hand")).report["side"] == "R"
+
+
 def test_what_is_stated_is_not_decided_and_what_is_unsure_is_said():
     stated = read(THUMB_LEFT, positioned(-1.5, -1.5), Options(side="R", view="hand")).report
     assert (stated["side"], stated["view"], stated["chance_right"]) == ("R", "hand", None)
@@ -95,7 +102,7 @@ def test_what_is_stated_is_not_decided_and_what_is_unsure_is_said():
     sure = read(THUMB_LEFT, positioned(3.0, 3.0)).report["notes"]
     assert not any("doubtful" in note for note in sure)
     unsure = " ".join(read(THUMB_LEFT, positioned(1.5, 1.5)).report["notes"])
-    assert "state it with --side" in unsure and "state it with --view" in unsure
+    assert "state it with --view" in unsure and "state it with --side" not in unsure  # 0.9 is far from 0.6
 
 
 def test_mirrored_canvas_is_the_canvas_of_the_mirrored_image():
