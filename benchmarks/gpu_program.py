@@ -38,6 +38,7 @@ from benchmarks import common, synthetic
 from ramjax import anatomy
 from ramjax import config as config_lib
 from ramjax.config import Config
+from ramjax.devices import compilation
 from ramjax.steps.predict import make_predict_step
 from ramjax.steps.state import init_state
 from ramjax.steps.train import make_train_step
@@ -157,9 +158,11 @@ def compile_for_gpu(config: Config, program: str) -> jax.stages.Compiled:
     state = place(jax.eval_shape(functools.partial(init_state, config)))
     size = config.data.batch_size if program == "train" else config.data.eval_batch_size
     batch = place({name: _of_size(value, size) for name, value in synthetic.make_batch(config, 1).items()})
+    options = compilation.DETERMINISTIC if config.train.deterministic else None
+    settings = {"out_shardings": here, "compiler_options": options}
     if program == "train":
-        return jax.jit(make_train_step(config), donate_argnums=0, out_shardings=here).lower(state, batch).compile()
-    return jax.jit(make_predict_step(config), out_shardings=here).lower(state, batch["image"]).compile()
+        return jax.jit(make_train_step(config), donate_argnums=0, **settings).lower(state, batch).compile()
+    return jax.jit(make_predict_step(config), **settings).lower(state, batch["image"]).compile()
 
 
 def show(numbers: dict[str, Any]) -> str:

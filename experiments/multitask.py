@@ -8,7 +8,7 @@
 What follows the colon is a preset: words joined by ``+`` that name the machine (``cpu``, the default, or
 ``accelerator`` for GPUs and TPUs) and the data (``phantom``, the default, ``h1200`` and ``w600``). ``w600`` alone
 has no erosions task, because it has no erosion masks. ``accelerator+quick`` is the same job on a short budget: what
-`launch/local.sh` trains on a machine with a GPU or a TPU.
+`launch/local.sh` trains on a machine with a GPU or a TPU. ``deterministic`` makes a GPU compute equal bits each time.
 
 The job on a CPU is what the defaults of ramjax/config say; this file states what differs from them.
 """
@@ -25,8 +25,9 @@ WEIGHTS = {"h1200": 2.0, "w600": 1.0, "phantom": 1.0}
 
 def get_config(preset: str = "") -> ConfigDict:
     """Returns the experiment for a preset such as ``accelerator+h1200+w600``."""
-    machine, sources, quick = _parse(preset)
+    machine, sources, quick, deterministic = _parse(preset)
     config = defaults()
+    config.train.deterministic = deterministic
     if machine == "accelerator":
         _to_accelerator(config)
     if quick:
@@ -45,10 +46,10 @@ def get_config(preset: str = "") -> ConfigDict:
     return config
 
 
-def _parse(preset: str) -> tuple[str, tuple[str, ...], bool]:
-    """The machine and the data that a preset names, the data in the order of `WEIGHTS`, and whether it is quick."""
+def _parse(preset: str) -> tuple[str, tuple[str, ...], bool, bool]:
+    """The machine and the data that a preset names, in the order of `WEIGHTS`; whether it is quick; deterministic."""
     words = preset.split("+") if preset else []
-    known = (*MACHINES, *WEIGHTS, "quick")
+    known = (*MACHINES, *WEIGHTS, "quick", "deterministic")
     wrong = [word for word in words if word not in known or words.count(word) > 1]
     machines = [word for word in words if word in MACHINES]
     if wrong or len(machines) > 1:
@@ -62,7 +63,7 @@ def _parse(preset: str) -> tuple[str, tuple[str, ...], bool]:
             f"Preset {preset!r} of experiments/multitask.py: quick shortens accelerator alone; the CPU's job is short."
         )
     sources = tuple(name for name in WEIGHTS if name in words) or ("phantom",)
-    return machines[0] if machines else "cpu", sources, "quick" in words
+    return machines[0] if machines else "cpu", sources, "quick" in words, "deterministic" in words
 
 
 def _to_accelerator(config: ConfigDict) -> None:

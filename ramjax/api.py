@@ -213,7 +213,10 @@ class Run:
     @functools.cached_property
     def _outputs(self) -> Callable[..., dict[str, dict[str, Array]]]:
         graphdef, state = nnx.split(self.network)
-        jitted = compilation.jit(lambda state, images, boxes: nnx.merge(graphdef, state)(images, boxes))
+        jitted = compilation.jit(
+            lambda state, images, boxes: nnx.merge(graphdef, state)(images, boxes),
+            deterministic=self.config.train.deterministic,
+        )
         return functools.partial(jitted, state)
 
     @functools.cached_property
@@ -224,7 +227,7 @@ class Run:
             network = nnx.merge(graphdef, state)
             return network.decoder(network.encoder(images))
 
-        return functools.partial(compilation.jit(features), state)
+        return functools.partial(compilation.jit(features, deterministic=self.config.train.deterministic), state)
 
 
 def load(workdir: str | pathlib.Path = weights.DEFAULT) -> Run:
@@ -269,4 +272,4 @@ def draw(record: Record, height: int = 900) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def _gradient(config: Config):
-    return compilation.jit(make_gradient(config))
+    return compilation.jit(make_gradient(config), deterministic=config.train.deterministic)

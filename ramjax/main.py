@@ -7,9 +7,9 @@ line: --config.train.steps=100.
 
 A run continues with the config that it began with. Only keys that say where and how fast it runs may change:
 data.data_dir, data.workers, data.prefetch, mesh.*, model.remat, train.accumulation_steps, train.log_every,
-train.keep_checkpoints, profile.* and tracking.*; and evaluation.*, to test in another way. With --mode=eval, --config
-may be left out, because the run directory knows it; these keys can be set all the same. The test leaves eval_test.json,
-cases.parquet and pictures, which ramjax.report shows.
+train.keep_checkpoints, train.deterministic, profile.* and tracking.*; and evaluation.*, to test in another way. With
+--mode=eval, --config may be left out, because the run directory knows it; these keys can be set all the same. The test
+leaves eval_test.json, cases.parquet and pictures, which ramjax.report shows.
 
 A run of several processes is this command in each of them: with --distributed on a cluster that JAX knows (Slurm, Open
 MPI, Cloud TPU, GKE), else with --coordinator, --process_index and --process_count. launch/local.sh --processes=N does

@@ -77,6 +77,14 @@ def test_a_quick_accelerator_is_the_same_job_on_a_smaller_budget():
             multitask.get_config(wrong)
 
 
+def test_a_deterministic_preset_differs_in_how_a_gpu_computes_alone():
+    for preset in ("", "accelerator+quick", "h1200"):
+        words = f"{preset}+deterministic".lstrip("+")
+        plain, same_bits = (config_lib.from_config_dict(multitask.get_config(name)) for name in (preset, words))
+        assert not plain.train.deterministic and same_bits.train.deterministic
+        assert config_lib.trained(config_lib.to_dict(plain)) == config_lib.trained(config_lib.to_dict(same_bits))
+
+
 @pytest.mark.parametrize(
     ("preset", "words"),
     [

@@ -85,6 +85,7 @@ class TrainConfig:
         batch.
       log_every, eval_every, checkpoint_every: in steps; the last step is always logged, evaluated and saved.
       keep_checkpoints: how many of the latest are kept, beside the best on the validation split.
+      deterministic: whether a GPU computes the same bits each time, at the price of speed; a CPU and a TPU always do.
     """
 
     steps: int = 1000
@@ -93,6 +94,7 @@ class TrainConfig:
     eval_every: int = 250
     checkpoint_every: int = 250
     keep_checkpoints: int = 2
+    deterministic: bool = False
 
     def __post_init__(self):
         check(self, "steps", "log_every", "eval_every", "checkpoint_every", least=1, most=INT32_MAX)

@@ -17,9 +17,28 @@ from ramjax.errors import RunError
 log = logging.getLogger(__name__)
 
 
-def jit(function: Callable, **settings: Any) -> jax.stages.Wrapped:
-    """`jax.jit` for a function with convolutions that is called by itself, not traced within another."""
-    return jax.jit(function, compiler_options=_compiler_options(), **settings)
+DETERMINISTIC = {"xla_gpu_deterministic_ops": True}
+"""What makes XLA (of jax 0.10) compute equal bits on a GPU each time, in each process.
+
+It covers `xla_gpu_exclude_nondeterministic_ops`: values are scattered in a fixed order, and cuDNN and cuBLAS use no
+algorithm that sums in the order in which threads come. It also takes the first algorithm that fits in place of the one
+that was fastest in a measurement (`xla_gpu_autotune_level` has no effect then), for the fastest may be another one in
+the next process. CPUs and TPUs compute equal bits without it.
+"""
+
+
+def jit(function: Callable, *, deterministic: bool = False, **settings: Any) -> jax.stages.Wrapped:
+    """`jax.jit` for a function with convolutions that is called by itself, not traced within another.
+
+    Args:
+      function: what is compiled.
+      deterministic: whether a GPU must compute equal bits each time (`DETERMINISTIC`), be it slower.
+      **settings: of `jax.jit`.
+    """
+    options = _compiler_options()
+    if deterministic and jax.default_backend() != "tpu":  # whose compiler does not know the options of a GPU's
+        options = options | DETERMINISTIC
+    return jax.jit(function, compiler_options=options, **settings)
 
 
 @functools.cache
@@ -55,7 +74,8 @@ def compile_train_step(
     """
     began = time.perf_counter()
     placed = sharding.state_shardings(config.mesh, mesh, state), sharding.replicated(mesh)
-    compiled = jit(train_step, donate_argnums=0, out_shardings=placed).lower(state, batch).compile()
+    step = jit(train_step, deterministic=config.train.deterministic, donate_argnums=0, out_shardings=placed)
+    compiled = step.lower(state, batch).compile()
     flops = (compiled.cost_analysis() or {}).get("flops", math.nan) * config.train.accumulation_steps
     log.info(
         "Compiled the training step in %.1f s: %.1f GFLOP a device.\n%s",

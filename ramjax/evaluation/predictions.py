@@ -98,7 +98,7 @@ def _by_canvas(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
     def of_batch(states, shown):
         return predict(states, shown["image"], shown.get("boxes"))
 
-    forward = compilation.jit(sharding.row_by_row(of_batch, mesh))
+    forward = compilation.jit(sharding.row_by_row(of_batch, mesh), deterministic=config.train.deterministic)
     batches = pipeline.make_eval_batches(
         config.data,
         source,
@@ -128,7 +128,8 @@ def _by_window(config, states, source, mesh, dataset, check) -> Iterator[tuple[i
         )
     canvas = config.data.canvas
     states = jax.device_put(jax.device_get(states), jax.local_devices()[0])
-    forward = functools.partial(compilation.jit(make_predict(config)), states)
+    jitted = compilation.jit(make_predict(config), deterministic=config.train.deterministic)
+    forward = functools.partial(jitted, states)
     for first in range(0, len(source), jax.process_count()):
         check()  # by every process equally often
         index = first + jax.process_index()

@@ -17,13 +17,18 @@ from ramjax.tasks import Task, parts_of
 EvalStep = Callable[[Any, dict[str, jax.Array]], tuple[dict[str, jax.Array], jax.Array]]
 
 
-def jit_eval_step(step: Callable[[Any, dict[str, jax.Array]], dict[str, jax.Array]], mesh: Mesh) -> EvalStep:
-    """Compiles ``step(state, batch) -> per-example arrays``; every process gets all rows, and ``valid`` beside them."""
+def jit_eval_step(
+    step: Callable[[Any, dict[str, jax.Array]], dict[str, jax.Array]], mesh: Mesh, *, deterministic: bool = False
+) -> EvalStep:
+    """Compiles ``step(state, batch) -> per-example arrays``; every process gets all rows, and ``valid`` beside them.
+
+    `deterministic` is that of `compilation.jit`.
+    """
 
     def with_valid(state, batch):
         return step(state, batch), batch["valid"]
 
-    return compilation.jit(with_valid, out_shardings=sharding.replicated(mesh))
+    return compilation.jit(with_valid, deterministic=deterministic, out_shardings=sharding.replicated(mesh))
 
 
 def evaluate(

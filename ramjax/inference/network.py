@@ -71,7 +71,8 @@ def load(workdir: str | pathlib.Path = weights.DEFAULT) -> TrainedNetwork:
     else:
         state, _ = restore_best(folder, config, sharding.make_mesh(sharding.on_one_device(config)))
         name = folder.resolve().name
-    predict = functools.partial(compilation.jit(make_predict_step(config)), state)
+    jitted = compilation.jit(make_predict_step(config), deterministic=config.train.deterministic)
+    predict = functools.partial(jitted, state)
     return TrainedNetwork(config, tasks, printable(name), int(state.step), state, predict)
 
 

@@ -109,7 +109,9 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     # 3. What watches over the steps.
     writer.start(start)
     progress = Progress(start, steps, config.data.batch_size, quiet=jax.process_index() != 0)
-    eval_step = validation.jit_eval_step(eval_steps.make_eval_step(config), mesh)
+    eval_step = validation.jit_eval_step(
+        eval_steps.make_eval_step(config), mesh, deterministic=config.train.deterministic
+    )
     validate = _Validation(
         config, tasks, validation_sources, mesh, eval_step, checkpoints, writer, progress, preemption
     )

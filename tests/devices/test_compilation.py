@@ -68,6 +68,31 @@ def test_a_test_that_needs_more_than_there_is_ends_likewise(monkeypatch, debug_c
     assert re.search(r"parameters +0\.0 MB\n", (tmp_path / "log.txt").read_text())
 
 
+def test_the_compiler_knows_the_options_of_determinism_and_gets_them_where_they_are_asked_for(monkeypatch):
+    """XLA refuses an option that it does not know, on a CPU as on a GPU; a TPU's does not know those of a GPU."""
+    double = compilation.jit(lambda x: 2 * x, deterministic=True)
+    assert double(2.0) == 4
+    given, plain = [], jax.jit
+    monkeypatch.setattr(compilation.jax, "jit", lambda f, compiler_options, **_: given.append(compiler_options))
+    for deterministic, backend in ((True, "gpu"), (True, "tpu"), (False, "gpu")):
+        monkeypatch.setattr(compilation.jax, "default_backend", lambda backend=backend: backend)
+        compilation.jit(abs, deterministic=deterministic)
+    assert [compilation.DETERMINISTIC.items() <= options.items() for options in given] == [True, False, False]
+    with pytest.raises(jax.errors.JaxRuntimeError, match="No such compile option"):
+        plain(abs, compiler_options={"xla_gpu_deterministic_opps": True}).lower(1.0).compile()
+
+
+def test_a_deterministic_run_compiles_its_steps_so(monkeypatch, debug_config, tmp_path, capsys):
+    tiny_job.install(monkeypatch)
+    asked, jit = [], compilation.jit
+    monkeypatch.setattr(
+        compilation, "jit", lambda f, *, deterministic=False, **rest: asked.append(deterministic) or jit(f, **rest)
+    )
+    for deterministic in (True, False):
+        tiny_job.go(tiny_job.tiny(debug_config, steps=1, deterministic=deterministic), tmp_path / str(deterministic))
+    assert asked == [True, True, False, False]  # the steps of training and of validation
+
+
 def test_another_error_is_not_taken_for_want_of_memory():
     assert not compilation.is_device_out_of_memory(ValueError("RESOURCE_EXHAUSTED"))
     assert not compilation.is_device_out_of_memory(jax.errors.JaxRuntimeError("INTERNAL: something else"))

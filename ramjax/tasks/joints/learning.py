@@ -57,7 +57,7 @@ def loss(config: JointsConfig, outputs: dict[str, Array], batch: Batch) -> list[
     known = batch["joints_known"] & (batch["has_joints"] & batch["valid"])[:, None]
     present = batch["present"] & known
     heatmap = outputs["heatmap"]
-    b, h, w, n = heatmap.shape
+    h, w = heatmap.shape[1:3]
     stride = batch["padding"].shape[1] / h
     boxes = batch["boxes"] / stride
     center = (boxes[..., :2] + boxes[..., 2:]) / 2
@@ -66,11 +66,12 @@ def loss(config: JointsConfig, outputs: dict[str, Array], batch: Batch) -> list[
     peak = peak * _gaussian(columns, center[..., 1], config.sigma)[..., None, :]
     peak = jnp.where(present[..., None, None], peak, 0)
     peak = peak / jnp.maximum(peak.sum((2, 3), keepdims=True), 1e-6)
-    logits = jnp.concatenate([heatmap.reshape(b, h * w, n), outputs["absence"][:, None]], 1)
-    target = jnp.concatenate([peak.reshape(b, n, h * w), (~present)[..., None]], 2).swapaxes(1, 2)
-    place = -(target * jax.nn.log_softmax(logits, axis=1)).sum(1) * known
-
     peak = peak.transpose(0, 2, 3, 1)
+    # Not the softmax of one array of cells and absence: XLA's compiler for GPUs (of jax 0.10) fails at its reshape.
+    total = jnp.logaddexp(jax.nn.logsumexp(heatmap, axis=(1, 2)), outputs["absence"])
+    of_cells = (peak * (total[:, None, None] - heatmap)).sum((1, 2))
+    place = jnp.where(present, of_cells, total - outputs["absence"]) * known
+
     offset_y = center[:, None, None, :, 0] - rows[:, None, None]
     offset_x = center[:, None, None, :, 1] - columns[None, :, None]
     sides = jnp.log(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 1e-3) / (USUAL_SIDE * h))[:, None, None]
