@@ -104,7 +104,7 @@ def kernels(hlo: str) -> list[Kernel]:
             continue
         name, kind, opcode, rest = match.groups()
         arrays = _arrays(kind)
-        sizes[name] = sum(math.prod(shape) * _BYTES[dtype] for dtype, shape in arrays)
+        sizes[name] = bytes_of(kind)
         if opcode not in _FREE:
             operands = re.findall(r"%[\w.\-]+", rest.partition("), ")[0])
             moved = sizes[name] + sum(sizes.get(operand, 0) for operand in operands)
@@ -112,6 +112,11 @@ def kernels(hlo: str) -> list[Kernel]:
             product = any(target in line for target in _PRODUCTS)
             found.append(Kernel(name, moved, product, arrays, source[1] if source else ""))
     return found
+
+
+def bytes_of(kind: str) -> int:
+    """Bytes of the arrays of a type as HLO writes it, ``f32[2,3]{1,0}`` or a tuple of such."""
+    return sum(math.prod(shape) * _BYTES[dtype] for dtype, shape in _arrays(kind))
 
 
 def measure(config: Config, program: str, hlo: pathlib.Path | None = None) -> dict[str, Any]:
@@ -142,17 +147,27 @@ def measure(config: Config, program: str, hlo: pathlib.Path | None = None) -> di
     }
 
 
-def compile_for_gpu(config: Config, program: str) -> jax.stages.Compiled:
-    """Compiles ``train`` or ``inference`` for one GPU that is described by `TARGET`.
+def go_without_a_gpu() -> None:
+    """Sets JAX up to compile for GPUs that are not there; call it before JAX looks for devices."""
+    os.environ.update(_WITHOUT_A_GPU)
+    jax.config.update("jax_platforms", "cpu")  # whose variable was read when JAX was imported
+
+
+def topology(devices: int) -> topologies.TopologyDescription:
+    """So many GPUs of one machine, each as `TARGET` describes it.
 
     Raises:
       ValueError: JAX's plugin for CUDA is not installed.
     """
     try:
-        topology = topologies.get_topology_desc(platform="cuda", target_config=TARGET, topology="1x1x1")
+        return topologies.get_topology_desc(platform="cuda", target_config=TARGET, topology=f"1x1x{devices}")
     except NotImplementedError as error:
         raise ValueError('JAX for CUDA is not installed; run pip install "jax[cuda12]".') from error
-    mesh = Mesh(np.array(topology.devices), ("device",))
+
+
+def compile_for_gpu(config: Config, program: str) -> jax.stages.Compiled:
+    """Compiles ``train`` or ``inference`` for one GPU; raises as `topology`."""
+    mesh = Mesh(np.array(topology(1).devices), ("device",))
     here = NamedSharding(mesh, PartitionSpec())
     place = functools.partial(_placed, where=here)
     state = place(jax.eval_shape(functools.partial(init_state, config)))
@@ -192,8 +207,7 @@ def _of_size(value: np.ndarray, size: int) -> jax.ShapeDtypeStruct:
 
 def main(argv: list[str]) -> int:
     """Runs the command line `argv` (program name first) and returns the exit code."""
-    os.environ.update(_WITHOUT_A_GPU)  # before JAX looks for devices
-    jax.config.update("jax_platforms", "cpu")  # whose variable was read when JAX was imported
+    go_without_a_gpu()
 
     def define(values):
         common.define_config(values, argv)

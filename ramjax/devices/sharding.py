@@ -100,12 +100,15 @@ def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Ar
 
     Arrays of the image's height and width, (b, h, w, ...), are split over ``space`` too.
     """
+    where = batch_shardings(batch, mesh)
+    return {name: jax.make_array_from_process_local_data(where[name], value) for name, value in batch.items()}
+
+
+def batch_shardings(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, NamedSharding]:
+    """Where `place_batch` puts the arrays of a batch, or their ShapeDtypeStructs."""
     canvas = batch["image"].shape[1:3] if "image" in batch else None
-    placed = {}
-    for name, value in batch.items():
-        spec = PartitionSpec(BATCH_AXES, "space") if value.shape[1:3] == canvas else PartitionSpec(BATCH_AXES)
-        placed[name] = jax.make_array_from_process_local_data(NamedSharding(mesh, spec), value)
-    return placed
+    split, by_height = (NamedSharding(mesh, PartitionSpec(BATCH_AXES, *rest)) for rest in ((), ("space",)))
+    return {name: by_height if value.shape[1:3] == canvas else split for name, value in batch.items()}
 
 
 def place_rows(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

@@ -12,7 +12,9 @@ import re
 import jax
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from benchmarks import collectives
 from ramjax.config import ConfigError
 from ramjax.data import pipeline
 from ramjax.data.canvas import empty
@@ -149,6 +151,30 @@ def test_statistics_and_dropout_on_eight_devices_are_those_of_one(config, tmp_pa
     mesh = sharding.make_mesh(here)
     restored = Checkpoints(tmp_path, read_only=True).restore_latest(abstract_state(here, mesh))
     assert_close(train(here, mesh, restored, 2, 3)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("spec", "out", "kind", "payload"),
+    [
+        (PartitionSpec("data"), PartitionSpec(), "all-reduce", 4000),  # the sums of the rows that a device holds
+        (PartitionSpec(None, "data"), PartitionSpec(), "all-gather", 4000),  # an eighth of the sums on each
+    ],
+)
+def test_the_bytes_of_a_known_collective_are_counted(spec, out, kind, payload):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    rows = jax.ShapeDtypeStruct((8, 1000), np.float32, sharding=NamedSharding(mesh, spec))
+    total = jax.jit(lambda rows: rows.sum(0), out_shardings=NamedSharding(mesh, out))
+    (found,) = collectives.collectives(total.lower(rows).compile().as_text(), 8)
+    assert (found.kind, found.payload, found.devices) == (kind, payload, 8)
+
+
+def test_data_parallel_steps_exchange_the_gradient_once(config):
+    """Of each parameter 4 bytes, and some scalars: the losses and counts."""
+    found = collectives.collectives(compiled_for(on(config, 8)).as_text(), 8)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(abstract_state(config, sharding.make_mesh(config)).params))
+    sent = sum(one.payload for one in found if one.kind == "all-reduce")
+    assert 4 * parameters <= sent < 4 * parameters + 10_000
+    assert sum(one.payload for one in found) == sent
 
 
 def test_nothing_is_compiled_after_the_second_step(config, made, compilations):
