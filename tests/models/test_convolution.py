@@ -43,11 +43,18 @@ def _apart(one, other):
 def test_gradients_by_hand_are_those_of_differentiation(sides, channels, kernel, strides, padding):
     kernel = min(kernel, *sides)
     x, weights = _arrays((2, *sides, channels[0]), channels[1], kernel, jnp.float32)
-    out, pull = jax.vjp(lambda x, weights: _plain(x, weights, strides, padding), x, weights)
-    grad = jnp.asarray(np.random.default_rng(1).normal(size=out.shape), jnp.float32)
-    of_x, of_weights = pull(grad)
-    assert _apart(convolution.input_gradient(weights, grad, sides, strides, padding), of_x) < 1e-5
-    assert _apart(convolution.kernel_gradient(x, grad, (kernel, kernel), strides, padding), of_weights) < 1e-5
+    shape = jax.eval_shape(lambda: _plain(x, weights, strides, padding)).shape
+    grad = jnp.asarray(np.random.default_rng(1).normal(size=shape), jnp.float32)
+
+    def differentiated(x, weights, grad):
+        return jax.vjp(lambda x, weights: _plain(x, weights, strides, padding), x, weights)[1](grad)
+
+    def by_hand(x, weights, grad):
+        of_x = convolution.input_gradient(weights, grad, sides, strides, padding)
+        return of_x, convolution.kernel_gradient(x, grad, (kernel, kernel), strides, padding)
+
+    for one, other in zip(*(jax.jit(way)(x, weights, grad) for way in (by_hand, differentiated)), strict=True):
+        assert one.shape == other.shape and _apart(one, other) < 1e-5
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 2e-2)])
@@ -177,10 +184,17 @@ def test_groups_and_their_gradients_are_those_of_the_plain_convolution(sides, gr
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(2, *sides, inputs)), jnp.float32)
     weights = jnp.asarray(rng.normal(size=(kernel, kernel, inputs // groups, outputs)), jnp.float32)
-    out, pull = jax.vjp(lambda *args: convolution.convolve_groups(*args, strides, padding, groups), x, weights)
-    expected, pull_expected = jax.vjp(lambda *args: _grouped(*args, strides, padding, groups), x, weights)
-    grad = jnp.asarray(rng.normal(size=expected.shape), jnp.float32)
-    for one, other in zip((out, *pull(grad)), (expected, *pull_expected(grad)), strict=True):
+    shape = jax.eval_shape(lambda: _grouped(x, weights, strides, padding, groups)).shape
+    grad = jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    def run(function):  # compiled as a whole: each operation by itself takes ten times as long
+        def both(x, weights, grad):
+            out, pull = jax.vjp(lambda *args: function(*args, strides, padding, groups), x, weights)
+            return out, *pull(grad)
+
+        return jax.jit(both)(x, weights, grad)
+
+    for one, other in zip(run(convolution.convolve_groups), run(_grouped), strict=True):
         assert one.shape == other.shape and _apart(one, other) < 1e-5
 
 
