@@ -6,4 +6,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 run "$python" -m ruff check .
 run "$python" -m ruff format --check .
 run "$(dirname "$python")/lint-imports" --no-logo
-run "$python" -m pytest -n auto --dist loadfile ${arguments[@]+"${arguments[@]}"}
+run "$python" -m pytest -n auto --dist loadfile --no-loadscope-reorder ${arguments[@]+"${arguments[@]}"}

@@ -1,7 +1,10 @@
 """Settings of every test: JAX on the CPU, compiled programs kept between runs, flags parsed for Grain's workers."""
 
+import fcntl
 import os
 import pathlib
+import shutil
+from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).parent.parent
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -16,11 +19,41 @@ from absl import flags  # noqa: E402
 flags.FLAGS.mark_as_parsed()
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first: no worker is then left with a long one when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory) -> pathlib.Path:
-    """Folder of prepared data sets, one for all workers of a test run; whoever opens one first prepares it."""
+def shared(tmp_path_factory) -> pathlib.Path:
+    """A folder for all workers of a test run."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "data"
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def made_once(shared) -> Callable[[str, Callable[[pathlib.Path], None]], pathlib.Path]:
+    """Makes a folder of that name once for all workers of a test run: one makes it, the others wait."""
+
+    def made(name: str, make: Callable[[pathlib.Path], None]) -> pathlib.Path:
+        folder, part = shared / name, shared / f"{name}.part"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                shutil.rmtree(part, ignore_errors=True)  # of a worker that failed
+                part.mkdir()
+                make(part)
+                part.rename(folder)
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def data_dir(shared) -> pathlib.Path:
+    """Folder of prepared data sets, one for all workers of a test run; whoever opens one first prepares it."""
+    folder = shared / "data"
     folder.mkdir(exist_ok=True)
     return folder
 
