@@ -1,6 +1,5 @@
 """Decoders: pyramid -> dense features at every level's stride."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -43,6 +42,6 @@ class UNetDecoder(nnx.Module):
         for level in reversed(range(len(self.refine))):
             skip = self.skip[level](pyramid[level])
             coarse = layers.upsample(self.project[level](dense[0]), *skip.shape[1:3])
-            mixed = jax.nn.relu(self.norm[level](skip + coarse))
+            mixed = self.norm[level](skip + coarse, relu=True)
             dense.insert(0, layers.apply_all([self.refine[level]], mixed, self.remat))
         return dense

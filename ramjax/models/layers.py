@@ -61,15 +61,19 @@ def conv(
 
 
 class GroupNorm(nnx.Module):
-    """Group normalisation; statistics are float32 whatever the activations' dtype."""
+    """Group normalisation, and the ReLU after it if asked for; computed in float32 whatever the activations' dtype."""
 
     def __init__(self, features: int, *, rngs: nnx.Rngs):
         self.groups = max(1, features // GROUP_SIZE)
         self.scale = nnx.Param(jnp.ones(features))
         self.bias = nnx.Param(jnp.zeros(features))
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        return normalization.group_norm(x, self.scale[...], self.bias[...], self.groups, EPSILON)
+    def __call__(
+        self, x: Float[Array, "b h w c"], *, shortcut: Float[Array, "b h w c"] | None = None, relu: bool = False
+    ) -> Float[Array, "b h w c"]:
+        """Normalises; adds the shortcut; sets negative values to 0 if `relu`. One pass costs less than three."""
+        parameters = self.scale[...], self.bias[...]
+        return normalization.group_norm(x, *parameters, self.groups, EPSILON, shortcut=shortcut, relu=relu)
 
 
 class Pointwise(nnx.Linear):
@@ -92,7 +96,7 @@ class ConvNorm(nnx.Module):
         self.norm = GroupNorm(out_features, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
-        return jax.nn.relu(self.norm(checkpoint_name(self.conv(x), CONVOLUTION)))
+        return self.norm(checkpoint_name(self.conv(x), CONVOLUTION), relu=True)
 
 
 class ResidualBlock(nnx.Module):
@@ -104,7 +108,8 @@ class ResidualBlock(nnx.Module):
         self.norm = GroupNorm(features, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        return jax.nn.relu(x + self.norm(checkpoint_name(self.second(self.first(x)), CONVOLUTION)))
+        mixed = checkpoint_name(self.second(self.first(x)), CONVOLUTION)
+        return self.norm(mixed, shortcut=x, relu=True)
 
 
 def residual_blocks(count: int, features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.List:

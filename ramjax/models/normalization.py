@@ -1,27 +1,30 @@
-"""Group normalisation (Wu and He, arXiv 1803.08494) with as few passes over the activations as possible.
+"""Group normalisation (Wu and He, arXiv 1803.08494), and the ReLU after it, with few passes over the activations.
 
 Moments are computed for each channel and then averaged over its group. This avoids the grouped reshape of the
 activations, which XLA's CPU backend turns into slow strided loops. The backward pass is written by hand: it keeps only
-the activations and needs two sums for each channel and one pass; automatic differentiation would also keep the centred
-activations.
+the activations, sums what it needs of each channel in one pass, and computes the gradient in another. Automatic
+differentiation would also keep the centred activations, and write the ReLU's gradient before it reads it twice.
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ramjax.models.linear_call import linear_call
-
-SPAN = 16
-"""Pixels of a row that are summed at once, at most: few enough to stay in a core's nearest cache."""
+from ramjax.models.sums import channel_sums
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def group_norm(
-    x: Float[Array, "b h w c"], scale: Float[Array, " c"], bias: Float[Array, " c"], groups: int, epsilon: float
+    x: Float[Array, "b h w c"],
+    scale: Float[Array, " c"],
+    bias: Float[Array, " c"],
+    groups: int,
+    epsilon: float,
+    *,
+    shortcut: Float[Array, "b h w c"] | None = None,
+    relu: bool = False,
 ) -> Float[Array, "b h w c"]:
     """Normalises each example and group of channels to mean 0 and variance 1, then scales and shifts each channel.
 
@@ -32,83 +35,85 @@ def group_norm(
       scale, bias: float32.
       groups: of c / groups neighbouring channels.
       epsilon: added to the variance.
+      shortcut: added to the result, of its dtype.
+      relu: whether negative values of the sum are set to 0.
     """
-    return _forward(x, scale, bias, groups, epsilon)[0]
+    return _normalise(x, scale, bias, shortcut, groups, epsilon, relu)
 
 
-@group_norm.defjvp
-def _differentiate(groups, epsilon, primals, tangents):
-    y, kept = _forward(*primals, groups, epsilon)
-    return y, linear_call(functools.partial(_tangent, groups), functools.partial(_backward, groups), kept, tangents)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5, 6))
+def _normalise(x, scale, bias, shortcut, groups, epsilon, relu):
+    return _forward(x, scale, bias, shortcut, groups, epsilon, relu)[0]
 
 
-def _forward(x, scale, bias, groups, epsilon):
+@_normalise.defjvp
+def _differentiate(groups, epsilon, relu, primals, tangents):
+    y, kept = _forward(*primals, groups, epsilon, relu)
+    return y, linear_call(
+        functools.partial(_tangent, groups, relu), functools.partial(_backward, groups, relu), kept, tangents
+    )
+
+
+def _forward(x, scale, bias, shortcut, groups, epsilon, relu):
+    """Returns the result and what its derivative needs: the result itself only where a shortcut is part of it."""
     wide, pixels = x.astype(jnp.float32), x.shape[1] * x.shape[2]
-    total, of_squares = _sums(wide, jnp.square(wide))
+    total, of_squares = channel_sums(wide, jnp.square(wide))
     mean = _share(total, groups) / pixels
     variance = jnp.maximum(_share(of_squares, groups) / pixels - jnp.square(mean), 0)
     inverse = jax.lax.rsqrt(variance + epsilon)
-    y = (wide - mean[:, None, None]) * (inverse * scale)[:, None, None] + bias
-    return y.astype(x.dtype), (x, scale, mean, inverse)
+    y = _scaled(wide - mean[:, None, None], scale, bias, inverse)
+    if shortcut is not None:
+        y += shortcut.astype(jnp.float32)
+    y = (jnp.maximum(y, 0) if relu else y).astype(x.dtype)
+    return y, (x, scale, bias, mean, inverse, y if shortcut is not None else None)
 
 
-def _tangent(groups, kept, tangents):
-    (x, scale, mean, inverse), (of_x, of_scale, of_bias) = kept, tangents
+def _scaled(centred, scale, bias, inverse):
+    return centred * (inverse * scale)[:, None, None] + bias
+
+
+def _tangent(groups, relu, kept, tangents):
+    (x, scale, bias, mean, inverse, y), (of_x, of_scale, of_bias, of_shortcut) = kept, tangents
     moved, centred, pixels = of_x.astype(jnp.float32), x.astype(jnp.float32) - mean[:, None, None], x[0, ..., 0].size
-    total, of_centred = _sums(moved, moved * centred)
+    total, of_centred = channel_sums(moved, moved * centred)
     of_mean = _share(total, groups) / pixels
     of_inverse = -(inverse**3) * _share(of_centred, groups) / pixels
     of_normal = (moved - of_mean[:, None, None]) * inverse[:, None, None] + centred * of_inverse[:, None, None]
     of_y = of_normal * scale + centred * (inverse * of_scale)[:, None, None] + of_bias
-    return of_y.astype(x.dtype)
+    if y is None:
+        y = _scaled(centred, scale, bias, inverse)
+    else:
+        of_y += of_shortcut.astype(jnp.float32)
+    return (jnp.where(y > 0, of_y, 0) if relu else of_y).astype(x.dtype)
 
 
-def _backward(groups, kept, grad):
-    """The transpose of `_tangent`."""
-    x, scale, mean, inverse = kept
-    grad, centred = grad.astype(jnp.float32), x.astype(jnp.float32) - mean[:, None, None]
-    of_bias, of_centred = _sums(grad, grad * centred)
+def _backward(groups, relu, kept, grad):
+    """The transpose of `_tangent`: a pass for the sums, and one that reads its arrays from memory again.
+
+    Without the barrier, XLA would write the ReLU's gradient, which both passes need, and take some sums twice.
+    """
+    x, scale, bias, mean, inverse, y = kept
+    if relu and y is not None:  # written once, for the shortcut needs it as well
+        grad = jnp.where(y > 0, grad, 0)
+
+    def read(x, grad):
+        centred, grad = x.astype(jnp.float32) - mean[:, None, None], grad.astype(jnp.float32)
+        if relu and y is None:
+            grad = jnp.where(_scaled(centred, scale, bias, inverse) > 0, grad, 0)
+        return centred, grad
+
+    centred, moved = read(x, grad)
+    sums = channel_sums(moved, moved * centred)
+    x, (of_bias, of_centred) = jax.lax.optimization_barrier((x, sums))
+    centred, moved = read(x, grad)
     of_scale = of_centred * inverse
     # What the mean and the spread of a group pass on to each of its pixels.
     pixels = x.shape[1] * x.shape[2]
     through_mean = inverse * _share(of_bias * scale, groups) / pixels
     through_spread = jnp.square(inverse) * _share(of_scale * scale, groups) / pixels
-    direct = grad * (inverse * scale)[:, None, None]
-    of_x = direct - centred * through_spread[:, None, None] - through_mean[:, None, None]
-    return of_x.astype(x.dtype), of_scale.sum(0), of_bias.sum(0)
-
-
-@jax.custom_jvp
-def _sums(
-    one: Float[Array, "b h w c"], other: Float[Array, "b h w c"]
-) -> tuple[Float[Array, "b c"], Float[Array, "b c"]]:
-    """The sums of both over the pixels, float32."""
-    return jax.lax.platform_dependent(one, other, cpu=_sums_by_spans, default=_plain_sums)
-
-
-@_sums.defjvp
-def _differentiate_sums(primals, tangents):
-    return _sums(*primals), _plain_sums(*tangents)
-
-
-def _plain_sums(one, other):
-    return one.sum((1, 2)), other.sum((1, 2))
-
-
-def _sums_by_spans(one, other):
-    """Sums short spans of a row first, of both at once: XLA's CPU backend then computes what is summed on the way.
-
-    For sums over more it would write that to memory before, and read it again.
-    """
-    b, h, w, c = one.shape
-    side = max(size for size in range(1, SPAN + 1) if w % size == 0)
-    spans, zero = (b, h, w // side, side, c), np.float32(0)
-
-    def add(totals, terms):
-        return totals[0] + terms[0], totals[1] + terms[1]
-
-    of_spans = jax.lax.reduce((one.reshape(spans), other.reshape(spans)), (zero, zero), add, (3,))
-    return of_spans[0].sum((1, 2)), of_spans[1].sum((1, 2))
+    direct = moved * (inverse * scale)[:, None, None]
+    of_x = (direct - centred * through_spread[:, None, None] - through_mean[:, None, None]).astype(x.dtype)
+    return of_x, of_scale.sum(0), of_bias.sum(0), None if y is None else grad
 
 
 def _share(moments: Float[Array, "b c"], groups: int) -> Float[Array, "b c"]:

@@ -56,6 +56,23 @@ def test_group_norm_has_the_gradients_of_its_definition(shape, groups, dtype, to
         np.testing.assert_allclose(got, wanted, atol=tolerance * max(1, np.abs(wanted).max()))
 
 
+def test_the_relu_after_a_norm_and_its_gradient_are_rounded_once():
+    """In bfloat16, what is normalised, added and cut off is the float32 result, rounded."""
+    rng = np.random.default_rng(0)
+    x, shortcut, grad = (jnp.asarray(rng.normal(size=(2, 6, 4, 16)), jnp.bfloat16) for _ in range(3))
+
+    def block(x, shortcut):
+        return normalization.group_norm(x, jnp.ones(16), jnp.zeros(16), 2, layers.EPSILON, shortcut=shortcut, relu=True)
+
+    out, pull = jax.vjp(block, x, shortcut)
+    wide, pull_wide = jax.vjp(block, x.astype(jnp.float32), shortcut.astype(jnp.float32))
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(out, wide.astype(jnp.bfloat16))
+    for got, wanted in zip(pull(grad), pull_wide(grad.astype(jnp.float32)), strict=True):
+        assert got.dtype == jnp.bfloat16
+        np.testing.assert_allclose(got.astype(jnp.float32), wanted, rtol=2**-8, atol=1e-6)
+
+
 def test_group_norm_computes_in_float32_and_returns_the_inputs_dtype():
     # 300 +- 1 loses its spread in bfloat16 moments.
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 16, 16, 8)) + 300, jnp.bfloat16)
@@ -173,33 +190,35 @@ def test_a_maximum_of_values_computed_twice_has_a_gradient():
     assert float(gradient.sum()) == 1.0
 
 
-def test_group_norm_has_every_derivative_of_its_definition():
-    def by_definition(x, scale, bias):
+@pytest.mark.parametrize(("relu", "shortcut"), [(False, False), (False, True), (True, False), (True, True)])
+def test_group_norm_has_every_derivative_of_its_definition(relu, shortcut):
+    def by_definition(x, scale, bias, *rest):
         grouped = x.reshape(2, 4, 6, 2, 4)
         mean, variance = (f(grouped, axis=(1, 2, 4), keepdims=True) for f in (jnp.mean, jnp.var))
-        return ((grouped - mean) / jnp.sqrt(variance + layers.EPSILON)).reshape(x.shape) * scale + bias
+        y = ((grouped - mean) / jnp.sqrt(variance + layers.EPSILON)).reshape(x.shape) * scale + bias
+        y = sum(rest, y)
+        return jax.nn.relu(y) if relu else y
 
     rng = np.random.default_rng(0)
-    point, direction = (
-        tuple(jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 4, 6, 8), (8,), (8,)))
-        for _ in range(2)
-    )
+    shapes = ((2, 4, 6, 8), (8,), (8,), *([(2, 4, 6, 8)] if shortcut else []))
+    point, direction = (tuple(jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes) for _ in range(2))
     weights = jnp.asarray(rng.normal(size=(2, 4, 6, 8)), jnp.float32)
+    every = tuple(range(len(shapes)))
 
     def derivatives(norm):
         def total(*point):
             return jnp.sum(jnp.sin(norm(*point)) * weights)
 
-        gradient = jax.grad(total, (0, 1, 2))
+        gradient = jax.grad(total, every)
         return (
             jax.jvp(norm, point, direction),
             jax.jvp(gradient, point, direction),
-            jax.grad(lambda *point: jax.jvp(total, point, direction)[1], (0, 1, 2))(*point),
-            jax.grad(lambda *point: sum(map(jnp.vdot, gradient(*point), direction)), (0, 1, 2))(*point),
+            jax.grad(lambda *point: jax.jvp(total, point, direction)[1], every)(*point),
+            jax.grad(lambda *point: sum(map(jnp.vdot, gradient(*point), direction)), every)(*point),
         )
 
-    def ours(*point):
-        return normalization.group_norm(*point, 2, layers.EPSILON)
+    def ours(x, scale, bias, shortcut=None):
+        return normalization.group_norm(x, scale, bias, 2, layers.EPSILON, shortcut=shortcut, relu=relu)
 
     results = [jax.jit(lambda norm=norm: derivatives(norm))() for norm in (ours, by_definition)]
     for one, other in zip(*map(jax.tree.leaves, results), strict=True):
