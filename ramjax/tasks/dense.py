@@ -1,8 +1,10 @@
 """What the two dense tasks share: a sub-pixel head and targets on its grid."""
 
 import functools
+import math
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
@@ -41,19 +43,22 @@ class DenseHead(nnx.Module):
         )
 
     def __call__(self, features: Features) -> dict[str, Array]:
-        """Returns ``logits`` in the network's dtype, (b, h, w, i, j, channels).
+        """Returns ``logits`` in the network's dtype, in blocks: (b, h, w, k, l, i, j, channels).
 
-        Each pixel (h, w) of the finest level has a block of i x j cells of the logits' grid. `on_grid` puts the cells
-        in their places; a loss does without, for that moves the largest array of the network. It brings its targets
-        into blocks, by `in_blocks`.
+        Each pixel (h, w) of the coarser level has k x l pixels of the finest level, and each of these a block of i x j
+        cells of the logits' grid. `on_grid` puts the cells in their places; a loss does without, for that moves the
+        largest array of the network. It brings its targets into blocks, by `in_blocks`.
         """
         x = layers.apply_all([self.mix, *self.blocks], features.dense[0], self.remat)
-        fine = self.fine(x)
-        coarse = layers.depth_to_space(self._coarse(features.dense[self.level]), 2**self.level)
-        return {"logits": (fine + coarse).reshape(*fine.shape[:3], self.block, self.block, -1)}
+        b, h, w, c = x.shape
+        side = 2**self.level
+        x = x.reshape(b, h // side, side, w // side, side, c).transpose(0, 1, 3, 2, 4, 5)
+        fine = self.fine(x.reshape(b, -1, side * side, c))
+        logits = fine + self._coarse(features.dense[self.level]).reshape(fine.shape)
+        return {"logits": logits.reshape(*x.shape[:-1], self.block, self.block, -1)}
 
-    def _coarse(self, x: Float[Array, "b h2 w2 k"]) -> Float[Array, "b h2 w2 d"]:
-        """The logits of the coarser level, the cells that belong to one pixel of the finest level together.
+    def _coarse(self, x: Float[Array, "b h2 w2 k"]) -> Float[Array, "n d"]:
+        """The logits of the coarser level, for each of its pixels the cells of a pixel of the finest level together.
 
         The parameters are in the order of the cells' places on the grid; they are reordered here, which is cheap.
         """
@@ -61,25 +66,32 @@ class DenseHead(nnx.Module):
         kernel = self.coarse.kernel[...]
         kernel = kernel.reshape(-1, side, self.block, side, self.block, self.fine.out_features // self.block**2)
         kernel = kernel.transpose(0, 1, 3, 2, 4, 5).reshape(self.coarse.in_features, -1).astype(self.coarse.dtype)
-        flat = x.reshape(-1, x.shape[-1]).astype(self.coarse.dtype)  # a matrix, as in `layers.Pointwise`
-        return (flat @ kernel).reshape(*x.shape[:-1], -1)
+        return x.reshape(-1, x.shape[-1]).astype(self.coarse.dtype) @ kernel  # matrices, as in `layers.Pointwise`
 
 
-def on_grid(logits: Float[Array, "b h w i j c"]) -> Float[Array, "b h*i w*j c"]:
+def on_grid(logits: Float[Array, "b h w *blocks c"]) -> Float[Array, "b height width c"]:
     """The logits of a `DenseHead` on their grid, float32."""
-    b, h, w, i, j, c = logits.shape
-    return logits.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * i, w * j, c).astype(jnp.float32)
+    rows, columns = _axes(logits)
+    places = logits.transpose(0, *rows, *columns, logits.ndim - 1)
+    return places.reshape(len(logits), *grid_shape(logits), -1).astype(jnp.float32)
 
 
-def grid_shape(logits: Float[Array, "b h w i j c"]) -> tuple[int, int]:
+def grid_shape(logits: Float[Array, "b h w *blocks c"]) -> tuple[int, int]:
     """Height and width of the grid of logits."""
-    return logits.shape[1] * logits.shape[3], logits.shape[2] * logits.shape[4]
+    height, width = (math.prod(logits.shape[axis] for axis in axes) for axes in _axes(logits))
+    return height, width
 
 
-def in_blocks(grid: Array, logits: Float[Array, "b h w i j c"]) -> Array:
-    """A map on the logits' grid, (b, h i, w j), as the logits have it: (b, h, w, i, j)."""
-    b, h, w, i, j, _ = logits.shape
-    return grid.reshape(b, h, i, w, j).transpose(0, 1, 3, 2, 4)
+def in_blocks(grid: Array, logits: Float[Array, "b h w *blocks c"]) -> Array:
+    """A map on the logits' grid, (b, height, width), as the logits have it: (b, h, w, *blocks)."""
+    order = [0, *(axis for axes in _axes(logits) for axis in axes)]
+    places = grid.reshape([logits.shape[axis] for axis in order])
+    return places.transpose(np.argsort(order))
+
+
+def _axes(logits: Float[Array, "b h w *blocks c"]) -> tuple[range, range]:
+    """The axes of logits in blocks that make up the rows of the grid, and those that make up its columns."""
+    return range(1, logits.ndim - 1, 2), range(2, logits.ndim - 1, 2)
 
 
 def cells(canvas: Array, height: int, width: int) -> list[Array]:
@@ -94,7 +106,7 @@ def inside_grid(padding: Bool[Array, "b h w"], height: int, width: int) -> Bool[
 
 
 def upsampled_logits(
-    logits: Float[Array, "b h w i j c"], padding: Bool[Array, "b height width"]
+    logits: Float[Array, "b h w *blocks c"], padding: Bool[Array, "b height width"]
 ) -> Float[Array, "b height width c"]:
     """The logits of a `DenseHead` on the canvas grid, float32, by bilinear interpolation."""
     return layers.upsample(on_grid(logits), *padding.shape[1:])

@@ -1,6 +1,7 @@
 """The dense head and the sums of its loss, against the plain formulas."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from flax import nnx
 
 from experiments import debug
 from ramjax import config as config_lib
+from ramjax.devices import compilation
 from ramjax.models import layers
 from ramjax.models.features import Features
 from ramjax.tasks.bones.sums import pixel_sums, unpack
@@ -40,12 +42,42 @@ def test_logits_are_the_sum_of_two_sub_pixel_upsamplings(stem_stride):
     assert grid_shape(logits) == fine.shape[1:3]
 
 
-def test_blocks_of_a_map_lie_as_those_of_the_logits():
-    grid = jnp.arange(2 * 8 * 6).reshape(2, 8, 6)
-    logits = jnp.zeros((2, 4, 3, 2, 2, 1))
+@pytest.mark.parametrize("blocks", [(), (2, 2), (2, 1, 1, 2), (1, 1, 4, 2)])
+def test_blocks_of_a_map_lie_as_those_of_the_logits(blocks):
+    height, width = 4 * math.prod(blocks[::2]), 3 * math.prod(blocks[1::2])
+    grid = jnp.arange(2 * height * width).reshape(2, height, width)
+    logits = jnp.zeros((2, 4, 3, *blocks, 1))
     blocked = in_blocks(grid, logits)
+    assert blocked.shape == logits.shape[:-1] and grid_shape(logits) == (height, width)
     np.testing.assert_array_equal(on_grid(blocked[..., None])[..., 0], grid)
-    np.testing.assert_array_equal(blocked[1, 2, 1], grid[1, 4:6, 2:4])
+
+
+def test_a_block_within_a_block_is_a_square_of_the_grid():
+    grid = jnp.arange(2 * 16 * 12).reshape(2, 16, 12)
+    blocked = in_blocks(grid, jnp.zeros((2, 4, 3, 2, 2, 2, 2, 1)))
+    np.testing.assert_array_equal(blocked[1, 2, 1, 1, 0], grid[1, 10:12, 4:6])
+
+
+def test_the_loss_writes_no_float32_number_for_each_logit():
+    """What the optimised program keeps beside its arguments and results, against the plain formula's."""
+    shape = (2, 24, 16, 2, 2, 2, 2, 30)
+    logits, words, inside = (
+        jnp.zeros(shape, jnp.bfloat16),
+        jnp.zeros(shape[:-1], jnp.uint32),
+        jnp.ones(shape[:-1], bool),
+    )
+
+    def kept(sums):
+        def total(*example):
+            return sum(jnp.log1p(of_channels).sum() for of_channels in sums(*example))  # whose slope needs the sums
+
+        slope = compilation.jit(jax.value_and_grad(total))
+        compiled = slope.lower(logits, words, inside).compile()
+        return compiled.memory_analysis().temp_size_in_bytes / (4 * logits.size)
+
+    ours = kept(pixel_sums)
+    plain = kept(lambda logits, words, inside: plain_sums(logits.astype(jnp.float32), words, inside))
+    assert ours < 0.3 and plain > 1, (ours, plain)
 
 
 def plain_sums(logits, words, inside):
@@ -54,7 +86,7 @@ def plain_sums(logits, words, inside):
     probability = jnp.where(inside, jax.nn.sigmoid(logits), 0)
     cross_entropy = jnp.where(inside, optax.sigmoid_binary_cross_entropy(logits, target), 0)
     terms = cross_entropy, jnp.where(target, probability, 0), jnp.square(probability)
-    return tuple(term.sum((1, 2, 3, 4)) for term in terms)
+    return tuple(term.sum(range(1, term.ndim - 1)) for term in terms)
 
 
 def example(dtype=jnp.float32):

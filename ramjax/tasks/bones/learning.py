@@ -13,7 +13,7 @@ from ramjax.config import ModelConfig
 from ramjax.data.labels import Labels, Spec, View
 from ramjax.record import Record
 from ramjax.tasks.base import Batch, Term
-from ramjax.tasks.bones.sums import pixel_sums, unpack
+from ramjax.tasks.bones.sums import areas, pixel_sums, unpack
 from ramjax.tasks.dense import DenseHead, cells, grid_shape, in_blocks, inside_grid, on_grid, upsampled_logits
 
 PRIOR = -3.0
@@ -53,10 +53,8 @@ def loss(outputs: dict[str, Array], batch: Batch) -> list[Term]:
     known = batch["bones_known"] & batch["has_bones"][:, None] & batch["valid"][:, None]
     inside = inside_grid(batch["padding"], height, width)
     words = jnp.where(inside, majority(cells(batch["bones"], height, width)), 0)
-    words, inside = in_blocks(words, logits), in_blocks(inside, logits)
-    cross_entropy, overlap, squares = pixel_sums(logits, words, inside)
-    annotated = unpack(words).sum((1, 2, 3, 4))
-    dice = 1 - (2 * overlap + 1) / (squares + annotated + 1)
+    cross_entropy, overlap, squares = pixel_sums(logits, in_blocks(words, logits), in_blocks(inside, logits))
+    dice = 1 - (2 * overlap + 1) / (squares + areas(words) + 1)
     # Summed over the image and set against a bone's usual size, the cross entropy weighs as much as the Dice term.
     usual_size = BONE_SHARE * height * width
     return [Term((dice * known).sum(), known.sum()), Term((cross_entropy * known).sum() / usual_size, known.sum())]

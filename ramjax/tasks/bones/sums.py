@@ -5,11 +5,14 @@ several more arrays of that size, in float32, for the backward pass. Here it kee
 and the labels, 32 bits a pixel, and computes the rest again.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt32
 
 from ramjax import anatomy
+from ramjax.models import sums
 from ramjax.models.linear_call import linear_call
 
 Sums = tuple[Float[Array, "b c"], Float[Array, "b c"], Float[Array, "b c"]]
@@ -17,7 +20,7 @@ Sums = tuple[Float[Array, "b c"], Float[Array, "b c"], Float[Array, "b c"]]
 
 @jax.custom_jvp
 def pixel_sums(
-    logits: Float[Array, "b h w i j c"], words: UInt32[Array, "b h w i j"], inside: Bool[Array, "b h w i j"]
+    logits: Float[Array, "b h w *blocks c"], words: UInt32[Array, "b h w *blocks"], inside: Bool[Array, "b h w *blocks"]
 ) -> Sums:
     """Sums of each image and channel over the pixels that are inside, float32 (b, 30).
 
@@ -34,7 +37,7 @@ def pixel_sums(
     z, target, weight = _planes(logits, words, inside)
     probability = jax.nn.sigmoid(z) * weight
     cross_entropy = (jax.nn.softplus(z) - z * target) * weight
-    return _sum(cross_entropy), _sum(probability * target), _sum(jnp.square(probability))
+    return _sum(cross_entropy, probability * target, jnp.square(probability))
 
 
 @pixel_sums.defjvp
@@ -43,14 +46,14 @@ def _differentiate(primals, tangents):
 
 
 def _tangent(kept, of_logits):
-    of_cross_entropy, of_overlap, of_squares = _slopes(*kept)
     moved = _flat(of_logits).astype(jnp.float32)
-    return _sum(of_cross_entropy * moved), _sum(of_overlap * moved), _sum(of_squares * moved)
+    return _sum(*(slope * moved for slope in _slopes(*kept)))
 
 
 def _transpose(kept, grads):
     """The transpose of `_tangent`: the gradient of the logits, in one pass, in their dtype."""
-    blocks = kept[0].shape[3] * kept[0].shape[4]
+    blocks = math.prod(kept[1].shape[3:])
+    kept = kept[0], *jax.lax.optimization_barrier(kept[1:])
     grads = (jnp.tile(grad, blocks)[:, None, None] for grad in grads)
     moved = sum(slope * grad for slope, grad in zip(_slopes(*kept), grads, strict=True))
     return moved.astype(kept[0].dtype).reshape(kept[0].shape)
@@ -65,7 +68,7 @@ def _slopes(logits, words, inside):
 
 
 def _planes(logits, words, inside):
-    """Logits, targets and weights, float32 (b, h, w, i j c)."""
+    """Logits, targets and weights, float32 (b, h, w, blocks c)."""
     targets = _flat(unpack(words)).astype(jnp.float32)
     weights = jnp.broadcast_to(inside[..., None], logits.shape).astype(jnp.float32)
     return _flat(logits).astype(jnp.float32), targets, _flat(weights)
@@ -75,8 +78,19 @@ def _flat(x):
     return x.reshape(*x.shape[:3], -1)
 
 
-def _sum(x: Float[Array, "b h w d"]) -> Float[Array, "b c"]:
-    return x.sum((1, 2)).reshape(x.shape[0], -1, anatomy.NUM_BONES).sum(1)
+def _sum(*terms: Float[Array, "b h w d"]) -> tuple[Float[Array, "b c"], ...]:
+    """Sums over pixels and blocks."""
+    return tuple(x.reshape(x.shape[0], -1, anatomy.NUM_BONES).sum(1) for x in sums.channel_sums(*terms))
+
+
+def areas(words: UInt32[Array, "b h w"]) -> Float[Array, "b c"]:
+    """How many pixels each channel has, float32 (b, 30).
+
+    Behind a barrier: XLA would otherwise unpack the words once, in the order that suits these sums, write that to
+    memory, and transpose it for `pixel_sums`.
+    """
+    words = jax.lax.optimization_barrier(words)
+    return unpack(words).sum((1, 2), dtype=jnp.float32)
 
 
 def unpack(words: Array) -> Array:

@@ -14,7 +14,7 @@ from ramjax.config import ErosionsConfig, ModelConfig
 from ramjax.data.labels import Labels, Spec, View
 from ramjax.record import Record
 from ramjax.tasks.base import Batch, Term
-from ramjax.tasks.dense import DenseHead, cells, inside_grid, on_grid, upsampled_logits
+from ramjax.tasks.dense import DenseHead, cells, grid_shape, in_blocks, inside_grid, on_grid, upsampled_logits
 
 VARIANT_LABELS = {"labels": tuple(range(anatomy.NUM_EROSION_LABELS)), "svdh90": (0, 1)}
 """The released labels each variant tells apart; the others count as background."""
@@ -49,18 +49,19 @@ def make_head(config: ErosionsConfig, model: ModelConfig, rngs: nnx.Rngs) -> nnx
 
 def loss(config: ErosionsConfig, outputs: dict[str, Array], batch: Batch) -> list[Term]:
     """Weighted cross entropy a pixel, and soft Dice of any erosion against none over the images that have one."""
-    logits = on_grid(outputs["logits"])
+    logits, grid = outputs["logits"].astype(jnp.float32), grid_shape(outputs["logits"])
     known = batch["has_erosions"] & batch["valid"]
-    inside = inside_grid(batch["padding"], *logits.shape[1:3]) & known[:, None, None]
-    of_cells = [_one_hot(config, labels) for labels in cells(batch["erosions"], *logits.shape[1:3])]
+    inside = in_blocks(inside_grid(batch["padding"], *grid) & known[:, None, None], logits)
+    of_cells = [_one_hot(config, in_blocks(labels, logits)) for labels in cells(batch["erosions"], *grid)]
     target = sum(of_cells) / len(of_cells)
+    pixels = tuple(range(1, logits.ndim - 1))
     weight = inside * (1 + (config.positive_weight - 1) * (1 - target[..., 0]))
     cross_entropy = optax.softmax_cross_entropy(logits, target) * weight
     probability = (1 - jax.nn.softmax(logits)[..., 0]) * inside
     erosion = (1 - target[..., 0]) * inside
-    overlap = (probability * erosion).sum((1, 2))
-    sizes = probability.sum((1, 2)) + erosion.sum((1, 2))
-    eroded = erosion.sum((1, 2)) > 0
+    overlap = (probability * erosion).sum(pixels)
+    sizes = probability.sum(pixels) + erosion.sum(pixels)
+    eroded = erosion.sum(pixels) > 0
     dice = 1 - (2 * overlap + 1) / (sizes + 1)
     return [Term((dice * eroded).sum(), eroded.sum()), Term(cross_entropy.sum(), weight.sum())]
 
