@@ -28,6 +28,8 @@ class Twin:
       channels: of the output.
       params: parameters of the network of `ramjax.models`, by their path.
       layout: a key of `LAYOUTS`.
+      device: ``cpu`` or ``cuda``.
+      compiled: whether `torch.compile` compiles the network and the loss.
       learning_rate, weight_decay: of AdamW.
     """
 
@@ -38,13 +40,19 @@ class Twin:
         params: Mapping[str, np.ndarray],
         *,
         layout: str,
+        device: str = "cpu",
+        compiled: bool = False,
         learning_rate: float,
         weight_decay: float,
     ):
-        self.layout = LAYOUTS[layout]
+        self.layout, self.device, self.dtype = LAYOUTS[layout], device, getattr(torch, model.dtype)
+        torch.backends.cudnn.benchmark = True
         self.network = Network(model, channels)
         self.network.load_state_dict({_name(path): _to_torch(path, value, channels) for path, value in params.items()})
-        self.network.to(memory_format=self.layout)
+        self.network.to(device, memory_format=self.layout)
+        self._forward, self._loss = self.network, self._loss_of
+        if compiled:
+            self._forward, self._loss = torch.compile(self.network), torch.compile(self._loss_of)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
         )
@@ -53,23 +61,23 @@ class Twin:
     def place(self, image: np.ndarray, target: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Arrays (b, h, w, c) as float32 tensors of this layout."""
         return tuple(
-            torch.from_numpy(_mirror(x)).float().movedim(-1, 1).contiguous(memory_format=self.layout)
+            torch.from_numpy(_mirror(x)).float().movedim(-1, 1).to(self.device).contiguous(memory_format=self.layout)
             for x in (image, target)
         )
 
     def infer(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (b, c, h, w)."""
-        with torch.inference_mode():
-            return self.network(image)
+        with torch.inference_mode(), self._casting():
+            return self._done(self._forward(image))
 
     def to_numpy(self, maps: torch.Tensor) -> np.ndarray:
         """(b, c, h, w) as (b, h, w, c), the right way round."""
-        return _mirror(maps.movedim(1, -1).numpy())
+        return _mirror(maps.float().cpu().movedim(1, -1).numpy())
 
     def gradient(self, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Leaves the gradients in the parameters and returns the loss."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(self.network(image), target)
+        loss = self._loss(image, target)
         loss.backward()
         return loss.detach()
 
@@ -77,11 +85,25 @@ class Twin:
         """Takes a step and returns the loss before it."""
         loss = self.gradient(image, target)
         self.optimizer.step()
-        return loss
+        return self._done(loss)
+
+    def _loss_of(self, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        with self._casting():
+            logits = self.network(image)
+        return loss_of(logits.float(), target)
+
+    def _casting(self) -> torch.autocast:
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+    def _done(self, result: torch.Tensor) -> torch.Tensor:
+        """The same, once the device has computed it."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return result
 
     def distances(self, grads: Mapping[str, np.ndarray]) -> dict[str, float]:
         """How far this network's gradients are from those given by path: root of the squares, relative to theirs."""
-        mine = {name: parameter.grad for name, parameter in self.network.named_parameters()}
+        mine = {name: parameter.grad.cpu() for name, parameter in self.network.named_parameters()}
         theirs = {path: _to_torch(path, value, self.channels) for path, value in grads.items()}
         return {path: float((mine[_name(path)] - value).norm() / value.norm()) for path, value in theirs.items()}
 

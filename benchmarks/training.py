@@ -23,6 +23,7 @@ waiting for what is written in the background), `checkpoints` (measured), `check
 `validation_share`, `start_share` and `quickstart_seconds`, and the machine.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -35,7 +36,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import flags
@@ -86,8 +87,7 @@ def measure(config: Config, experiment: str, steps: int, repeats: int) -> dict[s
     """Returns all numbers of the module's docstring; `experiment` is the --config that `config` is from."""
     for split in (config.data.train_split, config.data.validation_split, config.data.test_split):
         pipeline.open_sources(config.data, split)
-    with tempfile.TemporaryDirectory() as folder:
-        run = _Run(pathlib.Path(folder), experiment, config.data.data_dir, steps)
+    with runs(experiment, config.data.data_dir, steps, VALIDATIONS) as run:
         turns = functools.partial(tqdm, range(repeats), unit="start", leave=False, disable=None)
         cold = [run.start(f"cold{i}", f"cache{i}") for i in turns(desc="nothing compiled")]
         warm = [run.start(f"warm{i}", "cache0") for i in turns(desc="compiled before")]
@@ -111,8 +111,11 @@ def measure(config: Config, experiment: str, steps: int, repeats: int) -> dict[s
     }
 
 
-def unit_costs(timeline: Timeline) -> dict[str, float]:
-    """Seconds of a step, a validation, the test and a checkpoint, from a whole run; and how many `checkpoints`."""
+def unit_costs(timeline: Timeline) -> dict[str, Any]:
+    """Seconds of a step, a validation, the test and a checkpoint, from a whole run; and how many `checkpoints`.
+
+    Those of the test are None where there was none.
+    """
     ended = [end for _, end in timeline.of("step")]
     saves = [end for _, end in timeline.of("save_latest")]
     steps = [
@@ -127,12 +130,13 @@ def unit_costs(timeline: Timeline) -> dict[str, float]:
         ]
         slowed += sum(after[:AFTER])
     validations = [end - began for began, end in timeline.of("evaluate")]
-    began, ended_test = timeline.of("test")[0]
+    tested = timeline.of("test")
+    began = tested[0][0] if tested else float("inf")
     return {
         "step_seconds": usual,
         "validation_seconds": statistics.median(validations[1:] or validations),
         "validation_seconds_first": validations[0],
-        "test_seconds": ended_test - began,
+        "test_seconds": tested[0][1] - began if tested else None,
         "checkpoint_seconds_blocked": timeline.seconds(*CHECKPOINTS, until=began) / len(saves),
         "checkpoint_seconds_latest": timeline.seconds("save_latest", until=began) / len(saves),
         "checkpoint_seconds_best": timeline.seconds("save_best", until=began) / len(saves),
@@ -157,14 +161,29 @@ def shares(config: Config, start: float, costs: dict[str, float]) -> dict[str, f
     }
 
 
+@contextlib.contextmanager
+def runs(experiment: str, data_dir: str, steps: int, validations: int) -> Iterator["Runs"]:
+    """The runs of a measurement, in a folder that goes when they are done; see `Runs`."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Runs(pathlib.Path(folder), experiment, data_dir, steps, validations)
+
+
 @dataclasses.dataclass(frozen=True)
-class _Run:
-    """The runs of one measurement: all of the same config, for a compiled program to serve all of them."""
+class Runs:
+    """The runs of one measurement: all of the same config, for a compiled program to serve all of them.
+
+    Attributes:
+      folder: of the runs, their events and the compiled programs.
+      experiment: the --config.
+      data_dir: of prepared data sets.
+      steps, validations: of each run; there are as many checkpoints as validations.
+    """
 
     folder: pathlib.Path
     experiment: str
     data_dir: str
     steps: int
+    validations: int
 
     def start(self, name: str, cache: str) -> Timeline:
         """A run that is told to stop when its first step is done."""
@@ -180,20 +199,20 @@ class _Run:
             process.kill()
         return self._timeline(name, began)
 
-    def whole(self, name: str, cache: str) -> tuple[Timeline, list[dict[str, Any]]]:
-        """A run to its end, and its metrics as they came."""
-        process, began = self._open(name, cache)
+    def whole(self, name: str, cache: str, *words: str) -> tuple[Timeline, list[dict[str, Any]]]:
+        """A run to its end, and its metrics as they came; `words` are more flags of `ramjax.main`."""
+        process, began = self._open(name, cache, *words)
         _check(process, 0)
         lines = (self.folder / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return self._timeline(name, began), [json.loads(line) for line in lines]
 
-    def _open(self, name: str, cache: str) -> tuple[subprocess.Popen, float]:
-        every = max(self.steps // VALIDATIONS, 1)
+    def _open(self, name: str, cache: str, *words: str) -> tuple[subprocess.Popen, float]:
+        every = max(self.steps // self.validations, 1)
         command = [
             sys.executable, "-m", "benchmarks.timed_main", str(self.folder / f"{name}.jsonl"),
             f"--config={self.experiment}", f"--workdir={self.folder / name}", f"--config.data.data_dir={self.data_dir}",
             f"--config.train.steps={self.steps}", f"--config.train.eval_every={every}",
-            f"--config.train.checkpoint_every={every}", f"--config.train.log_every={max(every // 2, 1)}",
+            f"--config.train.checkpoint_every={every}", f"--config.train.log_every={max(every // 2, 1)}", *words,
         ]  # fmt: skip
         environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(self.folder / cache)}
         began = time.time()
@@ -229,13 +248,14 @@ def main(argv: list[str]) -> int:
         flags.DEFINE_integer("repeats", 5, "Starts with either cache.", 1, flag_values=values)
 
     def run(values):
-        config = _load(values.config, values.data_dir)
+        config = load(values.config, values.data_dir)
         return measure(config, values.config, values.steps, values.repeats)
 
     return common.run(argv, __doc__, define, run)
 
 
-def _load(experiment: str, data_dir: str) -> Config:
+def load(experiment: str, data_dir: str) -> Config:
+    """The config of a --config, on the data sets of `data_dir`."""
     values = flags.FlagValues()
     argv = ["training", f"--config={experiment}", f"--config.data.data_dir={data_dir}"]
     common.define_config(values, argv)

@@ -12,6 +12,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU, tests start processes that need some of it
 
 import pytest  # noqa: E402
 from absl import flags  # noqa: E402
@@ -56,6 +57,20 @@ def data_dir(shared) -> pathlib.Path:
     folder = shared / "data"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session", params=["cpu", pytest.param("accelerator", marks=pytest.mark.accelerator)])
+def device(request):
+    """The device that a test is about: the CPU, and the first GPU or TPU where JAX has one."""
+    import jax
+
+    if request.param == "cpu":
+        return jax.devices("cpu")[0]
+    if jax.default_backend() == "cpu":
+        pytest.skip(
+            "JAX has no GPU or TPU here; where there is one: JAX_PLATFORMS='' XLA_FLAGS='' python -m pytest ..."
+        )
+    return jax.devices()[0]
 
 
 @pytest.fixture
