@@ -43,9 +43,9 @@ FLAGS = {
 @pytest.fixture(scope="module")
 def outputs():
     """Raw outputs of an untrained network on `random_batch()`."""
-    state = init_state(CONFIG)
+    state = jax.jit(lambda: init_state(CONFIG))()
     batch = random_batch()
-    return make_apply(CONFIG)(state.params, batch["image"], batch["boxes"])
+    return jax.jit(make_apply(CONFIG))(state.params, batch["image"], batch["boxes"])
 
 
 def loss(task, outputs, batch):
