@@ -91,7 +91,7 @@ def loss_of(logits: Float[Array, "b h w c"], target: Bool[Array, "b h w c"]) -> 
 def measure(
     side: int, batch: int, repetitions: int, seed: int, *, pytorch: Sequence[str], model: ModelConfig = MODEL
 ) -> dict[str, Any]:
-    """Returns all numbers of the module's docstring; `pytorch` are the ways of it that are measured, others are None."""
+    """Returns all numbers of the module's docstring; of the ways of PyTorch those named in `pytorch`."""
     network = MultiTaskNetwork(model, {"bones": Bones(BonesConfig(weight=1.0)).head}, rngs=nnx.Rngs(seed))
     graphdef, variables = nnx.split(network, nnx.Param)
     params = _shaken(nnx.to_pure_dict(variables), seed)
