@@ -12,13 +12,15 @@ Then, each in a process of its own, pinned to one core unless said otherwise:
 - ours: native 512 x 512 canvases through the pipeline, with augmentation, bones, erosions and boxes; the 30 planes are
   unpacked as dense ones are. --crops canvases are taken of a hand each time it is read (data.crops).
 - whole hands on the quickstart's canvas.
+- both again, one canvas a read, from records that are kept decoded (data.cache=host).
 - memory: resident memory of the training process and its two data workers, with a quarter of the hands and with all.
 - waiting: the share of a training step of the quickstart that is spent waiting for data, over --steps steps; 0 skips
   it.
 
 With --json the last line is one JSON object: `crops_per_second_per_core` and `rss_gb` (ours), the same with `_dense`,
 `_dense_augmented` and `_dense_published`, `crops_per_second_per_core_one_a_read`, `canvases_per_second_per_core`,
-`rss_gb_quarter`, `rss_gb_per_hand_dense`, `prepared_hands_per_second`, `data_wait_share`, `hands`, `cores`.
+`crops_per_second_per_core_kept` and `canvases_per_second_per_core_kept` (from decoded records), `rss_gb_quarter`,
+`rss_gb_per_hand_dense`, `prepared_hands_per_second`, `data_wait_share`, `hands`, `cores`.
 """
 
 import concurrent.futures
@@ -135,9 +137,9 @@ def _augmented(
     return vary_grey(crop, augment, rng), np.stack(warped)
 
 
-def ours(data_dir: str, seconds: float, crops: int, whole: bool) -> dict[str, float]:
+def ours(data_dir: str, seconds: float, crops: int, whole: bool, cache: str = "none") -> dict[str, float]:
     """Canvases a second on one core, planes unpacked: native crops, or whole hands on the quickstart's canvas."""
-    data = _data(data_dir, crops, whole, workers=0)
+    data = dataclasses.replace(_data(data_dir, crops, whole, workers=0), cache=cache)
     batches = pipeline.make_train_batches(
         data,
         pipeline.open_sources(data, "train"),
@@ -207,6 +209,8 @@ def measure(folder: pathlib.Path, hands: int, crops: int, seconds: float, steps:
             "crops_per_second_per_core": _apart(ours, prepared, seconds, crops, False)["per_second"],
             "crops_per_second_per_core_one_a_read": _apart(ours, prepared, seconds, 1, False)["per_second"],
             "canvases_per_second_per_core": _apart(ours, prepared, seconds, 1, True)["per_second"],
+            "crops_per_second_per_core_kept": _apart(ours, prepared, seconds, 1, False, "host")["per_second"],
+            "canvases_per_second_per_core_kept": _apart(ours, prepared, seconds, 1, True, "host")["per_second"],
             "rss_gb_quarter": _apart(memory, prepared, seconds, crops, "train[:25%]", pinned=False)["rss_gb"],
             "rss_gb": _apart(memory, prepared, seconds, crops, "train", pinned=False)["rss_gb"],
         }

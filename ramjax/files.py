@@ -4,6 +4,7 @@ What is read back has a checksum, so that damage is told from a value: `CHECKSUM
 optional, because files of older versions lack it.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -12,8 +13,8 @@ import os
 import pathlib
 import uuid
 import zlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
 
 from ramjax.errors import RunError
 from ramjax.printable import decoded
@@ -45,6 +46,20 @@ def write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
     finally:
         for temporary in beside.values():
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def written_whole(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """As `write_bytes`, for what is written piece by piece, to the file that this yields; an error leaves nothing."""
+    temporary = path.with_name(f".{_shortened(path.name)}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _shortened(name: str) -> str:

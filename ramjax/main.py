@@ -6,7 +6,7 @@ The same command again continues an interrupted run where it stopped. Any key of
 line: --config.train.steps=100.
 
 A run continues with the config that it began with. Only keys that say where and how fast it runs may change:
-data.data_dir, data.workers, data.prefetch, mesh.*, model.remat, train.accumulation_steps, train.log_every,
+data.data_dir, data.cache*, data.workers, data.prefetch, mesh.*, model.remat, train.accumulation_steps, train.log_every,
 train.keep_checkpoints, train.deterministic, profile.* and tracking.*; and evaluation.*, to test in another way. With
 --mode=eval, --config may be left out, because the run directory knows it; these keys can be set all the same. The test
 leaves eval_test.json, cases.parquet and pictures, which ramjax.report shows.

@@ -65,8 +65,9 @@ __all__ = [
 ]
 
 OPERATIONAL: tuple[str, ...] = (
-    "data.data_dir", "data.workers", "data.prefetch", "mesh.", "model.remat", "train.accumulation_steps",
-    "train.log_every", "train.keep_checkpoints", "train.deterministic", "profile.", "evaluation.", "tracking.",
+    "data.data_dir", "data.cache", "data.workers", "data.prefetch", "mesh.", "model.remat",
+    "train.accumulation_steps", "train.log_every", "train.keep_checkpoints", "train.deterministic", "profile.",
+    "evaluation.", "tracking.",
 )  # fmt: skip
 """Beginnings of the keys that say where and how fast a run goes and how it is evaluated, not what is trained."""
 

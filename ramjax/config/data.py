@@ -92,6 +92,9 @@ class DataConfig:
       crops: how many canvases training takes of a record each time it is read. More than 1 saves reading where the
         canvas shows a small part of the record. Divides `batch_size`.
       data_dir: folder of prepared data sets; ``~`` is expanded.
+      cache: ``none`` decodes the images of a record each time it is read; ``host`` decodes each split once and keeps it
+        decoded on disk (6 bytes a pixel), from where all processes share it through memory. Batches are the same.
+      cache_dir: folder of what is kept decoded, best on a local disk; ``~`` is expanded, '' is beside the data set.
       train_split, validation_split, test_split: TFDS split names or slices (``train[:8]``).
       batch_size: examples a training step, over all devices and hosts.
       eval_batch_size: examples an evaluation step, over all devices and hosts.
@@ -103,6 +106,8 @@ class DataConfig:
     weights: tuple[float, ...] = (1.0,)
     crops: int = 1
     data_dir: str = "data"
+    cache: Literal["none", "host"] = "none"
+    cache_dir: str = ""
     train_split: str = "train"
     validation_split: str = "validation"
     test_split: str = "test"

@@ -22,7 +22,7 @@ _FEW = 32
 """Fewer items than this are done sooner than worker processes start."""
 
 _AHEAD = 4
-"""Items a worker process that are being done or waiting to be taken at a time; bounds the memory."""
+"""Items a worker that are being done or waiting to be taken at a time; bounds the memory."""
 
 _IDLE = -1
 """In place of the number of an item: the process is at none."""
@@ -48,7 +48,7 @@ def in_order(
     Raises:
       RunError: a process died, of damaged native code or for want of memory; the message names its item.
     """
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = _cores()
     if (len(items) if total is None else total) < _FEW or workers == 1:
         for number, item in enumerate(items):
             with _noting(_called(number, item, name)):
@@ -78,6 +78,27 @@ def in_order(
     except futures.BrokenExecutor as error:  # out here all processes have ended, and their exit codes are known
         ends = {pid: child.exitcode for pid, child in children.items()}
         raise RunError(_obituary(dict(zip(at[0::2], at[1::2], strict=True)), ends, called)) from error
+
+
+def in_order_by_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """As `in_order`, by one thread for each core: for a function that spends its time in OpenCV or reading files."""
+    workers = _cores()
+    pending: collections.deque[futures.Future] = collections.deque()
+    with futures.ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) >= _AHEAD * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def start_worker() -> None:

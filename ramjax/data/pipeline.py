@@ -40,6 +40,7 @@ from grain.multiprocessing import SharedMemoryArray
 from ramjax.config import DataConfig
 from ramjax.data import parallel
 from ramjax.data.canvas import empty, to_canvas
+from ramjax.data.decoded import keep_decoded
 from ramjax.data.labels import Labels
 from ramjax.data.source import Source, open_source
 from ramjax.record import Record
@@ -58,8 +59,12 @@ such a key leaves the fingerprint as it was, so that runs that are older than th
 
 
 def open_sources(data: DataConfig, split: str) -> tuple[Source, ...]:
-    """Opens the split of that name of every data set, in the order of `data.datasets`; raises as `open_source`."""
-    return tuple(open_source(dataset, data.data_dir, split) for dataset in data.datasets)
+    """Opens the split of that name of every data set, in the order of `data.datasets`; raises as `open_source`.
+
+    With `data.cache`, whole splits are decoded here unless they are already; see `ramjax.data.decoded`.
+    """
+    sources = tuple(open_source(dataset, data.data_dir, split) for dataset in data.datasets)
+    return sources if data.cache == "none" else tuple(keep_decoded(source, data.cache_dir) for source in sources)
 
 
 def make_train_batches(
@@ -124,7 +129,7 @@ def make_eval_batches(
 def fingerprint(data: DataConfig, sources: Sequence[Source]) -> str:
     """Returns a hash of all that decides what the batches hold; two runs whose hashes differ saw different data."""
     settings, defaults = dataclasses.asdict(data), dataclasses.asdict(DataConfig())
-    for name in ("data_dir", "workers", "prefetch"):  # These change where and how fast, not what.
+    for name in ("data_dir", "cache", "cache_dir", "workers", "prefetch"):  # These change where and how fast, not what.
         del settings[name]
     for path in ADDED_KEYS:
         group, _, name = path.rpartition(".")

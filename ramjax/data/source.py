@@ -97,10 +97,17 @@ def open_source(dataset: str, data_dir: str, split: str) -> Source:
             "and slices of these such as train[:8]."
         ) from error
     report = (pathlib.Path(builder.data_path) / "metadata.json").read_bytes()
-    shards = tuple((str(part.filename), part.examples_in_shard if part.take == -1 else part.take)
-                   for part in builder.info.splits[split].file_instructions)  # fmt: skip
     name = f"{builder.info.full_name} {split}"
-    return Source(name, examples, hashlib.sha256(report).hexdigest()[:16], shards, what_to_do)
+    digest = hashlib.sha256(report).hexdigest()[:16]
+    return Source(name, examples, digest, shards_of(builder.info, split), what_to_do)
+
+
+def shards_of(info: tfds.core.DatasetInfo, split: str) -> tuple[tuple[str, int], ...]:
+    """The files of a split, or of a slice of it, in their order, and how many of its records each has."""
+    return tuple(
+        (str(part.filename), part.examples_in_shard if part.take == -1 else part.take)
+        for part in info.splits[split].file_instructions
+    )
 
 
 def make_builder(dataset: str, data_dir: str) -> tfds.core.DatasetBuilder:
@@ -174,7 +181,7 @@ def prepare(dataset: str, data_dir: str, release: str | pathlib.Path | None = No
                 "it in your script under `if __name__ == '__main__':`."
             )
         try:
-            with _locked(builder.data_path.parent):
+            with locked(builder.data_path.parent):
                 if not is_prepared(builder):
                     _prepare_now(builder, release)
         except OSError as error:
@@ -207,7 +214,7 @@ def _prepare_now(builder: tfds.core.DatasetBuilder, release: str | pathlib.Path 
 
 
 @contextlib.contextmanager
-def _locked(folder: Any) -> Iterator[None]:
+def locked(folder: Any) -> Iterator[None]:
     """Locks the folder for one process of this machine; the lock is released if that process dies."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

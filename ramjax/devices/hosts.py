@@ -30,7 +30,7 @@ HEARTBEAT_SECONDS = 40
 LEAVE_SECONDS = 10
 """How long a process that ends early waits for the others to end likewise, so that each can say why."""
 
-OWN_KEYS = ("data.data_dir", "data.workers", "data.prefetch")
+OWN_KEYS = ("data.data_dir", "data.cache_dir", "data.workers", "data.prefetch")
 """The keys of the config in which the processes may differ: where a host keeps the data, and how fast it reads them."""
 
 _LOST = ("gloo", "nccl", "coordination service", "coordinationservice", "heartbeat", "barrier")
