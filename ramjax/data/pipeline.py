@@ -40,7 +40,7 @@ from grain.multiprocessing import SharedMemoryArray
 from ramjax.config import DataConfig
 from ramjax.data import parallel
 from ramjax.data.canvas import empty, to_canvas
-from ramjax.data.decoded import keep_decoded
+from ramjax.data.decoded import DecodedSource, keep_decoded
 from ramjax.data.labels import Labels
 from ramjax.data.source import Source, open_source
 from ramjax.record import Record
@@ -50,7 +50,7 @@ __all__ = ["Source", "fingerprint", "make_eval_batches", "make_train_batches", "
 Batch = dict[str, np.ndarray]
 
 _READING_THREADS = 2
-"""Threads that make batches where there are no worker processes; OpenCV releases the lock while it works."""
+"""Threads, at least, that make batches where worker processes do not; OpenCV releases the lock while it works."""
 
 
 ADDED_KEYS: tuple[str, ...] = ("augment.resample",)
@@ -100,7 +100,7 @@ def make_train_batches(
     reads = data.batch_size // data.crops
     order = grain.MapDataset.mix(epochs, data.weights)[: steps * reads].batch(reads)
     make = _TrainBatch(data, tuple(sources), seed, rows, tuple(labels))
-    return _iterate(order.map_with_index(make)[start_step:steps], data)
+    return _iterate(order.map_with_index(make)[start_step:steps], data, data.workers)
 
 
 def make_eval_batches(
@@ -123,7 +123,9 @@ def make_eval_batches(
     rows = _rows(data.eval_batch_size, "data.eval_batch_size", process_index, process_count)
     make = _EvalBatch(data, source, dataset, rows, tuple(labels))
     batches = -(-len(source) // data.eval_batch_size)
-    return _iterate(grain.MapDataset.range(batches).map(make), data)
+    # What is kept decoded is read by threads before worker processes have started.
+    workers = 0 if isinstance(source, DecodedSource) else data.workers
+    return _iterate(grain.MapDataset.range(batches).map(make), data, workers)
 
 
 def fingerprint(data: DataConfig, sources: Sequence[Source]) -> str:
@@ -207,17 +209,17 @@ def _stack(examples: list[dict[str, Any]]) -> Batch:
     return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
 
 
-def _iterate(batches: grain.MapDataset, data: DataConfig) -> Iterator[Batch]:
-    """Iterates with `data.prefetch` batches kept ready, made by threads or by `data.workers` processes."""
-    threads = 0 if data.workers else min(_READING_THREADS, data.prefetch)
+def _iterate(batches: grain.MapDataset, data: DataConfig, workers: int) -> Iterator[Batch]:
+    """Iterates with `data.prefetch` batches kept ready, made by so many processes, or by threads where it is 0."""
+    threads = 0 if workers else min(max(_READING_THREADS, data.workers), data.prefetch)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=data.prefetch if threads else 0)
     dataset = batches.to_iter_dataset(options)
-    if not data.workers:
+    if not workers:
         return _closed_at_end(iter(dataset))
     if not flags.FLAGS.is_parsed():  # Grain's workers read absl flags, which nobody parses outside an absl program.
         flags.FLAGS.mark_as_parsed()
-    per_worker = -(-data.prefetch // data.workers)
-    processes = grain.MultiprocessingOptions(num_workers=data.workers, per_worker_buffer_size=per_worker)
+    per_worker = -(-data.prefetch // workers)
+    processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=per_worker)
     return _own(_closed_at_end(iter(dataset.mp_prefetch(processes, worker_init_fn=_start_worker))))
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+import grain
 import handmade
 import numpy as np
 import pytest
@@ -124,13 +125,27 @@ def test_batches_and_fingerprint_are_the_same(data_dir, cache, workers, no_decod
 
     def batches(data, sources):
         made = pipeline.make_train_batches(data, sources, seed=3, start_step=1, steps=4, labels=handmade.LABELS)
-        evaluated = () if workers else pipeline.make_eval_batches(data, sources[0], labels=handmade.LABELS)
-        return [*made, *evaluated]
+        return [*made, *pipeline.make_eval_batches(data, sources[0], labels=handmade.LABELS)]
 
     expected = batches(dataclasses.replace(plain, workers=0), expected_sources)
-    no_decoding()  # in this process; workers are new ones
+    no_decoding()  # in this process, where evaluation reads; workers are new ones
     for one, other in zip(batches(kept, sources), expected, strict=True):
         handmade.assert_equal(one, other)
+
+
+def test_evaluation_reads_them_by_threads(data_dir, cache, monkeypatch):
+    """Worker processes, which start anew for each evaluation, take longer to start than the reading takes."""
+
+    def refuse(*args, **settings):
+        raise AssertionError("Worker processes start.")
+
+    monkeypatch.setattr(grain, "MultiprocessingOptions", refuse)
+    data = handmade.make_data(data_dir=str(data_dir), canvas=handmade.make_canvas(96, 64), workers=2)
+    with pytest.raises(AssertionError):
+        list(pipeline.make_eval_batches(data, pipeline.open_sources(data, "train")[0], labels=()))
+    data = dataclasses.replace(data, cache="host", cache_dir=str(cache))
+    (batch,) = pipeline.make_eval_batches(data, pipeline.open_sources(data, "train")[0], labels=())
+    assert batch["valid"].sum() == 4
 
 
 def test_a_run_that_starts_again_decodes_nothing(train, cache, no_decoding):
