@@ -50,13 +50,14 @@ def write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
 
 @contextlib.contextmanager
 def written_whole(path: pathlib.Path) -> Iterator[BinaryIO]:
-    """As `write_bytes`, for what is written piece by piece, to the file that this yields; an error leaves nothing."""
+    """Yields a file that becomes `path` when all is written; an error leaves nothing.
+
+    It is not synced, which would wait for the disk: after a power cut it may lack content, so who reads it must check.
+    """
     temporary = path.with_name(f".{_shortened(path.name)}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

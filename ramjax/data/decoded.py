@@ -171,15 +171,18 @@ def _ensure(file: Kept, whole: Source) -> str:
 
 
 def _make(file: Kept, whole: Source) -> None:
+    def read(index: int) -> tuple[Record, list[np.ndarray], int]:
+        record = whole[index]
+        planes = [np.ascontiguousarray(getattr(record, name)) for name in _PLANES]
+        return record, planes, functools.reduce(lambda so_far, plane: zlib.crc32(plane, so_far), planes, 0)
+
     records, end = [], 0
-    decoded = parallel.in_order_by_threads(whole.__getitem__, range(len(whole)))
+    decoded = parallel.in_order_by_threads(read, range(len(whole)))
+    bar = tqdm(decoded, desc=f"Decoding {whole.name}", total=len(whole), unit="image", mininterval=1)
     with files.written_whole(file.path) as output:
-        for record in tqdm(decoded, desc=f"Decoding {whole.name}", total=len(whole), unit="image", mininterval=1):
-            checksum = 0
-            for name in _PLANES:
-                plane = np.ascontiguousarray(getattr(record, name)).data
-                checksum = zlib.crc32(plane, checksum)
-                output.write(plane)
+        for record, planes, checksum in bar:
+            for plane in planes:
+                output.write(plane.data)
             about = {"at": end, "shape": record.image.shape, "crc32": checksum}
             records.append(about | {"values": _values(record)})
             end += _size(record)
