@@ -46,7 +46,6 @@ from ramjax.config import BonesConfig, ModelConfig
 from ramjax.devices import compilation
 from ramjax.models.network import MultiTaskNetwork
 from ramjax.tasks.bones import Bones
-from ramjax.tasks.dense import on_grid
 
 MODEL = ModelConfig(
     stem_stride=1, widths=(32, 64, 128, 256), blocks=(1, 1, 1, 1), decoder_width=32, dtype="float32", remat="none"
@@ -91,7 +90,7 @@ def loss_of(logits: Float[Array, "b h w c"], target: Bool[Array, "b h w c"]) -> 
 def measure(
     side: int, batch: int, repetitions: int, seed: int, *, pytorch: Sequence[str], model: ModelConfig = MODEL
 ) -> dict[str, Any]:
-    """Returns all numbers of the module's docstring; of the ways of PyTorch those named in `pytorch`."""
+    """Returns all numbers of the module's docstring; `pytorch` are the ways of PyTorch that are measured."""
     network = MultiTaskNetwork(model, {"bones": Bones(BonesConfig(weight=1.0)).head}, rngs=nnx.Rngs(seed))
     graphdef, variables = nnx.split(network, nnx.Param)
     params = _shaken(nnx.to_pure_dict(variables), seed)
@@ -99,10 +98,10 @@ def measure(
 
     def infer(params, image):
         nnx.replace_by_pure_dict(variables, params)
-        return on_grid(nnx.merge(graphdef, variables)(image)["bones"]["logits"])
+        return nnx.merge(graphdef, variables)(image)["bones"]["logits"]
 
     def gradient(params, image, target):
-        return jax.value_and_grad(lambda params: loss_of(infer(params, image), target))(params)
+        return jax.value_and_grad(lambda params: loss_of(infer(params, image).astype(jnp.float32), target))(params)
 
     def train(state, image, target):
         params, opt_state = state

@@ -7,7 +7,7 @@ import pytest
 
 from tests.launch.fakes import LAUNCH
 
-SHELL = ["environment.sh", "gke.sh", "local.sh", "slurm.sbatch", "test.sh", "tpu_vm.sh"]
+SHELL = ["accelerator_check.sh", "environment.sh", "gke.sh", "local.sh", "slurm.sbatch", "test.sh", "tpu_vm.sh"]
 TPU = ("--name=pod", "--zone=z", "--workdir=/mnt/shared/x")
 GKE = (
     "--name=big", "--image=i", "--claim=c", "--accelerator=tpu-v5-lite-podslice", "--topology=4x4", "--hosts=4",
@@ -31,8 +31,27 @@ def test_shell_takes_them(name):
         assert "\nset -euo pipefail\n" in (LAUNCH / name).read_text()
 
 
+def test_the_check_of_the_accelerator_installs_or_takes_a_python_as_it_is(cluster):
+    cluster.has_gpus("NVIDIA H100 80GB HBM3, 550.54.15, 9.0")
+    assert cluster.run("accelerator_check.sh", "--stages=step").returncode == 0
+    python = cluster.home / "bin" / "python"
+    assert cluster.run("accelerator_check.sh", f"--python={python}", "--output=o").returncode == 0
+    words = [call["words"] for call in cluster.calls("python")]
+    checks = [of for of in words if of[:2] == ["-m", "benchmarks.accelerator_check"]]
+    assert [of[2:] for of in checks] == [["--stages=step"], ["--output=o"]]
+    assert "jax[cuda12]" in sum(words, []) and words[-1] == checks[-1]
+    assert sum("install" in of for of in words) == 2  # ramjax and JAX, once
+
+
+def test_a_dry_run_of_the_check_tells_its_command_and_does_nothing(cluster):
+    done = cluster.run("accelerator_check.sh", "--dry-run", "--small")
+    assert done.returncode == 0, done.stderr
+    assert "+ .venv/bin/python -m benchmarks.accelerator_check --small" in done.stdout
+    assert not cluster.calls("python")
+
+
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
-@pytest.mark.parametrize("name", ["gke.sh", "slurm.sbatch", "tpu_vm.sh"])
+@pytest.mark.parametrize("name", ["accelerator_check.sh", "gke.sh", "slurm.sbatch", "tpu_vm.sh"])
 def test_shellcheck_finds_nothing(name):
     done = subprocess.run(["shellcheck", LAUNCH / name], capture_output=True, text=True)
     assert not done.stdout
