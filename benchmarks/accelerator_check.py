@@ -6,7 +6,7 @@
 | stage | what it runs |
 |---|---|
 | tests | pytest: the tests marked `accelerator` |
-| training | `benchmarks.time_to_accuracy` of experiments/multitask.py:accelerator+quick; makes missing synthetic hands |
+| training | `benchmarks.time_to_accuracy` of experiments/multitask.py:accelerator+quick; makes hands that are missing |
 | utilisation | `benchmarks.utilisation` of experiments/multitask.py:accelerator |
 | step | `benchmarks.step` beside PyTorch, eager, bfloat16, channels last; without PyTorch where it is not installed |
 | compiled | the same beside `torch.compile`, which takes long; left out without PyTorch |
