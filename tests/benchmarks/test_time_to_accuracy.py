@@ -1,5 +1,7 @@
 """When a level was reached, on hand-made validations."""
 
+import dataclasses
+
 import pytest
 
 from benchmarks import time_to_accuracy, training
@@ -23,9 +25,9 @@ def test_a_level_is_reached_at_the_first_validation_that_measures_it():
 
 
 def test_a_mixture_is_refused(debug_config):
-    import dataclasses
-
-    data = dataclasses.replace(debug_config.data, datasets=("ram_phantom/tiny",) * 2, weights=(1.0, 1.0))
+    data = dataclasses.replace(
+        debug_config.data, datasets=("ram_phantom/tiny", "ram_phantom/small"), weights=(1.0, 1.0)
+    )
     with pytest.raises(ValueError, match=r"data\.datasets is .*name one"):
         time_to_accuracy.measure(dataclasses.replace(debug_config, data=data), "experiments/debug.py", 2, 1)
 
