@@ -14,7 +14,10 @@ from ramjax.files import read_json_lines
 from tests.commands import assert_one_sentence
 
 ROOT = pathlib.Path(__file__).parent.parent
-LONGER = ("--config.train.steps=40", "--config.train.log_every=1", "--config.train.eval_every=25")
+LONGER = (
+    "--config.train.steps=40", "--config.train.log_every=1", "--config.train.eval_every=25",
+    "--config.train.checkpoint_every=20",
+)  # fmt: skip
 
 
 def command(data_dir, workdir, *more: str) -> list[str]:
