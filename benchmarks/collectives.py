@@ -37,6 +37,7 @@ from absl import flags
 from jax.sharding import AxisType, Mesh
 
 from benchmarks import common, gpu_program, synthetic
+from benchmarks.hlo import bytes_of
 from ramjax import config as config_lib
 from ramjax.config import Config
 from ramjax.devices import sharding
@@ -112,7 +113,7 @@ def _of_computation(computations: dict[str, list[str]], name: str, devices: int)
         if not match:
             continue
         result, written, opcode, rest = match.groups()
-        sizes[result] = gpu_program.bytes_of(written)
+        sizes[result] = bytes_of(written)
         kind = opcode.removesuffix("-start")
         if kind in FACTORS:
             operands = re.findall(r"%[\w.\-]+", rest.partition("), ")[0])

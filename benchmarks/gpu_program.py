@@ -6,14 +6,15 @@
 XLA compiles for the description of an H200 (`TARGET`); nothing is run and nothing is tuned, so no time is measured.
 It needs ``pip install "jax[cuda12]"``, 3 GB, best in an environment of its own, but neither a GPU nor a driver.
 
-- bytes: what the kernels of the optimised program read and write, and the time that this takes at `BANDWIDTH`. It is a
-  lower bound of what is not limited by its FLOPs; the convolutions' own bytes are told apart.
+- bytes and FLOPs: what the kernels of the optimised program read, write and multiply, and the time that they take at
+  least: the longer one of bytes at `BANDWIDTH` and FLOPs at `PEAK`, of each kernel. Kinds of kernels are told apart as
+  in `benchmarks.hlo`; reductions of a few numbers cost no bytes worth telling, but a start each, which is not counted.
 - memory: temporary buffers, as XLA plans them.
 - planes: the largest float32 array, and how many there are of at least 30 float32 numbers a pixel of the canvas.
 
 --hlo keeps the optimised program as text. With --json the last line is one JSON object: `gigabytes`,
-`gigabytes_products`, `milliseconds_at_bandwidth`, `temporary_gigabytes`, `largest_float32_gigabytes`,
-`float32_planes`, `kernels`, `compile_seconds`, `batch`, and the versions.
+`gigabytes_products`, `milliseconds_at_least`, `temporary_gigabytes`, `largest_float32_gigabytes`, `float32_planes`,
+`kernels`, `compile_seconds`, `batch`, `kinds` with the same of each kind, and the versions.
 """
 
 import dataclasses
@@ -23,7 +24,6 @@ import importlib.util
 import math
 import os
 import pathlib
-import re
 import sys
 import time
 from typing import Any
@@ -34,7 +34,7 @@ from absl import flags
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from benchmarks import common, synthetic
+from benchmarks import common, hlo, synthetic
 from ramjax import anatomy
 from ramjax import config as config_lib
 from ramjax.config import Config
@@ -43,8 +43,11 @@ from ramjax.steps.predict import make_predict_step
 from ramjax.steps.state import init_state
 from ramjax.steps.train import make_train_step
 
-BANDWIDTH = 4.3e12
-"""Bytes a second of an H200's memory, as measured with copies of large arrays."""
+BANDWIDTH = 4.8e12
+"""Bytes a second of an H200's memory, by its data sheet."""
+
+PEAK = 989e12
+"""FLOPs a second of an H200 in dense products of bfloat16, by its data sheet."""
 
 TARGET = """gpu_device_info {
   threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152 shared_memory_per_core: 233472
@@ -66,84 +69,50 @@ _WITHOUT_A_GPU = {
     "XLA_FLAGS": "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false",  # both would measure on the GPU
 }
 
-_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2}
-_BYTES |= {"f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
-_FREE = ("parameter", "bitcast", "tuple", "get-tuple-element", "constant")
-_PRODUCTS = ("__cudnn$", "__cublas$")
-_INSTRUCTION = re.compile(r"\s+(?:ROOT )?(%[\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)")
-_ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
 
-
-@dataclasses.dataclass(frozen=True)
-class Kernel:
-    """An instruction of the optimised program that is run on the device.
-
-    Attributes:
-      name: of the instruction.
-      bytes: that it reads and writes, each operand once.
-      product: whether a library computes it, as convolutions and matrix products.
-      arrays: dtype and shape of each array that it writes.
-      source: the JAX operation it stems from; '' unknown.
-    """
-
-    name: str
-    bytes: int
-    product: bool
-    arrays: tuple[tuple[str, tuple[int, ...]], ...]
-    source: str
-
-
-def kernels(hlo: str) -> list[Kernel]:
-    """The kernels of an optimised HLO module as text, in order; those inside a loop are not listed."""
-    entry = hlo[hlo.index("\nENTRY") :]
-    sizes: dict[str, int] = {}
-    found = []
-    for line in entry.splitlines():
-        match = _INSTRUCTION.match(line)
-        if not match:
-            continue
-        name, kind, opcode, rest = match.groups()
-        arrays = _arrays(kind)
-        sizes[name] = bytes_of(kind)
-        if opcode not in _FREE:
-            operands = re.findall(r"%[\w.\-]+", rest.partition("), ")[0])
-            moved = sizes[name] + sum(sizes.get(operand, 0) for operand in operands)
-            source = re.search(r'op_name="([^"]*)"', line)
-            product = any(target in line for target in _PRODUCTS)
-            found.append(Kernel(name, moved, product, arrays, source[1] if source else ""))
-    return found
-
-
-def bytes_of(kind: str) -> int:
-    """Bytes of the arrays of a type as HLO writes it, ``f32[2,3]{1,0}`` or a tuple of such."""
-    return sum(math.prod(shape) * _BYTES[dtype] for dtype, shape in _arrays(kind))
-
-
-def measure(config: Config, program: str, hlo: pathlib.Path | None = None) -> dict[str, Any]:
+def measure(config: Config, program: str, keep: pathlib.Path | None = None) -> dict[str, Any]:
     """Compiles and returns all numbers of the module's docstring, and ``largest``, the kernels by bytes."""
     began = time.perf_counter()
     compiled = compile_for_gpu(config, program)
     seconds = time.perf_counter() - began
     text = compiled.as_text()
-    if hlo:
-        hlo.write_text(text)
-    found = sorted(kernels(text), key=lambda kernel: -kernel.bytes)
-    moved = sum(kernel.bytes for kernel in found)
+    if keep:
+        keep.write_text(text)
+    found = sorted(hlo.kernels(text), key=lambda kernel: -kernel.bytes)
     size = config.data.batch_size if program == "train" else config.data.eval_batch_size
     pixels = size * config.data.canvas.height * config.data.canvas.width
     wide = [math.prod(shape) for kernel in found for dtype, shape in kernel.arrays if dtype == "f32"]
     return {
-        "gigabytes": moved / 1e9,
+        **bounds(found),
         "gigabytes_products": sum(kernel.bytes for kernel in found if kernel.product) / 1e9,
-        "milliseconds_at_bandwidth": moved / BANDWIDTH * 1e3,
         "temporary_gigabytes": compiled.memory_analysis().temp_size_in_bytes / 1e9,
         "largest_float32_gigabytes": 4 * max(wide, default=0) / 1e9,
         "float32_planes": sum(count >= anatomy.NUM_BONES * pixels for count in wide),
-        "kernels": len(found),
         "compile_seconds": seconds,
         "batch": size,
+        "kinds": {kind: bounds(of_kind) for kind, of_kind in by_kind(found)},
         "largest": [dataclasses.asdict(kernel) for kernel in found],
         **{name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "jax-cuda12-pjrt")},
+    }
+
+
+def by_kind(found: list[hlo.Kernel]) -> list[tuple[str, list[hlo.Kernel]]]:
+    """The kernels of each kind that there is, in the order of `benchmarks.hlo`."""
+    kinds = (*hlo.KIND_BY_TARGET, *hlo.KIND_BY_FILE, hlo.OTHERS)
+    kernels = {kind: [kernel for kernel in found if kernel.kind == kind] for kind in kinds}
+    return [(kind, of_kind) for kind, of_kind in kernels.items() if of_kind]
+
+
+def bounds(found: list[hlo.Kernel]) -> dict[str, float]:
+    """What kernels move and compute together, and the milliseconds that this takes at least."""
+    least = [(kernel.bytes / BANDWIDTH * 1e3, kernel.flops / PEAK * 1e3) for kernel in found]
+    return {
+        "gigabytes": sum(kernel.bytes for kernel in found) / 1e9,
+        "gflop": sum(kernel.flops for kernel in found) / 1e9,
+        "milliseconds_for_bytes": sum(of_bytes for of_bytes, _ in least),
+        "milliseconds_for_flops": sum(of_flops for _, of_flops in least),
+        "milliseconds_at_least": sum(map(max, least)),
+        "kernels": len(found),
     }
 
 
@@ -182,19 +151,20 @@ def compile_for_gpu(config: Config, program: str) -> jax.stages.Compiled:
 
 def show(numbers: dict[str, Any]) -> str:
     """The numbers, and the largest kernels."""
-    lines = [common.table({name: value for name, value in numbers.items() if name != "largest"}), ""]
+    lines = [common.table({name: value for name, value in numbers.items() if name not in ("kinds", "largest")}), ""]
+    lines.append(
+        f"{'':36}{'kernels':>8}{'GB':>8}{'GFLOP':>8}{'ms for bytes':>14}{'ms for FLOPs':>14}{'ms at least':>13}"
+    )
+    for kind, of in numbers["kinds"].items():
+        lines.append(
+            f"{kind:36}{of['kernels']:8}{of['gigabytes']:8.1f}{of['gflop']:8.0f}{of['milliseconds_for_bytes']:14.2f}"
+            f"{of['milliseconds_for_flops']:14.2f}{of['milliseconds_at_least']:13.2f}"
+        )
+    lines.append("")
     for kernel in numbers["largest"]:
         arrays = ", ".join(f"{dtype}[{','.join(map(str, shape))}]" for dtype, shape in kernel["arrays"])
         lines.append(f"{kernel['bytes'] / 1e9:8.2f} GB  {kernel['name']:44} {arrays[:60]:60} {kernel['source'][-60:]}")
     return "\n".join(lines)
-
-
-def _arrays(kind: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    return tuple(
-        (dtype, tuple(int(side) for side in shape.split(",") if side))
-        for dtype, shape in _ARRAY.findall(re.sub(r"\{[^}]*\}", "", kind))
-        if dtype in _BYTES
-    )
 
 
 def _placed(tree: Any, where: NamedSharding) -> Any:
@@ -216,8 +186,8 @@ def main(argv: list[str]) -> int:
         flags.DEFINE_integer("kernels", 20, "Kernels to list.", 0, flag_values=values)
 
     def run(values):
-        hlo = pathlib.Path(values.hlo).expanduser() if values.hlo else None
-        numbers = measure(config_lib.from_config_dict(values.config), values.program, hlo)
+        keep = pathlib.Path(values.hlo).expanduser() if values.hlo else None
+        numbers = measure(config_lib.from_config_dict(values.config), values.program, keep)
         return {**numbers, "largest": numbers["largest"][: values.kernels]}
 
     return common.run(argv, __doc__, define, run, show)

@@ -1,30 +1,24 @@
-"""What is read from an optimised program: a hand-written one whose bytes are counted by hand."""
+"""What the program for a GPU takes at least, by hand, and what is said where it cannot be compiled."""
 
-from benchmarks import gpu_program
+import pytest
 
-HLO = """HloModule jit_f
-
-%fused (p: f32[4]) -> f32[4] {
-  %big.1 = f32[999,999]{1,0} broadcast(%p)
-}
-
-ENTRY %main (Arg_0: bf16[2,3], Arg_1: f32[8]) -> (f32[8], pred[]) {
-  %Arg_0 = bf16[2,3]{1,0} parameter(0)
-  %Arg_1 = f32[8]{0} parameter(1)
-  %bitcast.1 = bf16[6]{0} bitcast(%Arg_0)
-  %loop_fusion = (f32[8]{0}, u32[2,2]{1,0:T(8)}) fusion(%bitcast.1, %Arg_1), metadata={op_name="jit(f)/add"}
-  %part = f32[8]{0} get-tuple-element(%loop_fusion), index=0
-  %cudnn-conv.1 = (bf16[4]{0}, u8[0]{0}) custom-call(%part), custom_call_target="__cudnn$convForward"
-  ROOT %tuple = (f32[8]{0}, pred[]) tuple(%part, %part)
-}
-"""
+from benchmarks import gpu_program, hlo
 
 
-def test_bytes_are_those_of_operands_and_results():
-    fusion, convolution = gpu_program.kernels(HLO)
-    assert fusion.bytes == (32 + 16) + 12 + 32 and not fusion.product and fusion.source == "jit(f)/add"
-    assert fusion.arrays == (("f32", (8,)), ("u32", (2, 2)))
-    assert convolution.bytes == 8 + 32 and convolution.product
+def kernel(kind, gigabytes, gflop):
+    return hlo.Kernel("%k", int(gigabytes * 1e9), int(gflop * 1e9), kind, (), "")
+
+
+def test_each_kernel_takes_the_time_of_its_bytes_or_of_its_flops():
+    found = [kernel("losses", 4.8, 0), kernel("matrix product", 4.8, 98.9), kernel("matrix product", 0.48, 989)]
+    (first, products), (second, losses) = gpu_program.by_kind(found)
+    assert (first, second) == ("matrix product", "losses") and losses == found[:1]
+    numbers = gpu_program.bounds(products)
+    assert numbers["kernels"] == 2
+    assert numbers["gigabytes"] == pytest.approx(5.28) and numbers["gflop"] == pytest.approx(1087.9)
+    assert numbers["milliseconds_for_bytes"] == pytest.approx(1.1)
+    assert numbers["milliseconds_for_flops"] == pytest.approx(1.1)
+    assert numbers["milliseconds_at_least"] == pytest.approx(1 + 1)
 
 
 def test_without_the_plugin_it_says_what_to_install(capsys):
