@@ -11,12 +11,15 @@ import pytest
 from flax import nnx
 
 from experiments import debug
+from ramjax import anatomy
 from ramjax import config as config_lib
 from ramjax.devices import compilation
 from ramjax.models import layers
 from ramjax.models.features import Features
+from ramjax.tasks import Bones, Erosions
 from ramjax.tasks.bones.sums import pixel_sums, unpack
 from ramjax.tasks.dense import DenseHead, grid_shape, in_blocks, on_grid
+from tests.tasks.batches import random_batch
 
 MODEL = config_lib.from_config_dict(debug.get_config()).model
 
@@ -148,3 +151,19 @@ def test_logits_of_bfloat16_are_summed_in_float32_and_have_a_gradient_of_their_d
     plain = jax.grad(lambda z: weighted(plain_sums, (z, *rest)))(wide)
     assert grad.dtype == jnp.bfloat16
     np.testing.assert_allclose(grad.astype(jnp.float32), plain, rtol=2**-8, atol=1e-6)
+
+
+@pytest.mark.parametrize("task", [Bones(), Erosions()])
+def test_a_loss_does_not_depend_on_the_order_of_the_logits(task):
+    rng, batch = np.random.default_rng(3), random_batch(2, seed=3)
+    height, width = batch["padding"].shape[1:]
+    channels = anatomy.NUM_BONES if task.name == "bones" else anatomy.NUM_EROSION_LABELS
+    logits = jnp.asarray(rng.normal(size=(2, height // 8, width // 8, 2, 2, 2, 2, channels)), jnp.float32)
+
+    @jax.jit
+    def losses(logits):
+        return [term.mean() for term in task.loss({"logits": logits}, batch)]
+
+    for blocked, placed in zip(losses(logits), losses(on_grid(logits)), strict=True):
+        assert blocked > 0
+        np.testing.assert_allclose(blocked, placed, rtol=1e-5)
