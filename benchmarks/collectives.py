@@ -1,12 +1,12 @@
 """What a training step sends between devices, counted in the program that XLA makes of it, and how long that takes.
 
     python -m benchmarks.collectives [--config=experiments/multitask.py:accelerator] [--devices=8] [--target=gpu]
-                                     [--hands=32] [--step_ms=97] [--json]
+                                     [--axes=data,fsdp,space] [--hands=32] [--step_ms=97] [--json]
 
-The step is compiled for --devices with all of them along one axis of the mesh: ``data`` and ``fsdp`` with --hands hands
-a device, ``space`` with --hands hands on all of them together. Nothing is run. --target=gpu compiles for H200s that
-need not be there (see `benchmarks.gpu_program`); --target=cpu for fake devices of the CPU, whose compiler combines the
-collectives in other ways, but moves about the same.
+The step is compiled for --devices with all of them along one axis of the mesh, for each of --axes: ``data`` and
+``fsdp`` with --hands hands a device, ``space`` with --hands hands on all of them together. Nothing is run. --target=gpu
+compiles for H200s that need not be there (see `benchmarks.gpu_program`); --target=cpu for fake devices of the CPU,
+whose compiler combines the collectives in other ways, but moves about the same.
 
 A collective of the optimised program has a payload of S bytes: what a device puts into an all-reduce, a reduce-scatter,
 an all-to-all or a collective-permute, and what it gets out of an all-gather. Among n devices in a ring, each of them
@@ -164,10 +164,12 @@ def compile_for(config: Config, devices: Sequence[Any], axis: str) -> jax.stages
     return jax.jit(make_train_step(config), donate_argnums=0, out_shardings=placed).lower(state, batch).compile()
 
 
-def measure(config: Config, devices: Sequence[Any], hands: int, step_ms: float) -> dict[str, Any]:
-    """Returns all numbers of the module's docstring, ``axes`` by axis."""
+def measure(
+    config: Config, devices: Sequence[Any], hands: int, step_ms: float, along: Sequence[str] = sharding.AXES
+) -> dict[str, Any]:
+    """Returns all numbers of the module's docstring, ``axes`` by axis, for those that are named in `along`."""
     axes = {}
-    for axis in sharding.AXES:
+    for axis in along:
         size = hands if axis == "space" else hands * len(devices)
         of_axis = dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=size))
         text = compile_for(of_axis, devices, axis).as_text()
@@ -243,6 +245,9 @@ def main(argv: list[str]) -> int:
     def define(values):
         common.define_config(values, argv)
         flags.DEFINE_integer("devices", 8, "Along each axis.", 2, flag_values=values)
+        flags.DEFINE_list("axes", list(sharding.AXES), "Of the mesh, one program each.", flag_values=values)
+        known = f"must name any of {', '.join(sharding.AXES)}"
+        flags.register_validator("axes", lambda axes: axes and set(axes) <= set(sharding.AXES), known, values)
         flags.DEFINE_enum("target", "gpu", ["gpu", "cpu"], "What is compiled for.", flag_values=values)
         flags.DEFINE_integer("hands", 32, "In the batch of a device.", 1, flag_values=values)
         flags.DEFINE_float("step_ms", 97.0, "Milliseconds of a step of --hands on one device.", 0, flag_values=values)
@@ -255,7 +260,8 @@ def main(argv: list[str]) -> int:
                 f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={values.devices}".strip()
             )
         devices = _devices(values.target, values.devices)
-        return measure(config_lib.from_config_dict(values.config), devices, values.hands, values.step_ms)
+        config = config_lib.from_config_dict(values.config)
+        return measure(config, devices, values.hands, values.step_ms, values.axes)
 
     return common.run(argv, __doc__, define, run, show)
 

@@ -84,6 +84,11 @@ def test_times_are_bytes_by_bandwidth():
     assert "sent_mb_64" not in collectives.summarize(found, step=0.1, many=False)
 
 
+def test_an_axis_that_the_mesh_does_not_have_is_refused(capsys):
+    assert collectives.main(["collectives", "--axes=data,tensor"]) == 2
+    assert "any of data, fsdp, space" in capsys.readouterr().err
+
+
 def test_the_table_names_every_axis_once():
     found = [collectives.Collective("all-reduce", 4000, 8)]
     axes = {axis: collectives.summarize(found, 0.1, axis != "space") for axis in ("data", "fsdp", "space")}
