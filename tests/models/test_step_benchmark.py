@@ -15,7 +15,7 @@ MINIATURE = {
     "seed": 0,
     "model": dataclasses.replace(step.MODEL, widths=(8, 16, 24), blocks=(0, 1, 1), decoder_width=16),
 }
-NAMED = set(re.findall(r"`(\w+)`", step.__doc__))
+NAMED = set(re.findall(r"`(\w+)`", step.__doc__.partition("With --json")[2]))
 
 
 def test_without_pytorch_ours_is_measured_and_the_rest_is_not_known():
