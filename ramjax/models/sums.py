@@ -26,7 +26,8 @@ def _plain(*arrays):
 def _by_spans(*arrays):
     """Sums short spans of a row first, of all at once: XLA's CPU backend then computes what is summed on the way.
 
-    For sums over more it would write that to memory before, and read it again.
+    For sums over more it would write that to memory before, and read it again. It computes one number at a time, so
+    this is for what is cheap to compute.
     """
     b, h, w, c = arrays[0].shape
     side = max(size for size in range(1, SPAN + 1) if w % size == 0)

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt32
 
 from ramjax import anatomy
-from ramjax.models import sums
 from ramjax.models.linear_call import linear_call
 
 Sums = tuple[Float[Array, "b c"], Float[Array, "b c"], Float[Array, "b c"]]
@@ -79,8 +78,8 @@ def _flat(x):
 
 
 def _sum(*terms: Float[Array, "b h w d"]) -> tuple[Float[Array, "b c"], ...]:
-    """Sums over pixels and blocks."""
-    return tuple(x.reshape(x.shape[0], -1, anatomy.NUM_BONES).sum(1) for x in sums.channel_sums(*terms))
+    """Sums over pixels and blocks. `ramjax.models.sums` would take a CPU twice the time: no exponentials at once."""
+    return tuple(term.sum((1, 2)).reshape(term.shape[0], -1, anatomy.NUM_BONES).sum(1) for term in terms)
 
 
 def areas(words: UInt32[Array, "b h w"]) -> Float[Array, "b c"]:
