@@ -52,7 +52,7 @@ from ramjax import anatomy, command_line, phantom
 from ramjax import config as config_lib
 from ramjax.config import AugmentConfig, DataConfig
 from ramjax.data import parallel, pipeline, source
-from ramjax.data.augment import vary_grey
+from ramjax.data.augment import change_grey, draw_grey
 from ramjax.io import coco, release_tree
 from ramjax.record import Record, unpack_bones
 from ramjax.tasks import labels_of, make_tasks
@@ -134,7 +134,7 @@ def _augmented(
     )
     crop = cv2.warpAffine(crop, affine, (CROP, CROP), flags=cv2.INTER_LINEAR)
     warped = [cv2.warpAffine(plane, affine, (CROP, CROP), flags=cv2.INTER_NEAREST) for plane in planes]
-    return vary_grey(crop, augment, rng), np.stack(warped)
+    return change_grey(crop, draw_grey(augment, *crop.shape, rng)), np.stack(warped)
 
 
 def ours(data_dir: str, seconds: float, crops: int, whole: bool, cache: str = "none") -> dict[str, float]:

@@ -93,8 +93,12 @@ class DataConfig:
         canvas shows a small part of the record. Divides `batch_size`.
       data_dir: folder of prepared data sets; ``~`` is expanded.
       cache: ``none`` decodes the images of a record each time it is read; ``host`` decodes each split once and keeps it
-        decoded on disk (6 bytes a pixel), from where all processes share it through memory. Batches are the same.
+        decoded on disk (6 bytes a pixel), from where all processes share it through memory: batches are the same.
+        ``device`` keeps the training records on the devices, too, which then make the batches: the same but for
+        rounding, and for the noise, which the devices draw.
       cache_dir: folder of what is kept decoded, best on a local disk; ``~`` is expanded, '' is beside the data set.
+      cache_gigabytes: memory of each device that the records may take, never more than a third of what it has. Where
+        all are more, they are split over the devices; where that does not suffice, the host makes the batches.
       train_split, validation_split, test_split: TFDS split names or slices (``train[:8]``).
       batch_size: examples a training step, over all devices and hosts.
       eval_batch_size: examples an evaluation step, over all devices and hosts.
@@ -106,8 +110,9 @@ class DataConfig:
     weights: tuple[float, ...] = (1.0,)
     crops: int = 1
     data_dir: str = "data"
-    cache: Literal["none", "host"] = "none"
+    cache: Literal["none", "host", "device"] = "none"
     cache_dir: str = ""
+    cache_gigabytes: float = 16.0
     train_split: str = "train"
     validation_split: str = "validation"
     test_split: str = "test"
@@ -122,6 +127,7 @@ class DataConfig:
         check(self, "batch_size", "eval_batch_size", "crops", least=1, most=2**20)
         check(self, "prefetch", least=1, most=2**16)
         check(self, "workers", least=0, most=1024)
+        check(self, "cache_gigabytes", above=0, most=1e6)
         if not self.datasets or len(set(self.datasets)) != len(self.datasets):
             raise ConfigError(f"datasets is {self.datasets}; name one or more, each once.")
         if len(self.weights) != len(self.datasets) or not all(1e-6 <= w <= 1e6 for w in self.weights):

@@ -6,7 +6,7 @@ Whole hands at a quarter of the resolution, whole hands at native resolution and
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -15,11 +15,12 @@ import numpy as np
 from ramjax.config import AugmentConfig, CanvasConfig
 from ramjax.data import augment as augmentation
 from ramjax.data import geometry
+from ramjax.data.augment import GreyChange
 from ramjax.data.geometry import Placement
 from ramjax.data.labels import Labels, View
 from ramjax.record import Record
 
-_BLACK_PERCENTILE, _WHITE_PERCENTILE = 1.0, 99.5
+BLACK_PERCENTILE, WHITE_PERCENTILE = 1.0, 99.5
 
 
 def to_canvas(
@@ -46,13 +47,14 @@ def to_canvas(
     if rng is None:
         raise ValueError("Augmentation needs a random generator; pass rng.")
     placement = augmentation.vary_placement(place(record, canvas, rng), record, canvas, augment, rng)
-    return render(record, placement, canvas, lambda grey: augmentation.vary_grey(grey, augment, rng), labels)
+    change = augmentation.draw_grey(augment, canvas.height, canvas.width, rng)
+    return render(record, placement, canvas, change, labels)
 
 
 def place(record: Record, canvas: CanvasConfig, rng: np.random.Generator | None = None) -> Placement:
     """The placement of the record: centred, or with `rng` randomly cropped where it is larger than the canvas."""
     height, width = record.image.shape
-    size = _scale(record, canvas)
+    size = scale_of(record, canvas)
     shift = [
         room / 2 if room >= 0 or rng is None else rng.uniform(room, 0)
         for room in (canvas.width - size * width, canvas.height - size * height)
@@ -68,7 +70,7 @@ def render(
     record: Record,
     placement: Placement,
     canvas: CanvasConfig,
-    vary_grey: Callable[[np.ndarray], np.ndarray] | None = None,
+    change: GreyChange | None = None,
     labels: Sequence[Labels] = (),
 ) -> dict[str, Any]:
     """Shows a record on the canvas at a placement.
@@ -77,26 +79,28 @@ def render(
       record: what is to be shown.
       placement: where it goes.
       canvas: shape of the canvas.
-      vary_grey: None, or a function of the normalised image, float32 (H, W) in 0..1, that returns another one.
+      change: of its grey values, once they are normalised; None leaves them.
       labels: what the tasks learn from.
 
     Returns:
       The example of `to_canvas`.
     """
-    shape = canvas.height, canvas.width
-    shown = geometry.visible(placement, *shape)
-    image = _normalise(geometry.warp_grey(record.image, placement.affine, *shape), shown)
-    if vary_grey is not None:
-        image = vary_grey(image)
-    padding = ~shown
+    view = View(placement, canvas)
+    image = geometry.warp_grey(record.image, placement.affine, canvas.height, canvas.width)
+    image = _normalise(image, view.shown)
+    if change is not None:
+        image = augmentation.change_grey(image, change)
+    padding = ~view.shown
     image[padding] = 0
-    view, arrays = View(placement, canvas, shown), {}
+    arrays = {}
     for group in labels:
         arrays |= group.of(record, view)
+    return {"image": image[..., None], "padding": padding, **arrays, **about(record, placement)}
+
+
+def about(record: Record, placement: Placement) -> dict[str, Any]:
+    """The keys of an example that are neither image nor label."""
     return {
-        "image": image[..., None],
-        "padding": padding,
-        **arrays,
         "valid": np.bool_(True),
         "index": np.int32(-1),
         "affine": placement.affine.astype(np.float32),
@@ -136,7 +140,7 @@ def empty(canvas: CanvasConfig, labels: Sequence[Labels] = ()) -> dict[str, Any]
     return {**example, "valid": np.bool_(False)}
 
 
-def _scale(record: Record, canvas: CanvasConfig) -> float:
+def scale_of(record: Record, canvas: CanvasConfig) -> float:
     """Canvas pixels a native pixel."""
     if canvas.sizing == "scale":
         return canvas.scale
@@ -149,6 +153,6 @@ def _scale(record: Record, canvas: CanvasConfig) -> float:
 def _normalise(image: np.ndarray, shown: np.ndarray) -> np.ndarray:
     """Maps uint8 to float32 0..1: the black percentile of what is shown becomes 0, the white one 1."""
     counts = np.cumsum(cv2.calcHist([image], [0], shown.view(np.uint8), [256], [0, 256]).ravel())
-    black, white = np.searchsorted(counts, counts[-1] * np.array((_BLACK_PERCENTILE, _WHITE_PERCENTILE)) / 100)
+    black, white = np.searchsorted(counts, counts[-1] * np.array((BLACK_PERCENTILE, WHITE_PERCENTILE)) / 100)
     table = (np.arange(256) - black) / max(white - black, 1)
     return cv2.LUT(image, np.clip(table, 0, 1).astype(np.float32))

@@ -79,11 +79,18 @@ class DecodedSource(Source):
     places: tuple[tuple[int, int], ...] = ()
 
     def __getitem__(self, index: int) -> Record:
+        return self._get(index, checked=True)
+
+    def peek(self, index: int) -> Record:
+        """As `Source.peek`: the planes are neither read nor checked."""
+        return self._get(index, checked=False)
+
+    def _get(self, index: int, checked: bool) -> Record:
         if not 0 <= index < len(self):
             raise IndexError(f"Record {index} of {self.name}, which has {len(self)}.")
         file, position = self.places[index]
         mapped = _mapped(self.kept[file])
-        if mapped is None or not mapped.is_intact(position):
+        if mapped is None or (checked and not mapped.is_intact(position)):
             return super().__getitem__(index)
         return mapped.record(position)
 

@@ -10,7 +10,7 @@ import math
 import cv2
 import numpy as np
 
-_OVERSAMPLING = 1.5
+OVERSAMPLING = 1.5
 """A shrunk image is averaged to this times its final resolution, then interpolated: little aliasing, little blur."""
 
 
@@ -113,23 +113,33 @@ def visible(placement: Placement, height: int, width: int) -> np.ndarray:
     return (x >= xmin) & (x < xmax) & (y >= ymin) & (y < ymax)
 
 
+def averaged(shape: tuple[int, int], affine: np.ndarray) -> tuple[tuple[int, int], np.ndarray]:
+    """The height and width that an image is averaged to before it is interpolated, and the map from there.
+
+    They are those of the image where it is not shrunk.
+    """
+    shrink = linear_scale(affine) * OVERSAMPLING
+    if shrink >= 1:
+        return shape, affine
+    small = max(1, round(shape[0] * shrink)), max(1, round(shape[1] * shrink))
+    return small, compose(affine, scale(shape[1] / small[1], shape[0] / small[0]))
+
+
 def warp_grey(image: np.ndarray, affine: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resamples a uint8 or float32 (H, W) image to (height, width), antialiased; the border is continued outwards."""
-    shrink = linear_scale(affine) * _OVERSAMPLING
-    if shrink < 1:
-        small = tuple(max(1, round(side * shrink)) for side in image.shape[1::-1])
-        affine = compose(affine, scale(image.shape[1] / small[0], image.shape[0] / small[1]))
-        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    small, affine = averaged(image.shape, affine)
+    if small != image.shape:
+        image = cv2.resize(image, small[::-1], interpolation=cv2.INTER_AREA)
     return cv2.warpAffine(
-        image, _to_pixel_centers(affine), (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        image, to_pixel_centers(affine), (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
 
 
 def warp_labels(labels: np.ndarray, affine: np.ndarray, height: int, width: int) -> np.ndarray:
     """Samples uint8 (H, W) or (H, W, C) labels at the nearest pixel to (height, width[, C]); 0 outside."""
-    return cv2.warpAffine(labels, _to_pixel_centers(affine), (width, height), flags=cv2.INTER_NEAREST)
+    return cv2.warpAffine(labels, to_pixel_centers(affine), (width, height), flags=cv2.INTER_NEAREST)
 
 
-def _to_pixel_centers(affine: np.ndarray) -> np.ndarray:
+def to_pixel_centers(affine: np.ndarray) -> np.ndarray:
     """The same map for OpenCV, which puts whole numbers at pixel centres."""
     return compose(translate(-0.5, -0.5), affine, translate(0.5, 0.5))

@@ -38,14 +38,14 @@ from absl import flags
 from grain.multiprocessing import SharedMemoryArray
 
 from ramjax.config import DataConfig
-from ramjax.data import parallel
+from ramjax.data import parallel, plan
 from ramjax.data.canvas import empty, to_canvas
 from ramjax.data.decoded import DecodedSource, keep_decoded
 from ramjax.data.labels import Labels
 from ramjax.data.source import Source, open_source
 from ramjax.record import Record
 
-__all__ = ["Source", "fingerprint", "make_eval_batches", "make_train_batches", "open_sources"]
+__all__ = ["Source", "fingerprint", "make_eval_batches", "make_train_batches", "make_train_plans", "open_sources"]
 
 Batch = dict[str, np.ndarray]
 
@@ -88,6 +88,21 @@ def make_train_batches(
     Raises:
       ValueError: a source is empty, or the batch size is not divisible among the processes.
     """
+    settings = data, sources, seed, start_step, steps, labels, process_index, process_count
+    return _train(*settings, planned=False)
+
+
+def _train(
+    data: DataConfig,
+    sources: Sequence[Source],
+    seed: int,
+    start_step: int,
+    steps: int,
+    labels: Sequence[Labels],
+    process_index: int,
+    process_count: int,
+    planned: bool,
+) -> Iterator[Batch]:
     for source in sources:
         if not len(source):
             raise ValueError(f"{source.name} has no records to train on; check data.train_split ({data.train_split}).")
@@ -99,8 +114,27 @@ def make_train_batches(
     ]
     reads = data.batch_size // data.crops
     order = grain.MapDataset.mix(epochs, data.weights)[: steps * reads].batch(reads)
-    make = _TrainBatch(data, tuple(sources), seed, rows, tuple(labels))
+    make = _TrainBatch(data, tuple(sources), seed, rows, tuple(labels), planned)
     return _iterate(order.map_with_index(make)[start_step:steps], data, data.workers)
+
+
+def make_train_plans(
+    data: DataConfig,
+    sources: Sequence[Source],
+    *,
+    seed: int,
+    start_step: int,
+    steps: int,
+    labels: Sequence[Labels],
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """As `make_train_batches`, but yields the plans of the same rows, of which the devices make the batches.
+
+    A plan's slot is the record's position in the concatenation of all sources; see `ramjax.data.plan`.
+    """
+    settings = data, sources, seed, start_step, steps, labels, process_index, process_count
+    return _train(*settings, planned=True)
 
 
 def make_eval_batches(
@@ -131,7 +165,8 @@ def make_eval_batches(
 def fingerprint(data: DataConfig, sources: Sequence[Source]) -> str:
     """Returns a hash of all that decides what the batches hold; two runs whose hashes differ saw different data."""
     settings, defaults = dataclasses.asdict(data), dataclasses.asdict(DataConfig())
-    for name in ("data_dir", "cache", "cache_dir", "workers", "prefetch"):  # These change where and how fast, not what.
+    # These change where and how fast, not what.
+    for name in ("data_dir", "cache", "cache_dir", "cache_gigabytes", "workers", "prefetch"):
         del settings[name]
     for path in ADDED_KEYS:
         group, _, name = path.rpartition(".")
@@ -146,7 +181,8 @@ def fingerprint(data: DataConfig, sources: Sequence[Source]) -> str:
 class _TrainBatch:
     """Makes this process's rows of the batch of a step; picklable, for worker processes.
 
-    `reads` holds the records of the batch, each as its position in the concatenation of all sources.
+    `reads` holds the records of the batch, each as its position in the concatenation of all sources. The rows are
+    examples, or where `planned` their plans.
     """
 
     data: DataConfig
@@ -154,15 +190,18 @@ class _TrainBatch:
     seed: int
     rows: slice
     labels: tuple[Labels, ...]
+    planned: bool
 
     def __call__(self, step: int, reads: np.ndarray) -> Batch:
         examples = []
         rows = range(self.rows.start, self.rows.stop)
         for read, crops in itertools.groupby(rows, lambda row: row // self.data.crops):
-            dataset, index = self._find(int(reads[read]))
-            record = self.sources[dataset][index]
+            slot = int(reads[read])
+            dataset, index = self._find(slot)
+            source = self.sources[dataset]
+            record = source.peek(index) if self.planned else source[index]
             where = {"dataset": np.int32(dataset), "index": np.int32(index)}
-            examples += [self._example(record, step * self.data.batch_size + row) | where for row in crops]
+            examples += [self._example(record, slot, step, row) | where for row in crops]
         return _stack(examples)
 
     def _find(self, read: int) -> tuple[int, int]:
@@ -171,8 +210,10 @@ class _TrainBatch:
         dataset = bisect.bisect_right(ends, read)
         return dataset, read - ends[dataset] + len(self.sources[dataset])
 
-    def _example(self, record: Record, position: int) -> dict[str, Any]:
-        rng = np.random.default_rng((self.seed, position))
+    def _example(self, record: Record, slot: int, step: int, row: int) -> dict[str, Any]:
+        rng = np.random.default_rng((self.seed, step * self.data.batch_size + row))
+        if self.planned:
+            return plan.draw(record, self.data.canvas, self.data.augment, rng, self.labels, slot, (step, row))
         return to_canvas(record, self.data.canvas, self.data.augment, rng, self.labels)
 
 

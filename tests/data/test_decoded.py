@@ -215,6 +215,16 @@ def test_a_damaged_record_is_decoded_and_the_next_run_makes_the_file_anew(train,
     assert_all_same(kept, expected)
 
 
+def test_what_a_record_has_beside_its_planes_needs_no_look_at_them(train, cache, no_decoding):
+    expected, kept = list(train), keep_decoded(train, str(cache))
+    flip_a_bit(file_of(cache), 5)
+    no_decoding()
+    for index, record in enumerate(expected):
+        peeked = kept.peek(index)
+        assert decoded._values(peeked) == decoded._values(record) and peeked.image.shape == record.image.shape
+    assert file_of(cache).exists()
+
+
 def test_a_file_of_other_data_is_made_anew(train, cache, monkeypatch):
     """Another report of the data set, another version, another way of keeping."""
     keep_decoded(train, str(cache))

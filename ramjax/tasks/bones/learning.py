@@ -24,8 +24,8 @@ BONE_SHARE = 0.02
 
 
 def _labels(record: Record, view: View) -> dict[str, Any]:
+    del view
     return {
-        "bones": view.warp(record.bones).view("<u4")[..., 0].astype(np.uint32, copy=False),
         "bones_known": np.asarray(record.bones_known, bool) & record.has_bones,
         "has_bones": np.bool_(record.has_bones),
     }
@@ -33,7 +33,7 @@ def _labels(record: Record, view: View) -> dict[str, Any]:
 
 LABELS = Labels(
     {
-        "bones": Spec(np.uint32, ("h", "w"), "bit k is channel k of `anatomy.BONES`"),
+        "bones": Spec(np.uint32, ("h", "w"), "bit k is channel k of `anatomy.BONES`", plane="bones"),
         "bones_known": Spec(np.bool_, (anatomy.NUM_BONES,), "channels annotated; an unknown bone is not an absent one"),
         "has_bones": Spec(np.bool_, (), "bones were annotated at all"),
     },

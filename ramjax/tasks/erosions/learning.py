@@ -24,12 +24,13 @@ PRIOR = 2.0
 
 
 def _labels(record: Record, view: View) -> dict[str, Any]:
-    return {"erosions": view.warp(record.erosions), "has_erosions": np.bool_(record.has_erosions)}
+    del view
+    return {"has_erosions": np.bool_(record.has_erosions)}
 
 
 LABELS = Labels(
     {
-        "erosions": Spec(np.uint8, ("h", "w"), "labels 0 to 3 of `anatomy.EROSION_LABELS`"),
+        "erosions": Spec(np.uint8, ("h", "w"), "labels 0 to 3 of `anatomy.EROSION_LABELS`", plane="erosions"),
         "has_erosions": Spec(np.bool_, (), "erosions were annotated at all"),
     },
     _labels,
