@@ -70,6 +70,7 @@ def _to_accelerator(config: ConfigDict) -> None:
     """Whole hands at half the native resolution, a larger encoder, bfloat16 compute."""
     config.data.batch_size = config.data.eval_batch_size = 32
     config.data.workers = 16
+    config.data.cache = "device"
     config.data.canvas.height, config.data.canvas.width = 896, 704
     config.model.stem_stride = 2
     config.model.widths, config.model.blocks = (32, 64, 128, 256, 384, 512), (1, 2, 2, 3, 3, 2)

@@ -108,10 +108,15 @@ def memory_table(state: Any, batch: dict[str, jax.Array], compiled: Any = None) 
     rows["together"] = sum(rows.values())
     width = max(map(len, rows))
     lines = [f"  {name:{width}}  {size / 1e6:>10,.1f} MB" for name, size in rows.items()]
-    there = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    there = device_bytes()
     if there:
         lines.append(f"  {'a device has':{width}}  {there / 1e6:>10,.1f} MB")
     return "\n".join(lines)
+
+
+def device_bytes() -> int | None:
+    """Memory of a device that JAX may use; None where it does not tell, as on a CPU."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
 
 
 def is_device_out_of_memory(error: BaseException) -> bool:
@@ -128,6 +133,8 @@ def out_of_memory(config: Config, state: Any, batch: dict[str, jax.Array], compi
         remedies.append(f"set model.remat to blocks (now {config.model.remat})")
     if jax.device_count() > 1:
         remedies.append(f"split more over the devices by mesh.fsdp or mesh.space (now {mesh.fsdp} and {mesh.space})")
+    if data.cache == "device":
+        remedies.append(f"lower data.cache_gigabytes (now {data.cache_gigabytes:g}) or set data.cache to host")
     remedies.append(f"lower data.batch_size (now {data.batch_size}) or data.eval_batch_size ({data.eval_batch_size})")
     remedies.append(f"or lower data.canvas (now {data.canvas.height} x {data.canvas.width})")
     return RunError(f"The devices have too little memory: {', '.join(remedies)}.")

@@ -34,9 +34,11 @@ from ramjax.notice import NOTE
 from ramjax.printable import printable
 from ramjax.runs import run_dir
 from ramjax.runs.checkpoints import Checkpoints
+from ramjax.steps import device_cache
 from ramjax.steps import evaluate as eval_steps
 from ramjax.steps import state as states
 from ramjax.steps import train as train_steps
+from ramjax.steps.device_cache import DeviceCache
 from ramjax.tasks import Task, labels_of, make_tasks
 from ramjax.training import log_lines
 from ramjax.training.profiling import Profile
@@ -126,9 +128,10 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
             # A run that was stopped in the validation of its step, be it the last one, makes that up first.
             if _due(start, config.train.eval_every, steps) and not validate.was_made(start):
                 validate(start, state)
-            batches = _make_train_batches(config, tasks, train_sources, start)
+            cache = device_cache.fill(config, train_sources, labels_of(tasks), mesh) if start < steps else None
+            batches = _make_train_batches(config, tasks, train_sources, start, cache)
             ending.enter_context(contextlib.closing(batches))
-            for batch in progress.timed(_prefetch_to_device(batches, mesh, preemption)):
+            for batch in progress.timed(_prefetch_to_device(batches, mesh, cache, preemption)):
                 preemption.check()
                 if train_step is None:
                     began = time.perf_counter()
@@ -288,9 +291,11 @@ def _open(config: Config, split: str) -> tuple[pipeline.Source, ...]:
 
 
 def _make_train_batches(
-    config: Config, tasks: Sequence[Task], sources: Sequence[pipeline.Source], start: int
+    config: Config, tasks: Sequence[Task], sources: Sequence[pipeline.Source], start: int, cache: DeviceCache | None
 ) -> Iterator[dict[str, np.ndarray]]:
-    return pipeline.make_train_batches(
+    """The batches, or with a cache the plans that it makes them of."""
+    make = pipeline.make_train_batches if cache is None else pipeline.make_train_plans
+    return make(
         config.data,
         sources,
         seed=config.seed,
@@ -303,13 +308,15 @@ def _make_train_batches(
 
 
 def _prefetch_to_device(
-    batches: Iterable[dict[str, np.ndarray]], mesh: Mesh, preemption: Preemption
+    batches: Iterable[dict[str, np.ndarray]], mesh: Mesh, cache: DeviceCache | None, preemption: Preemption
 ) -> Iterator[dict[str, jax.Array]]:
     """Keeps one batch ready on the devices while the step before it runs."""
     ready = None
     with preemption.excused():
         for batch in batches:
             following = sharding.place_batch(batch, mesh)
+            if cache is not None:
+                following = cache.batch(following)
             if ready is not None:
                 yield ready
             ready = following

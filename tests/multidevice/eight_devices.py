@@ -24,6 +24,7 @@ from ramjax.evaluation import testing
 from ramjax.evaluation.validation import canvas_metrics_of, evaluate, jit_eval_step
 from ramjax.metrics.cases import collect
 from ramjax.runs.checkpoints import Checkpoints
+from ramjax.steps import device_cache
 from ramjax.steps.evaluate import make_eval_step
 from ramjax.steps.state import abstract_state, init_state
 from ramjax.steps.train import make_train_step
@@ -355,3 +356,34 @@ def test_what_does_not_divide_is_named(config, shape, changes, words):
 
 def test_minus_one_takes_the_devices_that_are_left(config):
     assert sharding.make_mesh(on(config, 2, -1, 2)).shape == {"data": 2, "fsdp": 2, "space": 2}
+
+
+@pytest.mark.parametrize(
+    ("shape", "records_a_device", "parts"),
+    [((8, 1, 1), 1, 8), ((2, 2, 2), 3, 2), ((2, 2, 2), 2, 4), ((4, 2, 1), 2, 4), ((1, 4, 2), 6, 1), ((1, 1, 8), 6, 1)],
+    ids=lambda value: "x".join(map(str, value)) if isinstance(value, tuple) else str(value),
+)
+def test_records_on_the_devices_give_the_batches_of_one(config, tmp_path, shape, records_a_device, parts):
+    """Six records, of which the budget lets each device keep so many; of eight devices some have none."""
+    data = dataclasses.replace(config.data, cache="device", cache_dir=str(tmp_path), train_split="train+test")
+    sources, labels = pipeline.open_sources(data, data.train_split), labels_of(make_tasks(config))
+    height, width = np.max([record.image.shape for record in sources[0]], axis=0)
+    small = dataclasses.replace(data, cache_gigabytes=1e-9 * records_a_device * 6 * float(height * width))
+    results = []
+    for at, of_data in ((on(config, 1), data), (on(config, *shape), small)):
+        at = dataclasses.replace(at, data=of_data)
+        mesh = sharding.make_mesh(at)
+        cache = device_cache.fill(at, sources, labels, mesh)
+        kept = {len(shard.data) for shard in cache.planes["image"].addressable_shards}
+        assert kept == {6 if of_data is data else -(-6 // parts)}
+        plans = pipeline.make_train_plans(of_data, sources, seed=0, start_step=0, steps=2, labels=labels)
+        batches = [cache.batch(sharding.place_batch(plan, mesh)) for plan in plans]
+        expected = sharding.place_batch({name: np.asarray(value) for name, value in batches[0].items()}, mesh)
+        for name, value in batches[0].items():
+            assert value.sharding.is_equivalent_to(expected[name].sharding, value.ndim), name
+        results.append(jax.device_get(batches))
+    for one, other in zip(*results, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            tolerance = 1e-5 if name == "image" else 0
+            np.testing.assert_allclose(one[name], other[name], atol=tolerance, rtol=0, err_msg=name)

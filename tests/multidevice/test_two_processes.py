@@ -75,6 +75,21 @@ def test_two_processes_get_the_numbers_of_one(together, alone):
                 assert row[key] == pytest.approx(expected[key], rel=1e-5, abs=1e-6), (row["step"], key)
 
 
+def test_two_processes_that_share_the_records_get_the_losses_of_one(data_dir, tmp_path):
+    """Each keeps half of them on its device, and gives the other what its rows need."""
+    more = ["--mode=train", "--config.data.cache=device", f"--config.data.cache_dir={tmp_path / 'cache'}"]
+    more += ["--config.train.steps=2"]
+    half = "--config.data.cache_gigabytes=0.0007"  # the four records take about 1 MB
+    two = call([*launcher(), "--processes=2", *flags(data_dir, tmp_path / "two"), *more, half]).stdout
+    one = call([sys.executable, "-m", "ramjax.main", *flags(data_dir, tmp_path / "one"), *more]).stdout
+    assert "on each one part of 2 (" in two and "on each all (" in one
+    losses = [
+        [row["train/loss"] for row in read_json_lines(tmp_path / name / "metrics.jsonl") if "train/loss" in row]
+        for name in ("two", "one")
+    ]
+    assert len(losses[0]) == 2 and losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_one_process_writes(together, alone):
     both, one = (sorted(str(path.relative_to(of)) for path in of.glob("*")) for of in (together[0], alone))
     assert both == one
