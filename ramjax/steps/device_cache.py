@@ -73,9 +73,9 @@ def fill(config: Config, sources: Sequence[Source], labels: Sequence[Labels], me
         return _without(
             f"the label {dense[0]} is made on the host; declare it by Spec.plane, or set data.cache to host"
         )
-    room = _room(data) if all(isinstance(source, DecodedSource) for source in sources) else 0
+    room = _room(data) if all(isinstance(source, DecodedSource) for source in sources) else -1
     room = min(int(of_process) for of_process in gather_bytes(str(room).encode()))  # all processes must do the same
-    if not room:
+    if room < 0:
         return _without("not all processes could keep them decoded; see the warning above")
     records = [source.peek(index) for source in sources for index in range(len(source))]
     height, width = np.max([record.image.shape for record in records], axis=0).tolist()
@@ -121,7 +121,7 @@ def fill(config: Config, sources: Sequence[Source], labels: Sequence[Labels], me
 def _room(data: DataConfig) -> int:
     """Bytes of each device that records may take."""
     there = device_bytes()
-    return min(int(data.cache_gigabytes * 1e9), there // 3 if there else sys.maxsize)
+    return min(round(data.cache_gigabytes * 1e9), there // 3 if there else sys.maxsize)
 
 
 def _without(why: str) -> None:

@@ -364,11 +364,11 @@ def test_minus_one_takes_the_devices_that_are_left(config):
     ids=lambda value: "x".join(map(str, value)) if isinstance(value, tuple) else str(value),
 )
 def test_records_on_the_devices_give_the_batches_of_one(config, tmp_path, shape, records_a_device, parts):
-    """Six records, of which the budget lets each device keep so many; of eight devices some have none."""
+    """Six records, image and erosions, of which the budget lets each device keep so many; some of eight have none."""
     data = dataclasses.replace(config.data, cache="device", cache_dir=str(tmp_path), train_split="train+test")
     sources, labels = pipeline.open_sources(data, data.train_split), labels_of(make_tasks(config))
     height, width = np.max([record.image.shape for record in sources[0]], axis=0)
-    small = dataclasses.replace(data, cache_gigabytes=1e-9 * records_a_device * 6 * float(height * width))
+    small = dataclasses.replace(data, cache_gigabytes=1e-9 * records_a_device * 2 * float(height * width))
     results = []
     for at, of_data in ((on(config, 1), data), (on(config, *shape), small)):
         at = dataclasses.replace(at, data=of_data)
