@@ -228,12 +228,14 @@ def _percentiles(
     grey: Int[Array, "h w"], shown: Bool[Array, "h w"], percents: Sequence[float]
 ) -> Int[Array, " percents"]:
     """The least grey values that at least so many percent of the shown pixels do not exceed; found by halving."""
-    tenths = np.rint(10 * np.array(percents)).astype(np.uint32)
-    wanted = shown.sum(dtype=jnp.uint32) * tenths
+    # In whole numbers, none of which exceeds the count of the pixels.
+    tenths = np.rint(10 * np.array(percents)).astype(np.int32)
+    thousands, rest = jnp.divmod(shown.sum(dtype=jnp.int32), 1000)
+    wanted = thousands * tenths + (rest * tenths + 999) // 1000
 
     def halve(number, values):
         half = 128 >> number
-        count = (shown & (grey < (values + half)[:, None, None])).sum((1, 2), dtype=jnp.uint32) * 1000
+        count = (shown & (grey < (values + half)[:, None, None])).sum((1, 2), dtype=jnp.int32)
         return values + jnp.where(count < wanted, half, 0)
 
     return jax.lax.fori_loop(0, 8, halve, jnp.zeros(len(percents), jnp.int32))

@@ -5,6 +5,7 @@ import logging
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -135,6 +136,18 @@ def test_a_record_of_which_nothing_is_shown_is_padding(hands):
     planned["plan/window"] = np.zeros(4, np.float32)
     made = renderer_of(data, hands)(planes_of(hands[0], (230, 190)), planned, np.zeros((64, 48), np.uint8))
     assert made["padding"].all() and not made["image"].any() and not made["bones"].any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (100, 10), (2200, 2100)])
+def test_percentiles_are_those_of_the_host(shape):
+    """Of few pixels, and of more than fit into 32 bits a thousandfold."""
+    rng = np.random.default_rng(shape[0])
+    grey = rng.integers(40, 200, shape, np.uint8)
+    shown = rng.random(shape) < 0.95
+    shown[0, 0] = True
+    black, white = rendering._percentiles(jnp.asarray(grey, jnp.int32), shown, (1.0, 99.5))
+    expected = np.clip((grey - float(black)) / max(int(white) - int(black), 1), 0, 1)
+    np.testing.assert_allclose(canvases._normalise(grey, shown), expected, atol=1e-6)
 
 
 def test_bones_overlap_in_one_word():
