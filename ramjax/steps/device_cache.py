@@ -23,6 +23,7 @@ from ramjax.data.decoded import DecodedSource
 from ramjax.data.labels import Labels
 from ramjax.data.plan import PREFIX
 from ramjax.data.source import Source
+from ramjax.devices import compilation
 from ramjax.devices.compilation import device_bytes, is_device_out_of_memory
 from ramjax.devices.sharding import BATCH_AXES, gather_bytes
 from ramjax.errors import RunError
@@ -115,7 +116,8 @@ def fill(config: Config, sources: Sequence[Source], labels: Sequence[Labels], me
     )
     smallest_scale = min(scale_of(record, data.canvas) for record in records)
     renderer = make_renderer(data, labels, config.seed, smallest_scale)
-    return DeviceCache(planes, jax.jit(_make_render(renderer, mesh, axes)))
+    render = _make_render(renderer, mesh, axes)
+    return DeviceCache(planes, compilation.jit(render, deterministic=config.train.deterministic))
 
 
 def _room(data: DataConfig) -> int:
