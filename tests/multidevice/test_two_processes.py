@@ -79,7 +79,7 @@ def test_two_processes_that_share_the_records_get_the_losses_of_one(data_dir, tm
     """Each keeps half of them on its device, and gives the other what its rows need."""
     more = ["--mode=train", "--config.data.cache=device", f"--config.data.cache_dir={tmp_path / 'cache'}"]
     more += ["--config.train.steps=2"]
-    half = "--config.data.cache_gigabytes=0.0007"  # the four records take about 1 MB
+    half = "--config.data.cache_gigabytes=0.0001"  # the images of the four records take 127 kB
     two = call([*launcher(), "--processes=2", *flags(data_dir, tmp_path / "two"), *more, half]).stdout
     one = call([sys.executable, "-m", "ramjax.main", *flags(data_dir, tmp_path / "one"), *more]).stdout
     assert "on each one part of 2 (" in two and "on each all (" in one
