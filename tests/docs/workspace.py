@@ -26,6 +26,9 @@ SHRINK = shlex.join(
 )
 """What makes any experiment as small as experiments/debug.py."""
 
+SHORT = "--config.train.eval_every=6 --config.train.checkpoint_every=6"
+"""What shortens the training of experiments/debug.py, by the same program: it is validated and saved once."""
+
 SUBSTITUTIONS: tuple[tuple[str, str], ...] = (
     # Launchers make environments and submit jobs: shown, not run. `tests/launch` runs them.
     (r"\bbash launch/(local|test)\.sh", r"bash launch/\1.sh --dry-run"),
@@ -36,6 +39,8 @@ SUBSTITUTIONS: tuple[tuple[str, str], ...] = (
     (r"--config\.train\.steps=\d+", "--config.train.steps=4"),
     (r"experiments/multitask\.py", "experiments/debug.py"),
     (r"--config=((?!experiments/debug)\w+/\w+\.py)", rf"--config=\1 {SHRINK}"),
+    (r"(python -m ramjax\.main --config=\S+)", rf"\1 {SHORT}"),
+    (r'"train\.steps": \d+', '"train.steps": 8'),
     (r"ram_phantom/(small|full)", "ram_phantom/tiny"),
     # Measurements take minutes.
     (r"(python -m benchmarks\.\w+)[^\n]*", r"\1 --help"),
