@@ -27,7 +27,11 @@ def about_training(run: ramjax.Run, workdir: pathlib.Path) -> dict[str, Any]:
     """What a run was trained on and with, and what eval_test.json says of it."""
     versions = json.loads((workdir / "versions.json").read_text())
     metrics = json.loads((workdir / "eval_test.json").read_text())
-    rows = [row for row in read_json_lines(workdir / "metrics.jsonl") if "train/examples_per_second" in row]
+    rows = [
+        row
+        for row in read_json_lines(workdir / "metrics.jsonl")
+        if "train/examples_per_second" in row and row["step"] <= run.step
+    ]
     examples = run.config.train.log_every * run.config.data.batch_size
     return {
         "datasets": list(run.config.data.datasets),
@@ -83,8 +87,7 @@ def card(run: ramjax.Run, about: dict[str, Any], name: str) -> str:
         f"| tasks | {', '.join(task.name for task in run.tasks)} |",
         f"| trained on | {', '.join(about['datasets'])}: synthetic hands alone, no radiograph of a person |",
         f"| canvas | {run.config.data.canvas.height} x {run.config.data.canvas.width} |",
-        f"| steps | {run.step} of {run.config.train.steps}, the best on validation; batches of "
-        f"{run.config.data.batch_size} |",
+        f"| steps | {run.step}, of a schedule of {run.config.train.steps}; batches of {run.config.data.batch_size} |",
         f"| device, time of the training steps | {about['device']}, {about['training_minutes']:.0f} minutes |",
         f"| code | {about['git'][:12]} |",
         "| parameters | half precision |",

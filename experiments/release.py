@@ -5,6 +5,8 @@
 trains it, measures it on the synthetic test hands and on radiographs that were not trained on (`benchmarks.real_films`
 says what their folder needs), and writes ramjax/weights/default.safetensors and the card beside it, default.md. It
 continues where it was stopped. ``--config=experiments/release.py:accelerator`` is the same network on a GPU or TPU.
+
+It is trained briefly on purpose: docs/predicting.md says what happens on radiographs after more steps.
 """
 
 import pathlib
@@ -27,11 +29,10 @@ def get_config(preset: str = "") -> ConfigDict:
     config.data.augment.mirror, config.data.augment.wrist_crop = 0.3, 0.25
     config.optimizer.ema_decay = 0.998
     config.optimizer.warmup_steps = 100
-    config.train.steps, config.train.eval_every, config.train.checkpoint_every = 3000, 500, 250
+    config.train.steps, config.optimizer.final_fraction = 1000, 0.75
     if preset == "accelerator":
         config.data.batch_size, config.data.eval_batch_size, config.data.workers = 32, 32, 16
         config.model.dtype = "bfloat16"
-        config.train.steps = 4000
     return config
 
 
