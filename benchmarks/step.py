@@ -46,6 +46,7 @@ from ramjax.config import BonesConfig, ModelConfig
 from ramjax.devices import compilation
 from ramjax.models.network import MultiTaskNetwork
 from ramjax.tasks.bones import Bones
+from ramjax.tasks.dense import on_grid
 
 MODEL = ModelConfig(
     stem_stride=1, widths=(32, 64, 128, 256), blocks=(1, 1, 1, 1), decoder_width=32, dtype="float32", remat="none"
@@ -98,10 +99,10 @@ def measure(
 
     def infer(params, image):
         nnx.replace_by_pure_dict(variables, params)
-        return nnx.merge(graphdef, variables)(image)["bones"]["logits"]
+        return on_grid(nnx.merge(graphdef, variables)(image)["bones"]["logits"])
 
     def gradient(params, image, target):
-        return jax.value_and_grad(lambda params: loss_of(infer(params, image).astype(jnp.float32), target))(params)
+        return jax.value_and_grad(lambda params: loss_of(infer(params, image), target))(params)
 
     def train(state, image, target):
         params, opt_state = state
