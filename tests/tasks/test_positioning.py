@@ -19,7 +19,7 @@ CANVAS = CanvasConfig(128, 96)
 
 def labels_of(record, canvas=CANVAS, change=lambda placement: placement):
     placement = change(canvases.place(record, canvas))
-    made = LABELS.of(record, View(placement, canvas, np.ones((canvas.height, canvas.width), bool)))
+    made = LABELS.of(record, View(placement, canvas))
     return int(made["shows_right"]), int(made["shows_hand"])
 
 
