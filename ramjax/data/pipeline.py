@@ -24,6 +24,7 @@ It also has the labels that are asked for (see `ramjax.data.labels`), each with 
 import bisect
 import contextlib
 import dataclasses
+import functools
 import gc
 import hashlib
 import itertools
@@ -77,32 +78,18 @@ def make_train_batches(
     labels: Sequence[Labels],
     process_index: int = 0,
     process_count: int = 1,
+    planned: bool = False,
 ) -> Iterator[Batch]:
     """Yields this process's rows of the batches of steps `start_step` to `steps` - 1.
 
     The data sets alternate in the proportion of `data.weights`, to within 1 % of the smallest. The records of each are
     shuffled anew in every epoch, and a batch may extend over the end of an epoch. Each record that is read fills
     `data.crops` successive rows. Of n processes, the p-th gets the p-th of n equal parts of the rows, so that the
-    batches of the processes, in order, are the global batch.
+    batches of the processes, in order, are the global batch. `planned` is for `make_train_plans`.
 
     Raises:
       ValueError: a source is empty, or the batch size is not divisible among the processes.
     """
-    settings = data, sources, seed, start_step, steps, labels, process_index, process_count
-    return _train(*settings, planned=False)
-
-
-def _train(
-    data: DataConfig,
-    sources: Sequence[Source],
-    seed: int,
-    start_step: int,
-    steps: int,
-    labels: Sequence[Labels],
-    process_index: int,
-    process_count: int,
-    planned: bool,
-) -> Iterator[Batch]:
     for source in sources:
         if not len(source):
             raise ValueError(f"{source.name} has no records to train on; check data.train_split ({data.train_split}).")
@@ -118,23 +105,11 @@ def _train(
     return _iterate(order.map_with_index(make)[start_step:steps], data, data.workers)
 
 
-def make_train_plans(
-    data: DataConfig,
-    sources: Sequence[Source],
-    *,
-    seed: int,
-    start_step: int,
-    steps: int,
-    labels: Sequence[Labels],
-    process_index: int = 0,
-    process_count: int = 1,
-) -> Iterator[Batch]:
-    """As `make_train_batches`, but yields the plans of the same rows, of which the devices make the batches.
+make_train_plans = functools.partial(make_train_batches, planned=True)
+"""Yields the plans of the same rows, of which the devices make the batches.
 
-    A plan's slot is the record's position in the concatenation of all sources; see `ramjax.data.plan`.
-    """
-    settings = data, sources, seed, start_step, steps, labels, process_index, process_count
-    return _train(*settings, planned=True)
+A plan's slot is the record's position in the concatenation of all sources; see `ramjax.data.plan`.
+"""
 
 
 def make_eval_batches(

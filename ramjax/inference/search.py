@@ -183,16 +183,15 @@ def _position(
     The two views have opposite answers as to the side and the same one as to the rest, so the mean of their log odds
     leaves out whether the network saw more right than left hands in training.
     """
+    task = next((task for task in network.tasks if task.tells_positioning), None)
+    if task is None:
+        return None
     placed = _placed(radiograph, canvas, quarter_turns)
-    predictions = _predict(radiograph, canvas, [placed, placed.then_mirror(canvas.width)], network)
-    for task in able(network.tasks, predictions):
-        told = task.positioning(predictions)
-        if told is not None:
-            right, hand = (np.clip(np.asarray(chances, float)[:2], 1e-6, 1 - 1e-6) for chances in told)
-            right, hand = (np.log(chances / (1 - chances)) for chances in (right, hand))
-            odds = (right[0] - right[1]) / 2, hand.mean() if canvas.sizing == "fit" else 0.0
-            return Positioning(*(float(1 / (1 + np.exp(-of))) for of in odds))
-    return None
+    told = task.positioning(_predict(radiograph, canvas, [placed, placed.then_mirror(canvas.width)], network))
+    right, hand = (np.clip(np.asarray(chances, float)[:2], 1e-6, 1 - 1e-6) for chances in told)
+    right, hand = (np.log(chances / (1 - chances)) for chances in (right, hand))
+    odds = (right[0] - right[1]) / 2, hand.mean() if canvas.sizing == "fit" else 0.0
+    return Positioning(*(float(1 / (1 + np.exp(-of))) for of in odds))
 
 
 def _show(

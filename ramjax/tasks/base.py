@@ -112,6 +112,7 @@ class Task:
         `Features.outputs`. Boxes come from the task that `finds_boxes`; without one they are the annotated ones, and a
         radiograph without annotation is not judged.
       finds_boxes: its outputs have ``boxes`` (b, 22, 4) in canvas pixels, for the heads after it.
+      tells_positioning: it has the method `positioning`.
       predictions: what `predict` returns, and of which kind each is. Names are unique among the tasks of a network.
       parts: the groups of values that it measures, and the names of each one's parts, such as ``{"bones": (...),
         "pairs": (...)}``.
@@ -130,6 +131,7 @@ class Task:
     labels: ClassVar[tuple[Labels, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
     finds_boxes: ClassVar[bool] = False
+    tells_positioning: ClassVar[bool] = False
     predictions: ClassVar[Mapping[str, Kind]] = {}
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     selected_by: ClassVar[tuple[str, ...]] = ()
@@ -228,10 +230,10 @@ class Task:
     # a method is given what the tasks before made, it returns that with its own part: put where people look for it, or
     # added to theirs.
 
-    def positioning(self, predictions: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    def positioning(self, predictions: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Returns the chances that each of b images shows a right hand, not a left one, and a whole hand, not a wrist,
-        (b,) each, 0 to 1; None of a task that cannot tell."""
-        del predictions
+        (b,) each, 0 to 1. It is asked of a task that `tells_positioning`."""
+        raise NotImplementedError(f"The task {self.name} tells none; define {type(self).__name__}.positioning.")
 
     def certainty(self, predictions: Mapping[str, np.ndarray], view: str) -> np.ndarray | None:
         """Returns how sure the network is that each of b images shows a hand or wrist as it should, (b,), 0 to 1.

@@ -62,6 +62,7 @@ class Positioning(Task):
     config: PositioningConfig = dataclasses.field(default_factory=PositioningConfig)
     name = "positioning"
     labels = (_LABELS,)
+    tells_positioning = True
     predictions: ClassVar = dict.fromkeys(_TARGETS, Kind.IMAGE)
     parts: ClassVar = {"positioning": ("right", "hand")}
     headlines = (

@@ -95,6 +95,17 @@ def test_the_certainties_decide_what_it_is_not_sure_of():
     assert read(THUMB_LEFT, positioned(-1.5), Options(view="hand")).report["side"] == "R"
 
 
+def test_only_a_network_that_can_tell_is_asked_for_it():
+    def passes(network, side):
+        seen = []
+        count = dataclasses.replace(network, predict=lambda images: seen.append(1) or network.predict(images))
+        searching.search(THUMB_LEFT, count, side, "hand")
+        return len(seen)
+
+    assert passes(fakes.network(), "") == passes(fakes.network(), "R") == passes(positioned(2.5), "R") == 1
+    assert passes(positioned(2.5), "") == 2
+
+
 def test_what_is_stated_is_not_decided_and_what_is_unsure_is_said():
     stated = read(THUMB_LEFT, positioned(-1.5, -1.5), Options(side="R", view="hand")).report
     assert (stated["side"], stated["view"], stated["chance_right"]) == ("R", "hand", None)
