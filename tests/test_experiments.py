@@ -132,7 +132,7 @@ def test_overfits_two_hands(name):
     values.train.steps, values.optimizer.warmup_steps, values.optimizer.learning_rate = 300, 10, 1e-2
     config = config_lib.from_config_dict(values)
     batch = two_hands(config.data.canvas.height, config.data.canvas.width)
-    state = jax.jit(lambda: init_state(config))()
+    state = init_state(config)
     train_step = jax.jit(make_train_step(config), donate_argnums=0)
     for _ in range(config.train.steps):
         state, _ = train_step(state, batch)

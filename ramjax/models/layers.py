@@ -11,7 +11,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-from ramjax.models import convolution, normalization
+from ramjax.models import convolution, initializers, normalization
 
 GROUP_SIZE = 8
 """Channels a normalisation group (Wu and He, arXiv 1803.08494); stateless, so however a batch is split."""
@@ -55,7 +55,8 @@ def conv(
         use_bias=bias,
         dtype=dtype,
         conv_general_dilated=convolution.conv_general_dilated,
-        kernel_init=nnx.initializers.he_normal(),
+        kernel_init=initializers.he_normal,
+        bias_init=initializers.zeros,
         rngs=rngs,
     )
 
@@ -65,8 +66,8 @@ class GroupNorm(nnx.Module):
 
     def __init__(self, features: int, *, rngs: nnx.Rngs):
         self.groups = max(1, features // GROUP_SIZE)
-        self.scale = nnx.Param(jnp.ones(features))
-        self.bias = nnx.Param(jnp.zeros(features))
+        self.scale = nnx.Param(initializers.ones(None, (features,)))
+        self.bias = nnx.Param(initializers.zeros(None, (features,)))
 
     def __call__(
         self, x: Float[Array, "b h w c"], *, shortcut: Float[Array, "b h w c"] | None = None, relu: bool = False
@@ -76,7 +77,23 @@ class GroupNorm(nnx.Module):
         return normalization.group_norm(x, *parameters, self.groups, EPSILON, shortcut=shortcut, relu=relu)
 
 
-class Pointwise(nnx.Linear):
+class Linear(nnx.Linear):
+    """`flax.nnx.Linear`, with the first values of `initializers`."""
+
+    def __init__(self, in_features: int, out_features: int, **settings: Any):
+        first = {"kernel_init": initializers.lecun_normal, "bias_init": initializers.zeros}
+        super().__init__(in_features, out_features, **first | settings)
+
+
+class Embed(nnx.Embed):
+    """`flax.nnx.Embed`, with the first values of `initializers`."""
+
+    def __init__(self, num_embeddings: int, features: int, **settings: Any):
+        first = {"embedding_init": initializers.embedding_normal}
+        super().__init__(num_embeddings, features, **first | settings)
+
+
+class Pointwise(Linear):
     """A 1x1 convolution, as a product of two matrices.
 
     XLA's CPU backend is several times slower on the gradient of the convolution, and of a product with more dimensions.

@@ -24,6 +24,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
@@ -60,8 +61,37 @@ class TrainState:
 
 
 def init_state(config: Config) -> TrainState:
-    """Returns the state before the first step, a function of the config alone. The caller jits it with shardings."""
-    params, _, variables = map(nnx.to_pure_dict, nnx.state(make_network(config, config.seed), *_KINDS))
+    """Returns the state before the first step, a function of the config alone.
+
+    To be traced for its shapes alone (`jax.eval_shape`): as one program it takes half a minute to compile, which
+    `ramjax.models.initializers` avoids.
+    """
+    params, variables = split_network(make_network(config, config.seed))
+    return jax.jit(functools.partial(_state_of, config))(params, variables)
+
+
+def place_first_state(config: Config, abstract: TrainState) -> TrainState:
+    """`init_state`, computed by each host and put on its devices as `abstract_state` says.
+
+    Raises:
+      RunError: JAX may not use the CPU.
+    """
+    try:
+        host = jax.local_devices(backend="cpu")[0]
+    except RuntimeError as error:
+        allowed = jax.config.jax_platforms
+        raise RunError(f"JAX_PLATFORMS is {allowed}, but a network begins on the CPU; set {allowed},cpu.") from error
+    with jax.default_device(host):
+        state = init_state(config)
+    return jax.tree.map(_place, state, abstract)
+
+
+def _place(leaf: jax.Array, where: jax.ShapeDtypeStruct) -> jax.Array:
+    values = np.asarray(leaf)
+    return jax.make_array_from_callback(where.shape, where.sharding, lambda index: values[index])
+
+
+def _state_of(config: Config, params: Any, variables: Any) -> TrainState:
     names = [task.name for task in make_tasks(config)]
     optimizer = make_optimizer(config.optimizer, config.train.steps, names)
     return TrainState(

@@ -3,6 +3,7 @@
 import functools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -31,7 +32,7 @@ class DenseHead(nnx.Module):
             model.decoder_width,
             len(bias) * self.block**2,
             dtype=dtype,
-            bias_init=lambda key, shape, dtype: jnp.tile(jnp.asarray(bias, dtype), self.block**2),
+            bias_init=lambda key, shape, dtype: jax.device_put(np.tile(np.asarray(bias, dtype), self.block**2)),
             rngs=rngs,
         )
         self.coarse = layers.Pointwise(

@@ -102,8 +102,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints)
     state = checkpoints.restore_latest(abstract)
     if state is None:
-        shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-        state = jax.jit(lambda: states.init_state(config), out_shardings=shardings)()
+        state = states.place_first_state(config, abstract)
     start = done = int(state.step)
     steps = config.train.steps
     log_lines.start(config, tasks, workdir, mesh, train_sources, abstract.params, start)

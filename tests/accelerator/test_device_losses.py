@@ -5,7 +5,6 @@ JAX_PLATFORMS='' XLA_FLAGS='' python -m pytest tests/accelerator
 """
 
 import dataclasses
-import functools
 
 import jax
 import numpy as np
@@ -51,7 +50,7 @@ def losses(config, device, shift: float = 0.0) -> list[dict[str, float]]:
     """The losses of the first steps on one device, products in full precision; `shift` scales the first parameters."""
     mesh = Mesh(np.array([[[device]]]), sharding.AXES, axis_types=(AxisType.Auto,) * 3)
     with jax.default_device(jax.devices("cpu")[0]):
-        state = jax.device_get(jax.jit(functools.partial(init_state, config))())
+        state = jax.device_get(init_state(config))
     state = state.replace(params=jax.tree.map(lambda leaf: leaf * np.float32(1 + shift), state.params))
     state = jax.device_put(state, jax.tree.map(lambda leaf: leaf.sharding, abstract_state(config, mesh)))
     sources = pipeline.open_sources(config.data, config.data.train_split)

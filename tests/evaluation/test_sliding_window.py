@@ -216,7 +216,7 @@ def test_sites_alone():
 def test_the_real_network(debug_config):
     """An image of one tile is the network's own answer; a larger one has maps and sites of its own size."""
     canvas = debug_config.data.canvas
-    state = jax.jit(lambda: init_state(debug_config))()
+    state = init_state(debug_config)
     predict = functools.partial(compilation.jit(make_predict_step(debug_config)), state)
     image = np.random.default_rng(0).random((canvas.height, canvas.width), np.float32)
     tile = image.shape

@@ -39,7 +39,7 @@ def with_canvas(config, **changes):
 
 @functools.cache
 def state_of(config, seed: int = 0):
-    return jax.jit(functools.partial(init_state, dataclasses.replace(config, seed=seed)))()
+    return init_state(dataclasses.replace(config, seed=seed))
 
 
 def evaluate(config, states=None, **options):

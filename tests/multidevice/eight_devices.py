@@ -26,7 +26,7 @@ from ramjax.metrics.cases import collect
 from ramjax.runs.checkpoints import Checkpoints
 from ramjax.steps import device_cache
 from ramjax.steps.evaluate import make_eval_step
-from ramjax.steps.state import abstract_state, init_state
+from ramjax.steps.state import abstract_state, place_first_state
 from ramjax.steps.train import make_train_step
 from ramjax.tasks import labels_of, make_tasks, parts_of
 from tests.models import stochastic
@@ -57,8 +57,7 @@ def on(config, data: int, fsdp: int = 1, space: int = 1):
 def start(config):
     """The mesh, and the state before the first step."""
     mesh = sharding.make_mesh(config)
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(config, mesh))
-    return mesh, jax.jit(functools.partial(init_state, config), out_shardings=shardings)()
+    return mesh, place_first_state(config, abstract_state(config, mesh))
 
 
 def train(config, mesh, state, first: int, last: int):

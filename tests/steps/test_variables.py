@@ -1,7 +1,6 @@
 """A network that holds more than parameters, through the real steps, loop and checkpoints."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +62,7 @@ def install():
 
 @pytest.fixture(scope="module")
 def start(install):
-    return jax.jit(functools.partial(init_state, CONFIG))()
+    return init_state(CONFIG)
 
 
 @pytest.fixture(scope="module")

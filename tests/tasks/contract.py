@@ -94,7 +94,7 @@ def outputs_of(config: Config, task: Task, batch: dict[str, np.ndarray]) -> dict
     """Raw outputs of an untrained network."""
     key = json.dumps(to_dict(config))
     if key not in _outputs:  # of all tasks at once: compiling takes a while
-        state = jax.jit(lambda: init_state(config))()
+        state = init_state(config)
         _outputs[key] = jax.jit(make_apply(config))(state.params, batch["image"], batch.get("boxes"))
     return _outputs[key][task.name]
 

@@ -43,7 +43,7 @@ FLAGS = {
 @pytest.fixture(scope="module")
 def outputs():
     """Raw outputs of an untrained network on `random_batch()`."""
-    state = jax.jit(lambda: init_state(CONFIG))()
+    state = init_state(CONFIG)
     batch = random_batch()
     return jax.jit(make_apply(CONFIG))(state.params, batch["image"], batch["boxes"])
 

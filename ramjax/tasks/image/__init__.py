@@ -63,8 +63,8 @@ class ImageHead(nnx.Module):
 
     def __init__(self, sizes: Mapping[str, int], model: ModelConfig, *, rngs: nnx.Rngs):
         width = model.widths[-1]
-        self.mix = nnx.Linear(2 * width, width, rngs=rngs)
-        self.outputs = nnx.Dict({name: nnx.Linear(width, size, rngs=rngs) for name, size in sizes.items()})
+        self.mix = layers.Linear(2 * width, width, rngs=rngs)
+        self.outputs = nnx.Dict({name: layers.Linear(width, size, rngs=rngs) for name, size in sizes.items()})
 
     def __call__(self, features: Features) -> dict[str, Array]:
         """Returns float32 (b, classes) for a class, (b, 1) for a number, by the name of the target."""

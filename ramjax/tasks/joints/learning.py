@@ -30,7 +30,7 @@ class JointsHead(nnx.Module):
         self.mix = layers.ConvNorm(width, width, 3, dtype=dtype, rngs=rngs)
         self.heatmap = layers.Pointwise(width, anatomy.NUM_SITES, dtype=dtype, rngs=rngs)
         self.boxes = layers.Pointwise(width, anatomy.NUM_SITES * 4, dtype=dtype, rngs=rngs)
-        self.absence = nnx.Linear(model.widths[-1], anatomy.NUM_SITES, dtype=dtype, rngs=rngs)
+        self.absence = layers.Linear(model.widths[-1], anatomy.NUM_SITES, dtype=dtype, rngs=rngs)
 
     def __call__(self, features: Features) -> dict[str, Array]:
         """Returns ``heatmap`` (b, h, w, 22), ``absence`` (b, 22), ``regression`` (b, h, w, 22, 4), ``boxes`` and

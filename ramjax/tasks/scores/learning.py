@@ -28,7 +28,7 @@ class OrdinalOutput(nnx.Module):
     def __init__(self, features: int, top: int, kind: str, *, rngs: nnx.Rngs):
         self.kind = kind
         outputs = {"thresholds": top, "coral": 1, "softmax": top + 1}[kind]
-        self.project = nnx.Linear(features, outputs, rngs=rngs)
+        self.project = layers.Linear(features, outputs, rngs=rngs)
         if kind == "coral":
             self.steps = nnx.Param(jnp.zeros(top - 1))
 
@@ -52,14 +52,14 @@ class ScoresHead(nnx.Module):
         self.size, self.margin, self.level = config.roi_size, config.roi_margin, dense_level(LEVEL, model)
         self.enter = layers.conv(4, width, 3, dtype=dtype, rngs=rngs)
         self.norm = layers.GroupNorm(width, rngs=rngs)
-        self.site = nnx.Embed(anatomy.NUM_SITES, 2 * width, rngs=rngs)
+        self.site = layers.Embed(anatomy.NUM_SITES, 2 * width, rngs=rngs)
         self.block = layers.ResidualBlock(width, dtype=dtype, rngs=rngs)
         self.down = layers.ConvNorm(width, 2 * width, 3, stride=2, dtype=dtype, rngs=rngs)
         self.dense = layers.Pointwise(dense_width(self.level, model), 2 * width, dtype=dtype, rngs=rngs)
         self.deep = layers.ResidualBlock(2 * width, dtype=dtype, rngs=rngs)
-        self.context = nnx.Linear(model.widths[-1], 4 * width, rngs=rngs)
-        self.mix = nnx.Linear(4 * width, 4 * width, rngs=rngs)
-        self.place = nnx.Embed(anatomy.NUM_SITES, 4 * width, rngs=rngs)
+        self.context = layers.Linear(model.widths[-1], 4 * width, rngs=rngs)
+        self.mix = layers.Linear(4 * width, 4 * width, rngs=rngs)
+        self.place = layers.Embed(anatomy.NUM_SITES, 4 * width, rngs=rngs)
         self.outputs = nnx.Dict(
             {
                 name: OrdinalOutput(4 * width, top, config.ordinal, rngs=rngs)
