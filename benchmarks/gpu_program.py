@@ -14,7 +14,8 @@ It needs ``pip install "jax[cuda12]"``, 3 GB, best in an environment of its own,
 
 --hlo keeps the optimised program as text. With --json the last line is one JSON object: `gigabytes`,
 `gigabytes_products`, `milliseconds_at_least`, `temporary_gigabytes`, `largest_float32_gigabytes`, `float32_planes`,
-`kernels`, `compile_seconds`, `batch`, `kinds` with the same of each kind, and the versions.
+`kernels`, `trace_seconds` (to a program in StableHLO), `compile_seconds` (from there), `batch`, `kinds` with the same
+of each kind, and the versions.
 """
 
 import dataclasses
@@ -73,8 +74,10 @@ _WITHOUT_A_GPU = {
 def measure(config: Config, program: str, keep: pathlib.Path | None = None) -> dict[str, Any]:
     """Compiles and returns all numbers of the module's docstring, and ``largest``, the kernels by bytes."""
     began = time.perf_counter()
-    compiled = compile_for_gpu(config, program)
-    seconds = time.perf_counter() - began
+    lowered = lower_for_gpu(config, program)
+    traced = time.perf_counter()
+    compiled = lowered.compile()
+    ended = time.perf_counter()
     text = compiled.as_text()
     if keep:
         keep.write_text(text)
@@ -88,7 +91,8 @@ def measure(config: Config, program: str, keep: pathlib.Path | None = None) -> d
         "temporary_gigabytes": compiled.memory_analysis().temp_size_in_bytes / 1e9,
         "largest_float32_gigabytes": 4 * max(wide, default=0) / 1e9,
         "float32_planes": sum(count >= anatomy.NUM_BONES * pixels for count in wide),
-        "compile_seconds": seconds,
+        "trace_seconds": traced - began,
+        "compile_seconds": ended - traced,
         "batch": size,
         "kinds": {kind: bounds(of_kind) for kind, of_kind in by_kind(found)},
         "largest": [dataclasses.asdict(kernel) for kernel in found],
@@ -134,8 +138,8 @@ def topology(devices: int) -> topologies.TopologyDescription:
         raise ValueError('JAX for CUDA is not installed; run pip install "jax[cuda12]".') from error
 
 
-def compile_for_gpu(config: Config, program: str) -> jax.stages.Compiled:
-    """Compiles ``train`` or ``inference`` for one GPU; raises as `topology`."""
+def lower_for_gpu(config: Config, program: str) -> jax.stages.Lowered:
+    """``train`` or ``inference``, traced and ready to be compiled for one GPU; raises as `topology`."""
     mesh = Mesh(np.array(topology(1).devices), ("device",))
     here = NamedSharding(mesh, PartitionSpec())
     place = functools.partial(_placed, where=here)
@@ -145,8 +149,8 @@ def compile_for_gpu(config: Config, program: str) -> jax.stages.Compiled:
     options = compilation.DETERMINISTIC if config.train.deterministic else None
     settings = {"out_shardings": here, "compiler_options": options}
     if program == "train":
-        return jax.jit(make_train_step(config), donate_argnums=0, **settings).lower(state, batch).compile()
-    return jax.jit(make_predict_step(config), **settings).lower(state, batch["image"]).compile()
+        return jax.jit(make_train_step(config), donate_argnums=0, **settings).lower(state, batch)
+    return jax.jit(make_predict_step(config), **settings).lower(state, batch["image"])
 
 
 def show(numbers: dict[str, Any]) -> str:
