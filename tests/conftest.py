@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).parent.parent
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Unoptimised machine code: most of a test's time is compiling, which takes half of it so; the algorithms are the same.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Unoptimised machine code, from the simpler of XLA's two generators: most of a test's time is compiling, which takes a
+# quarter of it so; the algorithms are the same.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU, tests start processes that need some of it

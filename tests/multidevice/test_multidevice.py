@@ -13,7 +13,7 @@ FOLDER = pathlib.Path(__file__).parent
 @pytest.mark.slow
 def test_eight_devices():
     # Unoptimised machine code: compiling takes a third of the time, and the numbers are the same on any devices.
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     environment = {key: value for key, value in environment.items() if not key.startswith("PYTEST_")}
     done = subprocess.run(
