@@ -116,3 +116,12 @@ def test_a_split_is_evaluated_as_the_command_does(run):
     found = run.evaluate("test", quiet=True)
     assert found["bones/dsc"] == expected["bones/dsc"] and found["joints/iou"] == expected["joints/iou"]
     assert not [hint for hint in typing.get_type_hints(api.Run.evaluate).values() if hint is None]
+
+
+def test_a_network_in_a_file_is_evaluated_as_its_run(run, tmp_path):
+    run.export(tmp_path / "network.safetensors")
+    of_file = ramjax.load(tmp_path / "network.safetensors").evaluate("test", quiet=True)
+    expected = run.evaluate("test", quiet=True)
+    assert of_file.keys() == expected.keys()
+    for name in ("bones/dsc", "joints/iou"):
+        assert of_file[name] == pytest.approx(expected[name], abs=0.02)  # its numbers are of half precision
