@@ -2,27 +2,55 @@
 
 import dataclasses
 import re
+from typing import Literal
 
 from ramjax.typed import INT32_MAX, ConfigError, check
 
 
+def split_rule(key: str, rule: str) -> tuple[str, str]:
+    """PATTERN and VALUE of a rule of parameters; both are empty without a ``=``.
+
+    Raises:
+      ConfigError: the pattern is no regular expression; `key` is named.
+    """
+    pattern, _, value = rule.rpartition("=")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"{key} has {rule!r}, whose pattern is no regular expression ({error}).") from error
+    return pattern, value if pattern else ""
+
+
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with warmup and cosine decay.
+    """The optimiser, its learning rate over the steps, and the average of the parameters.
 
     Attributes:
-      learning_rate: at the end of the warmup.
-      warmup_steps: of linear rise from 0.
-      final_fraction: of the learning rate, at the last step.
+      name: ``adamw``, ``sgd``, ``lion``, ``muon`` or ``adafactor`` (see `ramjax.steps.optimizer`). The learning rate
+        that serves one does not serve another.
+      learning_rate: at the end of the warmup, the highest.
+      schedule: how it goes on from there: ``cosine``, ``linear``, ``step`` or ``constant``; or ``one_cycle``, whose
+        warmup is a cosine, too.
+      warmup_steps: of rise, linear from 0 but for ``one_cycle``.
+      drops: of ``step``: after which shares of all steps the learning rate drops, by equal factors.
+      final_fraction: of the learning rate, at the last step; ``constant`` has none.
+      rates: factors on the learning rate, as PATTERN=FACTOR; the first counts whose regular expression PATTERN matches
+        the path of a parameter somewhere, such as 'encoder/=0.1'.
       weight_decay: of all but biases and scales.
+      decays: other weight decays, as PATTERN=DECAY, as `rates`.
       clip_norm: global norm the gradient is clipped to.
       ema_decay: of the averaged parameters used in evaluation; 0 switches averaging off.
     """
 
+    name: Literal["adamw", "sgd", "lion", "muon", "adafactor"] = "adamw"
     learning_rate: float = 3e-3
+    schedule: Literal["cosine", "linear", "step", "one_cycle", "constant"] = "cosine"
     warmup_steps: int = 50
+    drops: tuple[float, ...] = (0.5, 0.75)
     final_fraction: float = 0.01
+    rates: tuple[str, ...] = ()
     weight_decay: float = 1e-4
+    decays: tuple[str, ...] = ()
     clip_norm: float = 1.0
     ema_decay: float = 0.99
 
@@ -33,6 +61,13 @@ class OptimizerConfig:
         check(self, "final_fraction", "ema_decay", least=0, most=1)
         if self.ema_decay == 1:
             raise ConfigError("ema_decay is 1.0, which never takes a parameter in; it must be below 1.")
+        if not self.drops or list(self.drops) != sorted({drop for drop in self.drops if 0 < drop < 1}):
+            raise ConfigError(f"drops is {self.drops}; name shares between 0 and 1 that rise, such as (0.5, 0.75).")
+        for key in ("rates", "decays"):
+            for rule in getattr(self, key):
+                _, number = split_rule(key, rule)
+                if not re.fullmatch(r"[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?", number) or float(number) > 1e9:
+                    raise ConfigError(f"{key} has {rule!r}; write PATTERN=NUMBER, such as 'encoder/=0.1'.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +101,8 @@ class MeshConfig:
             raise ConfigError(f"{' and '.join(left)} are -1; only one axis can take the devices that are left.")
         check(self, "split_from", least=0, most=2**63 - 1)
         for rule in self.rules:
-            pattern, found, axis = rule.rpartition("=")
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ConfigError(f"rules has {rule!r}, whose pattern is no regular expression ({error}).") from error
-            if not found or not pattern or not (axis == "none" or re.fullmatch("[0-9]{1,3}", axis)):
+            pattern, axis = split_rule("rules", rule)
+            if not pattern or not (axis == "none" or re.fullmatch("[0-9]{1,3}", axis)):
                 raise ConfigError(f"rules has {rule!r}; write PATTERN=AXIS, such as 'heads/.*=none' or 'kernel$=3'.")
 
 

@@ -29,7 +29,9 @@ def lecun_normal(key: jax.Array, shape: Shape, dtype: jnp.dtype = jnp.float32) -
     return _truncated_normal(1.0, key, shape, dtype)
 
 
-embedding_normal = jax.jit(nnx.nn.linear.default_embed_init, static_argnums=(1, 2))
+embedding_normal = jax.jit(
+    nnx.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0), static_argnums=(1, 2)
+)
 """Tables (entries, features), as `flax.nnx.Embed` begins with: variance 1 / features."""
 
 

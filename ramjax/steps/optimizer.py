@@ -1,53 +1,153 @@
-"""The optimiser: AdamW with warmup, cosine decay and clipping; a head whose task has no label is not updated."""
+"""The optimiser and its learning rate; a head whose task has no label is not updated.
 
-from collections.abc import Sequence
+=============  ========================================================================================================
+``adamw``      Loshchilov and Hutter, arXiv 1711.05101
+``sgd``        Nesterov's momentum of 0.9 (Sutskever et al., ICML 2013)
+``lion``       Chen et al., arXiv 2302.06675; wants about a tenth of AdamW's learning rate and ten times its decay
+``muon``       Jordan et al., 2024 (kellerjordan.github.io/posts/muon): kernels move by orthogonal matrices, a
+               convolution's as a matrix of all that enters by outputs, scaled to the size of AdamW's updates (Liu et
+               al., arXiv 2502.16982); all else by Adam
+``adafactor``  Shazeer and Stern, arXiv 1804.04235; the learning rate is relative to the size of a parameter
+=============  ========================================================================================================
+
+All but the learning rate and the decay are as in the papers, which are optax's defaults. Weight decay is decoupled:
+each step takes away the learning rate times the decay of a parameter.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import optax
 
-from ramjax.config import OptimizerConfig
+from ramjax.config import ConfigError, OptimizerConfig
+from ramjax.config.training import split_rule
 
 _SHARED = "shared"
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Learning rate over `steps`: linear from 0 in `warmup_steps`, then a cosine to `final_fraction` of the peak."""
-    return optax.warmup_cosine_decay_schedule(
-        init_value=0.0,
-        peak_value=config.learning_rate,
-        warmup_steps=config.warmup_steps,
-        decay_steps=max(steps, config.warmup_steps + 1),
-        end_value=config.learning_rate * config.final_fraction,
-    )
+    """Learning rate over `steps`: up in `warmup_steps`, then by `config.schedule` to `final_fraction` of the peak."""
+    peak, final, warmup = config.learning_rate, config.learning_rate * config.final_fraction, config.warmup_steps
+    left = max(steps - warmup, 1)
+    if config.schedule == "cosine":
+        return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, warmup + left, final)
+    if config.schedule == "one_cycle":  # from a 25th of the peak, as in Smith and Topin, arXiv 1708.07120
+        cycle = {max(warmup, 1): 25.0, max(warmup, 1) + left: config.final_fraction}
+        return optax.piecewise_interpolate_schedule("cosine", peak / 25, cycle)
+    after = {
+        "constant": lambda: optax.constant_schedule(peak),
+        "linear": lambda: optax.linear_schedule(peak, final, left),
+        "step": lambda: optax.piecewise_constant_schedule(peak, _drops(config, steps)),
+    }[config.schedule]()
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
+
+
+def _drops(config: OptimizerConfig, steps: int) -> dict[int, float]:
+    """The factor at each step, counted after the warmup, where the learning rate drops."""
+    at = [max(round(share * steps) - config.warmup_steps, 0) for share in config.drops]
+    return {step: config.final_fraction ** (at.count(step) / len(at)) for step in at}
 
 
 def make_optimizer(config: OptimizerConfig, steps: int, tasks: Sequence[str]) -> optax.GradientTransformationExtraArgs:
-    """Clipping by global norm, then AdamW (Loshchilov and Hutter, arXiv 1711.05101), biases and scales not decayed.
+    """Clipping by global norm, then the optimiser of that name; biases and scales are not decayed.
 
     Without labels, momentum and weight decay would still change a head. So ``update`` takes ``labelled={task: bool
     ()}``. Where it is False, ``heads/<task>`` keeps its parameters, its moments and their count; only the schedule
-    advances. If every task has labels, this is plain AdamW.
+    advances. If every task has labels, this is the plain optimiser.
 
     Args:
       config: the settings.
       steps: of the whole training, for the schedule.
       tasks: the names of the heads.
     """
-    adam = optax.chain(
-        optax.scale_by_adam(),
-        optax.add_decayed_weights(
-            config.weight_decay, mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
-        ),
-    )
+    part = optax.chain(_MAKE[config.name](), _add_decayed_weights(config))
     heads = {
-        task: optax.conditionally_mask(adam, lambda step, labelled, task=task: labelled[task], forward_extra_args=True)
+        task: optax.conditionally_mask(part, lambda step, labelled, task=task: labelled[task], forward_extra_args=True)
         for task in tasks
     }
-    return optax.chain(
+    transforms = [
         optax.clip_by_global_norm(config.clip_norm),
-        optax.partition({_SHARED: adam, **heads}, _labels),
+        optax.partition({_SHARED: part, **heads}, _labels),
         optax.scale_by_learning_rate(make_schedule(config, steps)),
-    )
+    ]
+    if config.rates:
+        transforms.append(optax.stateless(lambda updates, params: _scaled(config, updates)))
+    return optax.chain(*transforms)
+
+
+def check_rules(config: OptimizerConfig, params: Any) -> None:
+    """Raises ConfigError where a rule of `config.rates` or `config.decays` matches no parameter."""
+    paths = [_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    for key in ("rates", "decays"):
+        for rule in getattr(config, key):
+            if not any(re.search(split_rule(key, rule)[0], path) for path in paths):
+                raise ConfigError(
+                    f"optimizer.{key} has {rule!r}, which matches no parameter; they have names such as {paths[0]} and "
+                    f"{paths[-1]}, see parameters.txt of a run."
+                )
+
+
+def _muon() -> optax.GradientTransformation:
+    """Muon with a learning rate of 1, whose sign is turned back for what follows."""
+    moved = optax.contrib.muon(1.0, muon_weight_dimension_numbers=_matrices, consistent_rms=0.2)
+    return optax.chain(moved, optax.scale(-1.0))
+
+
+def _matrices(params: Any) -> Any:
+    """How Muon takes kernels as matrices; None for what it leaves to Adam."""
+
+    def axes(path, leaf):
+        if leaf.ndim < 2 or not _path(path).endswith("kernel"):
+            return None
+        return optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+    return jax.tree_util.tree_map_with_path(axes, params)
+
+
+_MAKE: dict[str, Callable[[], optax.GradientTransformation]] = {
+    "adamw": optax.scale_by_adam,
+    "sgd": lambda: optax.trace(decay=0.9, nesterov=True),
+    "lion": optax.scale_by_lion,
+    "muon": _muon,
+    "adafactor": lambda: optax.chain(
+        optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0), optax.scale_by_param_block_rms()
+    ),
+}
+"""What makes an update of a gradient, before decay and learning rate."""
+
+
+def _add_decayed_weights(config: OptimizerConfig) -> optax.GradientTransformation:
+    if not config.decays:
+        return optax.add_decayed_weights(config.weight_decay, mask=lambda params: jax.tree.map(_is_weight, params))
+
+    def add(updates, params):
+        def decayed(path, update, param):
+            usual = config.weight_decay if _is_weight(param) else 0.0
+            return update + _number(config, "decays", path, usual) * param
+
+        return jax.tree_util.tree_map_with_path(decayed, updates, params)
+
+    return optax.stateless(add)
+
+
+def _is_weight(leaf: jax.Array) -> bool:
+    return leaf.ndim > 1
+
+
+def _scaled(config: OptimizerConfig, updates: optax.Updates) -> optax.Updates:
+    return jax.tree_util.tree_map_with_path(lambda path, update: _number(config, "rates", path, 1.0) * update, updates)
+
+
+def _number(config: OptimizerConfig, key: str, path: jax.tree_util.KeyPath, usual: float) -> float:
+    """The number of the first rule that matches a parameter, `usual` without one."""
+    rules = (split_rule(key, rule) for rule in getattr(config, key))
+    return next((float(number) for pattern, number in rules if re.search(pattern, _path(path))), usual)
+
+
+def _path(path: jax.tree_util.KeyPath) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def _labels(params: optax.Params) -> optax.Params:

@@ -34,7 +34,7 @@ from ramjax.errors import RunError
 from ramjax.models.network import MultiTaskNetwork
 from ramjax.runs import run_dir
 from ramjax.runs.checkpoints import Checkpoints
-from ramjax.steps.optimizer import make_optimizer
+from ramjax.steps.optimizer import check_rules, make_optimizer
 from ramjax.tasks import heads_of, make_tasks
 
 
@@ -92,6 +92,7 @@ def _place(leaf: jax.Array, where: jax.ShapeDtypeStruct) -> jax.Array:
 
 
 def _state_of(config: Config, params: Any, variables: Any) -> TrainState:
+    check_rules(config.optimizer, params)
     names = [task.name for task in make_tasks(config)]
     optimizer = make_optimizer(config.optimizer, config.train.steps, names)
     return TrainState(

@@ -10,7 +10,7 @@ FIRST, SECOND = initializers.LENGTHS[:2]
 LIBRARY = {
     "he_normal": nnx.initializers.he_normal(),
     "lecun_normal": nnx.initializers.lecun_normal(),
-    "embedding_normal": nnx.nn.linear.default_embed_init,
+    "embedding_normal": nnx.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0),
     "zeros": nnx.initializers.zeros_init(),
     "ones": nnx.initializers.ones_init(),
 }
