@@ -26,6 +26,7 @@ from ramjax.metrics.cases import collect
 from ramjax.runs.checkpoints import Checkpoints
 from ramjax.steps import device_cache
 from ramjax.steps.evaluate import make_eval_step
+from ramjax.steps.optimizer import make_optimizer
 from ramjax.steps.state import abstract_state, place_first_state
 from ramjax.steps.train import make_train_step
 from ramjax.tasks import labels_of, make_tasks, parts_of
@@ -99,6 +100,31 @@ def begun(config, made):
     mesh = sharding.make_mesh(config)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(config, mesh))
     return mesh, jax.device_put(made["start"], shardings)
+
+
+@pytest.mark.parametrize("name", ["sgd", "lion", "muon", "adafactor"])
+def test_optimisers_shard_as_adamw_does(config, name):
+    """Parameters and optimiser state in eight parts, against whole ones."""
+    config = on(dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, name=name)), 1, fsdp=8)
+    optimizer = make_optimizer(config.optimizer, STEPS, ("joints",))
+    keys = jax.random.split(jax.random.key(0), 3)
+    params = {
+        "encoder": {"kernel": jax.random.normal(keys[0], (3, 3, 16, 32)), "bias": jax.numpy.ones(32)},
+        "heads": {"joints": {"kernel": jax.random.normal(keys[1], (256, 128))}},  # which Adafactor keeps factored
+    }
+
+    @jax.jit
+    def step(number, params, state):
+        grads = jax.tree.map(lambda leaf: jax.random.normal(keys[2], leaf.shape) * (1 + number) + leaf, params)
+        updates, state = optimizer.update(grads, state, params, labelled={"joints": jax.numpy.bool_(True)})
+        return jax.tree.map(jax.numpy.add, params, updates), state
+
+    whole = params, optimizer.init(params)
+    split = jax.device_put(whole, sharding.state_shardings(config.mesh, sharding.make_mesh(config), whole))
+    assert any(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(split[1])) or name == "adafactor"
+    for number in range(STEPS):
+        whole, split = step(number, *whole), step(number, *split)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-6), split, whole)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))

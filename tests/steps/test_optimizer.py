@@ -9,13 +9,16 @@ import optax
 import pytest
 
 from ramjax.config import ConfigError, OptimizerConfig
+from ramjax.runs.checkpoints import Checkpoints
 from ramjax.steps.optimizer import check_rules, make_optimizer, make_schedule
+from ramjax.steps.state import TrainState
 from tests.training.heads import adam_of
 
 CONFIG = OptimizerConfig(
     learning_rate=0.01, warmup_steps=3, final_fraction=0.1, weight_decay=0.1, clip_norm=1.0, ema_decay=0.0
 )
 STEPS = 12
+NAMES = ("adamw", "sgd", "lion", "muon", "adafactor")
 LABELLED = [True, True, False, True, False, False, True, True, True, False, True, True]
 """Whether the steps' batches have labels of joints; of bones they always have."""
 
@@ -82,7 +85,7 @@ def train(config, params):
         yield params
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lion", "muon", "adafactor"])
+@pytest.mark.parametrize("name", NAMES)
 def test_with_every_task_labelled_it_is_that_of_optax(name):
     expected = make_params()
     reference = optax.chain(optax.clip_by_global_norm(CONFIG.clip_norm), of_optax(name, make_schedule(CONFIG, STEPS)))
@@ -91,6 +94,25 @@ def test_with_every_task_labelled_it_is_that_of_optax(name):
         updates, state = reference.update(gradients(step, expected), state, expected)
         expected = optax.apply_updates(expected, updates)
         assert_close(params, expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_state_comes_back_from_a_checkpoint(name, tmp_path):
+    """A step from the restored state is that from the state that was saved, to the last bit."""
+    optimizer = make_optimizer(changed(name=name, warmup_steps=0), STEPS, ("bones", "joints"))
+    params, labelled = make_params(), {"bones": jnp.bool_(True), "joints": jnp.bool_(True)}
+    update = jax.jit(
+        lambda step, state, params: optimizer.update(gradients(step, params), state, params, labelled=labelled)
+    )
+    _, opt_state = update(0, optimizer.init(params), params)
+    state = TrainState(step=jnp.int32(1), params=params, opt_state=opt_state, ema_params=params)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save_latest(1, state)
+        checkpoints.wait()
+        restored = checkpoints.restore_latest(jax.eval_shape(lambda: state))
+    jax.tree.map(
+        np.testing.assert_array_equal, update(1, restored.opt_state, restored.params), update(1, opt_state, params)
+    )
 
 
 def test_muon_moves_a_convolution_as_the_matrix_that_it_is():
