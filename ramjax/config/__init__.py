@@ -30,7 +30,15 @@ from ramjax.config.tasks import (
     ScoresConfig,
     TaskConfig,
 )
-from ramjax.config.training import TRACKERS, MeshConfig, OptimizerConfig, ProfileConfig, TrackingConfig, TrainConfig
+from ramjax.config.training import (
+    TRACKERS,
+    InitConfig,
+    MeshConfig,
+    OptimizerConfig,
+    ProfileConfig,
+    TrackingConfig,
+    TrainConfig,
+)
 from ramjax.typed import UINT32_MAX, ConfigError, build, check
 
 __all__ = [
@@ -85,6 +93,7 @@ class Config:
       bones, erosions, joints, scores, patient, positioning: the settings of the tasks; only those in `tasks` matter.
       own: the settings of tasks of your own, by the task's short name: ``own.handedness.weight``. They are kept as they
         are, lists as tuples; whoever makes the task checks them.
+      init: what the parameters begin with.
       optimizer, mesh, train, profile: how it is trained, and on which devices.
       evaluation: how the test split is evaluated.
       tracking: where people look at the run.
@@ -101,6 +110,7 @@ class Config:
     patient: PatientConfig = PatientConfig()
     positioning: PositioningConfig = PositioningConfig()
     own: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
+    init: InitConfig = InitConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
     train: TrainConfig = TrainConfig()

@@ -14,11 +14,16 @@ def split_rule(key: str, rule: str) -> tuple[str, str]:
       ConfigError: the pattern is no regular expression; `key` is named.
     """
     pattern, _, value = rule.rpartition("=")
+    check_pattern(key, pattern)
+    return pattern, value if pattern else ""
+
+
+def check_pattern(key: str, pattern: str) -> None:
+    """Raises ConfigError if a pattern of `key` is no regular expression."""
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ConfigError(f"{key} has {rule!r}, whose pattern is no regular expression ({error}).") from error
-    return pattern, value if pattern else ""
+        raise ConfigError(f"{key} has {pattern!r}, which is no regular expression ({error}).") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +43,7 @@ class OptimizerConfig:
         the path of a parameter somewhere, such as 'encoder/=0.1'.
       weight_decay: of all but biases and scales.
       decays: other weight decays, as PATTERN=DECAY, as `rates`.
+      frozen: regular expressions; parameters whose path one of them matches somewhere do not change.
       clip_norm: global norm the gradient is clipped to.
       ema_decay: of the averaged parameters used in evaluation; 0 switches averaging off.
     """
@@ -51,6 +57,7 @@ class OptimizerConfig:
     rates: tuple[str, ...] = ()
     weight_decay: float = 1e-4
     decays: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
     clip_norm: float = 1.0
     ema_decay: float = 0.99
 
@@ -63,11 +70,38 @@ class OptimizerConfig:
             raise ConfigError("ema_decay is 1.0, which never takes a parameter in; it must be below 1.")
         if not self.drops or list(self.drops) != sorted({drop for drop in self.drops if 0 < drop < 1}):
             raise ConfigError(f"drops is {self.drops}; name shares between 0 and 1 that rise, such as (0.5, 0.75).")
+        for pattern in self.frozen:
+            check_pattern("frozen", pattern)
         for key in ("rates", "decays"):
             for rule in getattr(self, key):
                 _, number = split_rule(key, rule)
                 if not re.fullmatch(r"[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?", number) or float(number) > 1e9:
                     raise ConfigError(f"{key} has {rule!r}; write PATTERN=NUMBER, such as 'encoder/=0.1'.")
+
+
+@dataclasses.dataclass(frozen=True)
+class InitConfig:
+    """What the parameters are before the first step: random, or those of a trained network.
+
+    Attributes:
+      source: a run directory, a file of weights, or ``default`` for the network that ships with ramjax; nothing for
+        random parameters. A parameter that the source does not have is random, too.
+      load: which of the source's parameters are taken, as regular expressions of their paths, and under which names, as
+        PATTERN=NAME: what PATTERN matches becomes NAME (`re.sub`). The first that matches counts; none stands for all.
+      leave_out: regular expressions; parameters here that stay random though the source has them.
+    """
+
+    source: str = ""
+    load: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if not self.source and (self.load or self.leave_out):
+            raise ConfigError("load and leave_out say what is taken of source, which is empty; name a run or a file.")
+        for rule in self.load:
+            check_pattern("load", rule.partition("=")[0])
+        for pattern in self.leave_out:
+            check_pattern("leave_out", pattern)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The run directory: what was run, with which versions, and all its results.
 
-config.json, versions.json, parameters.txt, log.txt, metrics.jsonl, tensorboard/, tracking/ (of Weights & Biases and
-MLflow), checkpoints/, eval_test.json, cases.parquet, pictures/ and test_grid.png.
+config.json, versions.json, parameters.txt, init.txt (where training began with another network), log.txt,
+metrics.jsonl, tensorboard/, tracking/ (of Weights & Biases and MLflow), checkpoints/, eval_test.json, cases.parquet,
+pictures/ and test_grid.png.
 """
 
 import contextlib

@@ -14,6 +14,7 @@ All but the learning rate and the decay are as in the papers, which are optax's 
 each step takes away the learning rate times the decay of a parameter.
 """
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ import optax
 from ramjax.config import ConfigError, OptimizerConfig
 from ramjax.config.training import split_rule
 
-_SHARED = "shared"
+_SHARED, _FROZEN = "shared", "(frozen)"
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -67,9 +68,10 @@ def make_optimizer(config: OptimizerConfig, steps: int, tasks: Sequence[str]) ->
         task: optax.conditionally_mask(part, lambda step, labelled, task=task: labelled[task], forward_extra_args=True)
         for task in tasks
     }
+    parts = {_SHARED: part, **heads} | ({_FROZEN: optax.set_to_zero()} if config.frozen else {})
     transforms = [
         optax.clip_by_global_norm(config.clip_norm),
-        optax.partition({_SHARED: part, **heads}, _labels),
+        optax.partition(parts, functools.partial(_labels, config)),
         optax.scale_by_learning_rate(make_schedule(config, steps)),
     ]
     if config.rates:
@@ -77,12 +79,34 @@ def make_optimizer(config: OptimizerConfig, steps: int, tasks: Sequence[str]) ->
     return optax.chain(*transforms)
 
 
+def stop_frozen(config: OptimizerConfig, params: optax.Params) -> optax.Params:
+    """The parameters, those of `config.frozen` as constants: no gradient of them is computed."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jax.lax.stop_gradient(leaf) if _is_frozen(config, path) else leaf, params
+    )
+
+
+def keep_frozen(config: OptimizerConfig, after: optax.Params, before: optax.Params) -> optax.Params:
+    """Averages after a step, those of `config.frozen` as before it: rounding would change them."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, new, old: old if _is_frozen(config, path) else new, after, before
+    )
+
+
 def check_rules(config: OptimizerConfig, params: Any) -> None:
-    """Raises ConfigError where a rule of `config.rates` or `config.decays` matches no parameter."""
-    paths = [_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    for key in ("rates", "decays"):
+    """Checks that rules fit a network.
+
+    Raises:
+      ConfigError: one of `config.rates`, `config.decays` or `config.frozen` matches no parameter, or all are frozen.
+    """
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    if all(_is_frozen(config, path) for path in paths):
+        raise ConfigError(f"optimizer.frozen is {config.frozen}, which leaves no parameter to train; freeze fewer.")
+    paths = [_path(path) for path in paths]
+    for key in ("rates", "decays", "frozen"):
         for rule in getattr(config, key):
-            if not any(re.search(split_rule(key, rule)[0], path) for path in paths):
+            pattern = rule if key == "frozen" else split_rule(key, rule)[0]
+            if not any(re.search(pattern, path) for path in paths):
                 raise ConfigError(
                     f"optimizer.{key} has {rule!r}, which matches no parameter; they have names such as {paths[0]} and "
                     f"{paths[-1]}, see parameters.txt of a run."
@@ -150,6 +174,16 @@ def _path(path: jax.tree_util.KeyPath) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _labels(params: optax.Params) -> optax.Params:
-    """Which optimiser updates which parameters, as a prefix of their tree."""
-    return dict.fromkeys(params, _SHARED) | {"heads": {task: task for task in params["heads"]}}
+def _labels(config: OptimizerConfig, params: optax.Params) -> optax.Params:
+    """Which optimiser updates which parameters, as a prefix of their tree where none is frozen."""
+    labels = dict.fromkeys(params, _SHARED) | {"heads": {task: task for task in params["heads"]}}
+    if not config.frozen:
+        return labels
+    return jax.tree_util.tree_map_with_path(
+        lambda path, label: _FROZEN if _is_frozen(config, path) else label,
+        jax.tree.broadcast(labels, params),
+    )
+
+
+def _is_frozen(config: OptimizerConfig, path: jax.tree_util.KeyPath) -> bool:
+    return any(re.search(pattern, _path(path)) for pattern in config.frozen)

@@ -83,11 +83,12 @@ def place_first_state(config: Config, abstract: TrainState) -> TrainState:
         raise RunError(f"JAX_PLATFORMS is {allowed}, but a network begins on the CPU; set {allowed},cpu.") from error
     with jax.default_device(host):
         state = init_state(config)
-    return jax.tree.map(_place, state, abstract)
+    return jax.tree.map(place, state, abstract)
 
 
-def _place(leaf: jax.Array, where: jax.ShapeDtypeStruct) -> jax.Array:
-    values = np.asarray(leaf)
+def place(leaf: jax.Array | np.ndarray, where: jax.ShapeDtypeStruct) -> jax.Array:
+    """Puts an array that every process has on the devices."""
+    values = np.asarray(leaf, where.dtype)
     return jax.make_array_from_callback(where.shape, where.sharding, lambda index: values[index])
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from ramjax.config import Config
-from ramjax.steps.optimizer import make_optimizer, make_schedule
+from ramjax.steps.optimizer import keep_frozen, make_optimizer, make_schedule, stop_frozen
 from ramjax.steps.state import TrainState, make_train_apply
 from ramjax.tasks import make_tasks
 from ramjax.tasks.base import Batch, Term
@@ -50,6 +50,7 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
         decay = jnp.minimum(config.optimizer.ema_decay, (1.0 + state.step) / (10.0 + state.step))
         decay = jnp.where(config.optimizer.ema_decay > 0, decay, 0.0)
         ema_params = optax.incremental_update(params, state.ema_params, 1 - decay)
+        ema_params = keep_frozen(config.optimizer, ema_params, state.ema_params)
         ema_variables = jax.tree.map(
             lambda new, old: optax.incremental_update(new, old, 1 - decay) if _is_float(new) else new,
             variables,
@@ -101,6 +102,7 @@ def make_gradient(
 
         def loss(params, variables, number, part):
             of_part = jax.random.fold_in(key, number)
+            params = stop_frozen(config.optimizer, params)
             outputs, variables = apply(params, variables, of_part, part["image"], part.get(SHOWN_BOXES))
             terms = {task.name: task.loss(outputs[task.name], part) for task in tasks}
             whole = of_batch or _counts(terms)

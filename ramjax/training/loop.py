@@ -40,7 +40,7 @@ from ramjax.steps import state as states
 from ramjax.steps import train as train_steps
 from ramjax.steps.device_cache import DeviceCache
 from ramjax.tasks import Task, labels_of, make_tasks
-from ramjax.training import log_lines
+from ramjax.training import beginning, log_lines
 from ramjax.training.profiling import Profile
 from ramjax.training.progress import Progress
 from ramjax.training.writers import Writer
@@ -103,6 +103,8 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     state = checkpoints.restore_latest(abstract)
     if state is None:
         state = states.place_first_state(config, abstract)
+        if config.init.source:
+            state = beginning.start_from_source(config, state, abstract, workdir)
     start = done = int(state.step)
     steps = config.train.steps
     log_lines.start(config, tasks, workdir, mesh, train_sources, abstract.params, start)

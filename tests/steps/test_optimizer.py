@@ -204,7 +204,7 @@ def test_rates_and_decays_by_the_names_of_parameters():
         ({"rates": ("encoder",)}, r"rates has 'encoder'; write PATTERN=NUMBER"),
         ({"rates": ("encoder=-1",)}, r"rates has 'encoder=-1'; write PATTERN=NUMBER"),
         ({"rates": ("encoder=nan",)}, r"write PATTERN=NUMBER"),
-        ({"decays": ("(=0.1",)}, r"decays has '\(=0.1', whose pattern is no regular expression"),
+        ({"decays": ("(=0.1",)}, r"decays has '\(', which is no regular expression"),
         ({"drops": ()}, r"drops is \(\); name shares"),
         ({"drops": (0.5, 0.5)}, r"drops is \(0.5, 0.5\)"),
         ({"drops": (0.5, 1.0)}, r"drops is \(0.5, 1.0\)"),
