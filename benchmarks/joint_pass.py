@@ -54,7 +54,7 @@ from ramjax.models.network import MultiTaskNetwork
 from ramjax.steps.predict import make_predict_step
 from ramjax.tasks import make_tasks, predictions_of
 from ramjax.tasks.base import Kind
-from ramjax.tasks.scores.learning import OrdinalOutput, class_probabilities
+from ramjax.tasks.scores.ordinal import OrdinalOutput, class_probabilities
 
 WINDOWS = {"bones": 512, "erosions": 256}
 """Sides in pixels of the published code's inference windows."""

@@ -71,7 +71,9 @@ class ScoresConfig(TaskConfig):
     """Scores of the sites.
 
     Attributes:
-      ordinal: ``thresholds`` (independent), ``coral`` (shared weights, ordered biases) or ``softmax``.
+      ordinal: ``thresholds`` (independent), ``coral`` (shared weights, ordered biases), ``corn`` (a chain of
+        conditions), ``softmax`` or ``soft`` (softmax on labels that neighbours share); see
+        `ramjax.tasks.scores.ordinal`.
       roi_size: side of the square sampled from the canvas, in samples; a multiple of 4.
       roi_margin: the box is enlarged by this factor before it is sampled.
       jitter: in training the annotated box moves and grows by at most this fraction of its side.
@@ -81,7 +83,7 @@ class ScoresConfig(TaskConfig):
     """
 
     weight: float = 1.5
-    ordinal: Literal["thresholds", "coral", "softmax"] = "thresholds"
+    ordinal: Literal["thresholds", "coral", "corn", "softmax", "soft"] = "thresholds"
     roi_size: int = 32
     roi_margin: float = 1.0
     jitter: float = 0.1

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from experiments import debug
 from ramjax import anatomy, tasks
@@ -213,28 +212,6 @@ def test_joint_metrics_by_hand():
     assert metrics["center_error_mm"] == pytest.approx((0 + 1.5 + 0.5 * 30 * np.sqrt(2)) / 3)
 
 
-@pytest.mark.parametrize("kind", ["thresholds", "coral", "softmax"])
-def test_class_probabilities_are_a_distribution(kind):
-    logits = jnp.asarray(np.random.default_rng(0).normal(size=(4, 22, 6 if kind == "softmax" else 5)))
-    probabilities = scores.class_probabilities(logits, kind)
-    assert probabilities.shape == (4, 22, 6)
-    assert float(probabilities.min()) >= 0
-    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["thresholds", "softmax"])
-def test_ordinal_loss_is_the_likelihood_of_the_score(kind):
-    logits = jnp.array([[2.0, 1.0, -0.5]])
-    if kind == "softmax":
-        expected = -np.log(np.exp(1.0) / np.exp([2.0, 1.0, -0.5]).sum())
-        value = scores.ordinal_loss(logits, jnp.array([1]), 2, kind)
-    else:
-        sigmoid = 1 / (1 + np.exp(-np.array([2.0, 1.0, -0.5])))
-        expected = -np.log(sigmoid[0]) - np.log(1 - sigmoid[1]) - np.log(1 - sigmoid[2])
-        value = scores.ordinal_loss(logits, jnp.array([1]), 3, kind)
-    assert float(value[0]) == pytest.approx(expected, rel=1e-5)
-
-
 def test_a_scores_weight_multiplies_its_sites_in_sum_and_count(outputs):
     """By hand: with logits of 0 a site of BE costs 5 ln 2 and one of JSN 4 ln 2, whatever its score."""
     weights = dict(be_weights=(0.5, 1.0, 2.0, 0.0, 1.0, 8.0), jsn_weights=(0.25, 1.0, 1.0, 1.0, 3.0))
@@ -252,12 +229,6 @@ def test_a_scores_weight_multiplies_its_sites_in_sum_and_count(outputs):
     assert float(task.loss(zeros, batch)[1].mean()) == pytest.approx(
         4 * np.log(2)
     )  # a weighted mean below count 1, too
-
-
-def test_coral_biases_are_ordered():
-    output = scores.OrdinalOutput(4, 5, "coral", rngs=nnx.Rngs(0))
-    logits = output(jnp.ones((1, 4)))[0]
-    assert np.all(np.diff(logits) < 0)
 
 
 def test_score_metrics_by_hand():

@@ -3,9 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from ramjax import anatomy
 from ramjax.config import ModelConfig, ScoresConfig
@@ -13,30 +12,10 @@ from ramjax.models import layers
 from ramjax.models.features import Features, dense_level, dense_width
 from ramjax.models.roi_align import roi_align
 from ramjax.tasks.base import Batch, Term
+from ramjax.tasks.scores.ordinal import OrdinalOutput, class_probabilities, ordinal_loss
 
 LEVEL = 1
 """The level of the dense features that are sampled beside the canvas."""
-
-
-class OrdinalOutput(nnx.Module):
-    """A vector to the logits of an ordinal scale 0..top.
-
-    ``thresholds``: `top` independent logits of score > k. ``coral``: the same from one projection and ordered biases
-    (Cao, Mirjalili and Raschka, arXiv 1901.07884). ``softmax``: top + 1 class logits.
-    """
-
-    def __init__(self, features: int, top: int, kind: str, *, rngs: nnx.Rngs):
-        self.kind = kind
-        outputs = {"thresholds": top, "coral": 1, "softmax": top + 1}[kind]
-        self.project = layers.Linear(features, outputs, rngs=rngs)
-        if kind == "coral":
-            self.steps = nnx.Param(jnp.zeros(top - 1))
-
-    def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b k"]:
-        logits = self.project(x)
-        if self.kind == "coral":
-            logits = logits - jnp.concatenate([jnp.zeros(1), jnp.cumsum(jax.nn.softplus(self.steps[...]))])
-        return logits
 
 
 class ScoresHead(nnx.Module):
@@ -122,23 +101,6 @@ def enlarge(boxes: Float[Array, "b n 4"], factor: float) -> Float[Array, "b n 4"
     """Scales the boxes about their centres."""
     centers, sides = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
     return jnp.concatenate([centers - sides * factor / 2, centers + sides * factor / 2], -1)
-
-
-def ordinal_loss(logits: Float[Array, "*b k"], target: Int[Array, "*b"], top: int, kind: str) -> Float[Array, "*b"]:
-    """Cross entropy of the classes (``softmax``), or summed over the thresholds score > k (the others)."""
-    if kind == "softmax":
-        return optax.softmax_cross_entropy_with_integer_labels(logits, target)
-    above = (target[..., None] > jnp.arange(top)).astype(jnp.float32)
-    return optax.sigmoid_binary_cross_entropy(logits, above).sum(-1)
-
-
-def class_probabilities(logits: Float[Array, "*b k"], kind: str) -> Float[Array, "*b c"]:
-    """Returns the probability of each score; thresholds that contradict each other count as the lower one."""
-    if kind == "softmax":
-        return jax.nn.softmax(logits)
-    above = jax.lax.cummin(jax.nn.sigmoid(logits), axis=logits.ndim - 1)
-    ones, zeros = jnp.ones_like(above[..., :1]), jnp.zeros_like(above[..., :1])
-    return jnp.concatenate([ones, above], -1) - jnp.concatenate([above, zeros], -1)
 
 
 def _known(name: str, batch: Batch) -> Array:
