@@ -3,7 +3,7 @@
 import pytest
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def usual_code():
     """Processes get their code from the generator that XLA uses for users.
 

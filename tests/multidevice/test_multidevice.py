@@ -11,6 +11,7 @@ FOLDER = pathlib.Path(__file__).parent
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("usual_code")
 def test_eight_devices():
     # Unoptimised machine code: compiling takes a third of the time, and the numbers are the same on any devices.
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"

@@ -17,7 +17,7 @@ from ramjax.files import read_json_lines
 from ramjax.metrics import cases
 from tests.commands import assert_one_sentence
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("usual_code")]
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
