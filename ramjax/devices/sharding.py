@@ -22,6 +22,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ramjax.config import Config, ConfigError, MeshConfig
+from ramjax.trees import name_of
 
 AXES = ("data", "fsdp", "space")
 BATCH_AXES = ("data", "fsdp")
@@ -89,7 +90,7 @@ def state_shardings(config: MeshConfig, mesh: Mesh, state: Any) -> Any:
     """
 
     def place(path, leaf):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = name_of(path)
         return NamedSharding(mesh, _spec(config, mesh.shape["fsdp"], name, leaf.shape))
 
     return jax.tree_util.tree_map_with_path(place, state)

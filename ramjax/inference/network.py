@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from ramjax.config import Config
 from ramjax.devices import compilation, sharding
@@ -19,6 +20,7 @@ from ramjax.runs import run_dir, weights
 from ramjax.steps.predict import make_predict_step
 from ramjax.steps.state import TrainState, init_state, restore_best
 from ramjax.tasks import TASKS, Task, make_tasks, needs_boxes
+from ramjax.trees import by_name
 
 PredictFn = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """Image float32 (b, h, w, 1) in 0..1 to the predictions of the tasks, each (b, ...)."""
@@ -56,9 +58,7 @@ def load(workdir: str | pathlib.Path = weights.DEFAULT) -> TrainedNetwork:
       RunError: `workdir` is none of these, has no whole checkpoint, or has only tasks that need boxes and none that
         finds them.
     """
-    file, folder = weights.path_of(workdir), pathlib.Path(workdir).expanduser()
-    held = weights.read(file) if file else None
-    config = held.config if held else run_dir.load_config(folder)
+    config, state = restore(workdir)
     tasks = make_tasks(config)
     if all(needs_boxes(task, tasks) for task in tasks) and not any(task.finds_boxes for task in tasks):
         finder = next(task.name for task in TASKS if task.finds_boxes)
@@ -66,14 +66,31 @@ def load(workdir: str | pathlib.Path = weights.DEFAULT) -> TrainedNetwork:
             f"{workdir} has only {' and '.join(task.name for task in tasks)} and cannot find joints; predict with a "
             f"run whose tasks include {finder}."
         )
-    if held:
-        state, name = _state_of(held, file), file.stem
-    else:
-        state, _ = restore_best(folder, config, sharding.make_mesh(sharding.on_one_device(config)))
-        name = folder.resolve().name
+    file = weights.path_of(workdir)
+    name = file.stem if file else pathlib.Path(workdir).expanduser().resolve().name
     jitted = compilation.jit(make_predict_step(config), deterministic=config.train.deterministic)
     predict = functools.partial(jitted, state)
     return TrainedNetwork(config, tasks, printable(name), int(state.step), state, predict)
+
+
+def restore(workdir: str | pathlib.Path, mesh: Mesh | None = None) -> tuple[Config, TrainState]:
+    """The config and the averages of a trained network, whatever its tasks.
+
+    Args:
+      workdir: as `load` takes it.
+      mesh: a run is restored to its devices, whole on each; None stands for one device. A file, to the default one.
+
+    Raises:
+      RunError: `workdir` is no trained network, or has no whole checkpoint.
+    """
+    file = weights.path_of(workdir)
+    if file:
+        held = weights.read(file)
+        return held.config, _state_of(held, file)
+    folder = pathlib.Path(workdir).expanduser()
+    config = run_dir.load_config(folder)
+    state, _ = restore_best(folder, config, mesh or sharding.make_mesh(sharding.on_one_device(config)))
+    return config, state
 
 
 def export(network: TrainedNetwork, path: str | pathlib.Path, about: Mapping[str, Any] = MappingProxyType({})) -> None:
@@ -97,8 +114,7 @@ def export(network: TrainedNetwork, path: str | pathlib.Path, about: Mapping[str
 def _named(state: TrainState) -> list[tuple[str, Any]]:
     """What a file of weights holds of a state, by name."""
     kept = {"params": state.ema_params, "variables": state.ema_variables}
-    leaves = jax.tree.leaves_with_path(kept)
-    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
+    return list(by_name(kept).items())
 
 
 def _state_of(held: weights.Weights, path: pathlib.Path) -> TrainState:

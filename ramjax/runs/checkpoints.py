@@ -22,6 +22,7 @@ from orbax.checkpoint import checkpoint_managers
 from ramjax.devices import hosts
 from ramjax.devices.sharding import gather_bytes
 from ramjax.errors import RunError, is_disk_full
+from ramjax.trees import by_name
 
 PyTree = Any
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class Checkpoints:
 
     def _save(self, manager: ocp.CheckpointManager, step: int, state: PyTree, about: dict[str, Any]) -> None:
         self.wait()  # one save at a time: two at once meet at the same barriers where there are several processes
-        arrays = _by_path(state)
+        arrays = by_name(state)
         _check_space(self._folder, arrays)
         about = {**about, "checksums": checksums(arrays)}
         items = ocp.args.Composite(state=ocp.args.StandardSave(arrays), about=ocp.args.JsonSave(about))
@@ -218,7 +219,7 @@ def _read(manager: ocp.CheckpointManager, step: int, abstract: PyTree, partly: b
     folder = pathlib.Path(manager.directory) / str(step)
     stored = ocp.StandardCheckpointHandler().metadata(folder / "state").tree
     there = {path: (tuple(array.shape), str(array.dtype)) for path, array in stored.items()}
-    wanted = _by_path(abstract)
+    wanted = by_name(abstract)
     here = {path: (tuple(array.shape), str(array.dtype)) for path, array in wanted.items()}
     if partly:
         entries = {path.partition("/")[0] for path in here}
@@ -236,13 +237,6 @@ def _read(manager: ocp.CheckpointManager, step: int, abstract: PyTree, partly: b
         if checksum != restored.about["checksums"][path]:
             raise ValueError(f"the checksum of {path} differs")
     return jax.tree.unflatten(jax.tree.structure(abstract), [restored.state[path] for path in wanted])
-
-
-def _by_path(tree: PyTree) -> dict[str, Any]:
-    """{'params/encoder/.../kernel': leaf} in the tree's order: it depends on names, not on Python classes."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)
-    }
 
 
 def _check_space(folder: pathlib.Path, arrays: dict[str, jax.Array]) -> None:

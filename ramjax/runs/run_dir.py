@@ -24,6 +24,7 @@ from ramjax import config as config_lib
 from ramjax import files
 from ramjax.errors import RunError
 from ramjax.runs import stored_config
+from ramjax.trees import by_name
 
 PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python-headless",
@@ -115,10 +116,7 @@ def versions() -> dict[str, Any]:
 
 def parameter_table(params: Any) -> str:
     """A line for each parameter with shape, type and count, a sum for each module, and the total."""
-    leaves = [
-        (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
-        for path, leaf in jax.tree.leaves_with_path(params)
-    ]
+    leaves = list(by_name(params).items())
     modules: dict[str, int] = {}
     for name, leaf in leaves:
         parts = name.split("/")

@@ -24,6 +24,7 @@ import optax
 
 from ramjax.config import ConfigError, OptimizerConfig
 from ramjax.config.training import split_rule
+from ramjax.trees import by_name, name_of
 
 _SHARED, _FROZEN = "shared", "(frozen)"
 
@@ -82,14 +83,14 @@ def make_optimizer(config: OptimizerConfig, steps: int, tasks: Sequence[str]) ->
 def stop_frozen(config: OptimizerConfig, params: optax.Params) -> optax.Params:
     """The parameters, those of `config.frozen` as constants: no gradient of them is computed."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jax.lax.stop_gradient(leaf) if _is_frozen(config, path) else leaf, params
+        lambda path, leaf: jax.lax.stop_gradient(leaf) if _is_frozen(config, name_of(path)) else leaf, params
     )
 
 
 def keep_frozen(config: OptimizerConfig, after: optax.Params, before: optax.Params) -> optax.Params:
     """Averages after a step, those of `config.frozen` as before it: rounding would change them."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, new, old: old if _is_frozen(config, path) else new, after, before
+        lambda path, new, old: old if _is_frozen(config, name_of(path)) else new, after, before
     )
 
 
@@ -99,17 +100,16 @@ def check_rules(config: OptimizerConfig, params: Any) -> None:
     Raises:
       ConfigError: one of `config.rates`, `config.decays` or `config.frozen` matches no parameter, or all are frozen.
     """
-    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    if all(_is_frozen(config, path) for path in paths):
+    names = list(by_name(params))
+    if all(_is_frozen(config, name) for name in names):
         raise ConfigError(f"optimizer.frozen is {config.frozen}, which leaves no parameter to train; freeze fewer.")
-    paths = [_path(path) for path in paths]
     for key in ("rates", "decays", "frozen"):
         for rule in getattr(config, key):
             pattern = rule if key == "frozen" else split_rule(key, rule)[0]
-            if not any(re.search(pattern, path) for path in paths):
+            if not any(re.search(pattern, name) for name in names):
                 raise ConfigError(
-                    f"optimizer.{key} has {rule!r}, which matches no parameter; they have names such as {paths[0]} and "
-                    f"{paths[-1]}, see parameters.txt of a run."
+                    f"optimizer.{key} has {rule!r}, which matches no parameter; they have names such as {names[0]} and "
+                    f"{names[-1]}, see parameters.txt of a run."
                 )
 
 
@@ -123,7 +123,7 @@ def _matrices(params: Any) -> Any:
     """How Muon takes kernels as matrices; None for what it leaves to Adam."""
 
     def axes(path, leaf):
-        if leaf.ndim < 2 or not _path(path).endswith("kernel"):
+        if leaf.ndim < 2 or not name_of(path).endswith("kernel"):
             return None
         return optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
 
@@ -167,11 +167,7 @@ def _scaled(config: OptimizerConfig, updates: optax.Updates) -> optax.Updates:
 def _number(config: OptimizerConfig, key: str, path: jax.tree_util.KeyPath, usual: float) -> float:
     """The number of the first rule that matches a parameter, `usual` without one."""
     rules = (split_rule(key, rule) for rule in getattr(config, key))
-    return next((float(number) for pattern, number in rules if re.search(pattern, _path(path))), usual)
-
-
-def _path(path: jax.tree_util.KeyPath) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
+    return next((float(number) for pattern, number in rules if re.search(pattern, name_of(path))), usual)
 
 
 def _labels(config: OptimizerConfig, params: optax.Params) -> optax.Params:
@@ -180,10 +176,10 @@ def _labels(config: OptimizerConfig, params: optax.Params) -> optax.Params:
     if not config.frozen:
         return labels
     return jax.tree_util.tree_map_with_path(
-        lambda path, label: _FROZEN if _is_frozen(config, path) else label,
+        lambda path, label: _FROZEN if _is_frozen(config, name_of(path)) else label,
         jax.tree.broadcast(labels, params),
     )
 
 
-def _is_frozen(config: OptimizerConfig, path: jax.tree_util.KeyPath) -> bool:
-    return any(re.search(pattern, _path(path)) for pattern in config.frozen)
+def _is_frozen(config: OptimizerConfig, name: str) -> bool:
+    return any(re.search(pattern, name) for pattern in config.frozen)

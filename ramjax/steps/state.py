@@ -36,6 +36,7 @@ from ramjax.runs import run_dir
 from ramjax.runs.checkpoints import Checkpoints
 from ramjax.steps.optimizer import check_rules, make_optimizer
 from ramjax.tasks import heads_of, make_tasks
+from ramjax.trees import name_of
 
 
 @flax.struct.dataclass
@@ -209,7 +210,7 @@ def _seed(key: jax.Array, path: jax.tree_util.KeyPath, leaf: jax.ShapeDtypeStruc
     """The key of a stream, a function of its place in the network, whatever other streams there are; its count is 0."""
     if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jnp.zeros(leaf.shape, leaf.dtype)
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    name = name_of(path)
     return jax.random.split(jax.random.fold_in(key, zlib.crc32(name.encode())), leaf.shape)
 
 

@@ -14,6 +14,7 @@ from ramjax.config import Config, ConfigError
 from ramjax.inference import network as networks
 from ramjax.steps import state as states
 from ramjax.steps.state import TrainState
+from ramjax.trees import by_name, name_of
 
 TABLE = "init.txt"
 """The file in the run directory that tells where each parameter comes from."""
@@ -38,13 +39,14 @@ def start_from_source(config: Config, state: TrainState, abstract: TrainState, w
       ConfigError: a parameter has another shape in the source, or nothing is taken.
       RunError: the source is no trained network.
     """
-    source = networks.load(config.init.source).state
-    there = _by_path(source.ema_params) | _by_path(source.ema_variables)
-    here = _by_path(abstract.params) | _by_path(abstract.variables)
+    mesh = jax.tree.leaves(abstract)[0].sharding.mesh
+    _, source = networks.restore(config.init.source, mesh)
+    there = by_name(source.ema_params) | by_name(source.ema_variables)
+    here = by_name(abstract.params) | by_name(abstract.variables)
     origins = origins_of(config, here, there)
 
     def begin(path, leaf, where):
-        origin = origins[_path(path)]
+        origin = origins[name_of(path)]
         return leaf if origin == RANDOM else states.place(there[origin], where)
 
     if jax.process_index() == 0:
@@ -121,11 +123,3 @@ def _target(load: tuple[str, ...], name: str) -> str | None:
         if re.search(pattern, name):
             return re.sub(pattern, to, name) if renamed else name
     return None
-
-
-def _by_path(tree: Any) -> dict[str, Any]:
-    return {_path(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _path(path: jax.tree_util.KeyPath) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")

@@ -98,6 +98,21 @@ def test_one_process_writes(together, alone):
     assert (together[0] / "log.txt").read_text().count("4/4: loss") == 1
 
 
+def test_two_processes_begin_with_the_network_of_a_run(data_dir, alone, tmp_path):
+    """Nothing is trained yet where the learning rate is 0: the parameters are those of the source, on both."""
+    still = [
+        "--config.optimizer.learning_rate=1e-30",
+        "--config.optimizer.ema_decay=0.0",
+        f"--config.init.source={alone}",
+    ]
+    call([*launcher(), "--processes=2", *flags(data_dir, tmp_path / "run"), *still])
+    assert {line.split()[-1] == "random" for line in (tmp_path / "run" / "init.txt").read_text().splitlines()} == {
+        False
+    }
+    both = [json.loads((run / "eval_test.json").read_text()) for run in (alone, tmp_path / "run")]
+    assert both[0]["joints/iou"] == both[1]["joints/iou"]
+
+
 def test_two_processes_evaluate_an_odd_split_as_one_does(together):
     workdir = together[0]
     before = json.loads((workdir / "eval_test.json").read_text()), cases.read(workdir / "cases.parquet")

@@ -10,6 +10,8 @@ import pytest
 import ramjax
 from ramjax.config import ConfigError, InitConfig
 from ramjax.devices import sharding
+from ramjax.errors import RunError
+from ramjax.inference import network as networks
 from ramjax.steps.state import abstract_state, init_state, place_first_state
 from ramjax.steps.train import make_train_step
 from ramjax.training.beginning import TABLE, origins_of, start_from_source, summary, table
@@ -75,6 +77,15 @@ def test_a_file_of_weights_serves_as_well(config, source, tmp_path):
     of_run = begin(with_init(config, source), tmp_path)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3), state.params, of_run.params)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+
+
+def test_a_source_need_not_find_joints(config, tmp_path):
+    """A run of scores alone cannot predict, but its parameters serve."""
+    source = fakes.save_run(tmp_path / "run", dataclasses.replace(config, tasks=("scores",), seed=6))
+    with pytest.raises(RunError, match="cannot find joints"):
+        networks.load(source)
+    state = begin(with_init(config, source), tmp_path)
+    assert_same(state.params["encoder"], networks.restore(source)[1].ema_params["encoder"])
 
 
 ARRAY, OTHER = jax.ShapeDtypeStruct((2, 3), "float32"), jax.ShapeDtypeStruct((4,), "float32")
