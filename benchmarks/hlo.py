@@ -22,7 +22,11 @@ KIND_BY_FILE = {
     "losses": ("tasks/bones/sums.py", *(f"tasks/{task}/learning.py" for task in ("bones", "erosions", "joints"))),
     "scores": ("tasks/scores/learning.py", "models/roi_align.py"),
     "logits of dense heads": ("tasks/dense.py",),
-    "upsampling, skips, local contrast": ("models/decoder.py", "models/encoder.py", "models/layers.py"),
+    "upsampling, skips, local contrast": (
+        "models/decoders/additive.py",
+        "models/encoders/residual.py",
+        "models/layers.py",
+    ),
     "convolution, layouts": ("models/convolution.py",),
     "optimiser and averages": ("steps/optimizer.py", "steps/train.py"),
 }

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from ramjax.config import ModelConfig
-from ramjax.models.encoder import CELL, FLOOR
+from ramjax.models.encoders.residual import CELL, FLOOR
 from ramjax.models.layers import EPSILON, GROUP_SIZE
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -131,7 +131,7 @@ class Network(nn.Module):
 
 
 class Encoder(nn.Module):
-    """`ramjax.models.encoder`, with a stem of stride 1."""
+    """`ramjax.models.encoders.residual`, with a stem of stride 1."""
 
     def __init__(self, model: ModelConfig):
         super().__init__()
@@ -152,7 +152,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """`ramjax.models.decoder`."""
+    """`ramjax.models.decoders.additive`."""
 
     def __init__(self, model: ModelConfig):
         super().__init__()
@@ -227,7 +227,7 @@ def upsample(x: torch.Tensor, factor: int) -> torch.Tensor:
 
 
 def local_contrast(image: torch.Tensor) -> torch.Tensor:
-    """`ramjax.models.encoder.local_contrast`, of sides that are multiples of `CELL`."""
+    """`ramjax.models.encoders.residual.local_contrast`, of sides that are multiples of `CELL`."""
 
     def moment(x):
         return upsample(functional.avg_pool2d(x, CELL), CELL)

@@ -186,7 +186,7 @@ def test_integers_pass_for_floats_but_not_the_reverse():
         ("data.canvas.scale", 0.0), ("data.canvas.mm_per_pixel", NAN),
         ("data.augment.rotation", -1.0), ("data.augment.mirror", 1.5), ("data.augment.blur", INF),
         ("data.augment.stretch", 1.0),
-        ("model.stem_stride", 3), ("model.encoder", "unet"),
+        ("model.stem_stride", 3), ("model.encoder", "no_net"), ("model.decoder", "no_net"),
         ("model.widths", (8,)), ("model.widths[1]", 0), ("model.widths[2]", 20),
         ("model.blocks[0]", -1), ("model.decoder_width", 0), ("model.decoder_width", 17),
         ("bones.weight", -0.5), ("erosions.weight", NAN), ("erosions.positive_weight", INF),

@@ -132,7 +132,8 @@ class Config:
             if size % stride:
                 nearest = max(stride, round(size / stride) * stride)
                 raise ConfigError(
-                    f"data.canvas.{side} is {size}; the network needs a multiple of {stride}, such as {nearest}."
+                    f"data.canvas.{side} is {size}; the network (model.encoder={self.model.encoder}) needs a multiple "
+                    f"of {stride}, such as {nearest}."
                 )
 
 

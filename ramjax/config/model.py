@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal
 
+from ramjax.config.architectures import DECODERS, ENCODERS, Pyramid
 from ramjax.config.checks import check_width, is_dotted_path
 from ramjax.typed import ConfigError, check_number
 
@@ -12,12 +13,19 @@ class ModelConfig:
     """The shared network (see `ramjax.models.network`).
 
     Attributes:
-      encoder: ``residual``, or ``package.module.Class`` for an encoder of your own (see `ramjax.models.encoder`).
-      stem_stride: 1, 2 or 4: the stride of the first pyramid level.
+      encoder: ``residual``, a published encoder by its name (`ENCODERS`), or ``package.module.Class`` for an encoder of
+        your own (see `ramjax.models.encoders`).
+      decoder: a name of `DECODERS` (see `ramjax.models.decoders`).
+      stem_stride: 1, 2 or 4: the stride of the first pyramid level. A published encoder has its own levels; those finer
+        than this are not used.
       widths: channels of the pyramid levels, two or more, finest first; each level halves the resolution of the one
-        before. Every width of the network is a multiple of 8, or so small that it is one group of channels.
-      blocks: residual blocks of each level.
+        before. Every width of the network is a multiple of 8, or so small that it is one group of channels. A published
+        encoder has its own.
+      blocks: residual blocks of each level; a published encoder has its own.
       decoder_width: channels of the dense features, at the stride of the first level.
+      batch_norm: of a published encoder that has batch normalisation: ``global``, over the whole batch on all devices;
+        ``frozen``, with the statistics, scales and biases that it begins with, for pretrained ones; ``group``, group
+        normalisation in its place.
       dtype: of activations; parameters, gradients and the optimiser's state are float32.
       remat: what the backward pass computes again instead of keeping it: ``none``; ``activations``, everything within a
         block except the results of its convolutions; ``blocks``, everything within a block, which needs the least
@@ -25,18 +33,32 @@ class ModelConfig:
     """
 
     encoder: str = "residual"
+    decoder: str = "additive"
     stem_stride: int = 4
     widths: tuple[int, ...] = (32, 64, 96, 128, 160)
     blocks: tuple[int, ...] = (0, 1, 2, 2, 2)
     decoder_width: int = 32
+    batch_norm: Literal["global", "frozen", "group"] = "global"
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: Literal["none", "activations", "blocks"] = "none"
 
     def __post_init__(self):
-        if self.encoder != "residual" and not is_dotted_path(self.encoder):
-            raise ConfigError(f"encoder is {self.encoder}; use residual, or package.module.Class for one of your own.")
+        if self.encoder not in ("residual", *ENCODERS) and not is_dotted_path(self.encoder):
+            raise ConfigError(
+                f"encoder is {self.encoder}; use residual, {', '.join(ENCODERS)}, or package.module.Class for one of "
+                "your own."
+            )
+        if self.decoder not in DECODERS:
+            raise ConfigError(f"decoder is {self.decoder}; use {', '.join(DECODERS)}.")
         if self.stem_stride not in (1, 2, 4):
             raise ConfigError(f"stem_stride is {self.stem_stride}; use 1, 2 or 4.")
+        published = ENCODERS.get(self.encoder)
+        if published and self.stem_stride not in published.strides:
+            raise ConfigError(
+                f"stem_stride is {self.stem_stride}, but encoder {self.encoder} has the strides "
+                f"{', '.join(map(str, published.strides))}; set stem_stride={published.stride} "
+                "or choose another encoder."
+            )
         if not 2 <= len(self.widths) <= 12:
             raise ConfigError(f"widths is {self.widths}; the pyramid needs two levels or more, and at most twelve.")
         if len(self.widths) != len(self.blocks):
@@ -47,6 +69,12 @@ class ModelConfig:
         check_width("decoder_width", self.decoder_width, below=16)
 
     @property
+    def pyramid(self) -> Pyramid:
+        """The levels of the encoder that are used."""
+        published = ENCODERS.get(self.encoder)
+        return published.begin(self.stem_stride) if published else Pyramid(self.stem_stride, self.widths)
+
+    @property
     def max_stride(self) -> int:
         """The coarsest pyramid level's stride in canvas pixels."""
-        return self.stem_stride * 2 ** (len(self.widths) - 1)
+        return self.pyramid.strides[-1]

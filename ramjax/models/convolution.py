@@ -29,7 +29,7 @@ def conv_general_dilated(
     x: Float[Array, "b h w i"],
     kernel: Float[Array, "k k j o"],
     window_strides: Sequence[int],
-    padding: str,
+    padding: str | Sequence[_Pair],
     feature_group_count: int = 1,
     **settings,
 ) -> Float[Array, "b h2 w2 o"]:
@@ -39,7 +39,7 @@ def conv_general_dilated(
       x: activations.
       kernel: of the activations' dtype.
       window_strides: of both axes.
-      padding: ``SAME`` or ``VALID``.
+      padding: ``SAME``, ``VALID``, or pixels before and after each axis.
       feature_group_count: groups of i / groups input and o / groups output channels, each convolved by itself; j is
         i / groups.
       **settings: dilations that are all 1, and whatever nnx.Conv leaves at its default.
@@ -51,6 +51,8 @@ def conv_general_dilated(
         value = settings.get(name, 1)
         if any(size != 1 for size in (value if isinstance(value, Sequence) else (value,))):
             raise ValueError(f"{name} is {value}; this convolution knows 1 alone, use jax.lax.conv_general_dilated.")
+    if not isinstance(padding, str):
+        x, padding = jnp.pad(x, ((0, 0), *padding, (0, 0))), "VALID"
     if feature_group_count == 1:
         return convolve(x, kernel, tuple(window_strides), padding)
     return convolve_groups(x, kernel, tuple(window_strides), padding, feature_group_count)

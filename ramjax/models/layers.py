@@ -39,9 +39,11 @@ def conv(
     stride: int = 1,
     groups: int = 1,
     bias: bool = False,
+    symmetric: bool = False,
 ) -> nnx.Conv:
     """A same-padded square convolution, He-initialised.
 
+    With `symmetric`, both sides are padded by half the kernel, as PyTorch does; else, at a stride, the end more.
     `groups` splits the input's and the output's channels into as many groups, each of which sees its own alone;
     ``groups=in_features`` is a depthwise convolution. Both `in_features` and `out_features` are multiples of it.
     """
@@ -50,7 +52,7 @@ def conv(
         out_features,
         (kernel, kernel),
         strides=stride,
-        padding="SAME",
+        padding=[(kernel // 2, kernel // 2)] * 2 if symmetric else "SAME",
         feature_group_count=groups,
         use_bias=bias,
         dtype=dtype,
@@ -75,6 +77,40 @@ class GroupNorm(nnx.Module):
         """Normalises; adds the shortcut; sets negative values to 0 if `relu`. One pass costs less than three."""
         parameters = self.scale[...], self.bias[...]
         return normalization.group_norm(x, *parameters, self.groups, EPSILON, shortcut=shortcut, relu=relu)
+
+
+def batch_norm(
+    features: int, kind: str, *, dtype: jnp.dtype, rngs: nnx.Rngs, epsilon: float = EPSILON, momentum: float = 0.9
+) -> nnx.Module:
+    """Batch normalisation (Ioffe and Szegedy, arXiv 1502.03167), or what `ModelConfig.batch_norm` has in its place."""
+    if kind == "group":
+        return GroupNorm(features, rngs=rngs)
+    if kind == "frozen":
+        return FrozenBatchNorm(features, dtype=dtype, epsilon=epsilon)
+    return nnx.BatchNorm(
+        features,
+        epsilon=epsilon,
+        momentum=momentum,
+        dtype=dtype,
+        scale_init=initializers.ones,
+        bias_init=initializers.zeros,
+        rngs=rngs,
+    )
+
+
+class FrozenBatchNorm(nnx.Module):
+    """Batch normalisation whose statistics, scale and bias are not trained."""
+
+    def __init__(self, features: int, *, dtype: jnp.dtype, epsilon: float = EPSILON):
+        self.dtype, self.epsilon = dtype, epsilon
+        for name, first in (("scale", initializers.ones), ("bias", initializers.zeros)):
+            setattr(self, name, nnx.BatchStat(first(None, (features,))))
+        for name, first in (("mean", initializers.zeros), ("var", initializers.ones)):
+            setattr(self, name, nnx.BatchStat(first(None, (features,))))
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        factor = self.scale[...] * jax.lax.rsqrt(self.var[...] + self.epsilon)
+        return (x * factor + (self.bias[...] - self.mean[...] * factor)).astype(self.dtype)
 
 
 class Linear(nnx.Linear):

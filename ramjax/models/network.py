@@ -8,8 +8,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from ramjax.config import ModelConfig
-from ramjax.models.decoder import UNetDecoder
-from ramjax.models.encoder import make_encoder
+from ramjax.models.decoders import make_decoder
+from ramjax.models.encoders import make_encoder
 from ramjax.models.features import Features
 
 Head = Callable[..., nnx.Module]
@@ -32,7 +32,10 @@ class MultiTaskNetwork(nnx.Module):
         options = {"dtype": jnp.dtype(config.dtype), "remat": config.remat, "rngs": rngs}
         self.stride, self.finds_boxes = config.stem_stride, finds_boxes
         self.encoder = make_encoder(config, **options)
-        self.decoder = UNetDecoder(config.widths, config.decoder_width, **options)
+        self.decoder = make_decoder(config, **options)
+        # What a head asks of the config is what the dense features are like.
+        levels = self.decoder.widths
+        config = dataclasses.replace(config, widths=levels, blocks=(0,) * len(levels))
         self.heads = nnx.Dict({name: head(config, rngs=rngs) for name, head in heads.items()})
 
     def __call__(

@@ -38,7 +38,7 @@ class Block(nnx.Module):
 
 
 class StochasticEncoder(nnx.Module):
-    """As `ramjax.models.encoder.ResidualEncoder`, of such blocks."""
+    """As `ramjax.models.encoders.residual.ResidualEncoder`, of such blocks."""
 
     def __init__(self, stem_stride, widths, blocks, *, dtype, rngs, remat="none"):
         self.stem_stride, self.dtype, self.remat = stem_stride, dtype, remat

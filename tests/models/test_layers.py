@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from ramjax.config import ModelConfig
 from ramjax.devices import compilation
 from ramjax.models import layers, normalization
-from ramjax.models.decoder import UNetDecoder
-from ramjax.models.encoder import ResidualEncoder, local_contrast, make_encoder
+from ramjax.models.decoders.additive import AdditiveDecoder
+from ramjax.models.encoders import make_encoder
+from ramjax.models.encoders.residual import ResidualEncoder, local_contrast
 from ramjax.typed import ConfigError
 
 
@@ -103,7 +104,7 @@ def test_only_a_cpu_sums_spans_of_two_arrays_at_once(platform, sums):
 def test_pyramid_and_dense_features_have_the_promised_strides(stem_stride):
     def features():
         encoder = ResidualEncoder(stem_stride, (8, 16, 24), (1, 0, 1), dtype=jnp.float32, rngs=nnx.Rngs(0))
-        decoder = UNetDecoder((8, 16, 24), 16, dtype=jnp.float32, rngs=nnx.Rngs(0))
+        decoder = AdditiveDecoder((8, 16, 24), 16, dtype=jnp.float32, rngs=nnx.Rngs(0))
         pyramid = encoder(jnp.zeros((2, 64, 48, 1)))
         return pyramid, decoder(pyramid)
 
@@ -124,7 +125,7 @@ def test_an_encoder_is_chosen_by_name():
     def make(name):
         return make_encoder(dataclasses.replace(config, encoder=name), dtype=jnp.float32, rngs=nnx.Rngs(0))
 
-    for name in ("residual", "ramjax.models.encoder.ResidualEncoder"):
+    for name in ("residual", "ramjax.models.encoders.residual.ResidualEncoder"):
         assert isinstance(nnx.eval_shape(lambda name=name: make(name)), ResidualEncoder)
     with pytest.raises(ConfigError, match=r"model.encoder names no_lab.Net, which cannot be imported"):
         make("no_lab.Net")

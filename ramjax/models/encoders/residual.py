@@ -1,37 +1,19 @@
-"""Encoders: image -> pyramid of features, finest level first.
-
-An encoder of your own is a class with the constructor and the call of `ResidualEncoder`; name it in `model.encoder` by
-its dotted path, ``package.module.Class``.
-"""
+"""The encoder of the main job: a residual network that sees the image and its local contrast."""
 
 import itertools
 import math
-from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from ramjax.config import ModelConfig
 from ramjax.models import layers
-from ramjax.typed import import_class
 
 CELL = 16
 """Canvas pixels a side over which local contrast is measured, at most; a metacarpal's shaft is about as wide."""
 
 FLOOR = 0.05
 """Grey values (0-1) that count as no contrast: noise is not blown up."""
-
-
-def make_encoder(config: ModelConfig, **options: Any) -> nnx.Module:
-    """Returns the encoder that `config.encoder` names; `options` are its keyword arguments.
-
-    Raises:
-      ConfigError: its dotted path cannot be imported.
-    """
-    known = {"residual": ResidualEncoder}
-    encoder = known.get(config.encoder) or import_class(config.encoder, "model.encoder")
-    return encoder(config.stem_stride, config.widths, config.blocks, **options)
 
 
 class ResidualEncoder(nnx.Module):

@@ -1,4 +1,4 @@
-"""Decoders: pyramid -> dense features at every level's stride."""
+"""The decoder of the main job: a U-shaped one that adds."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from ramjax.models import layers
 
 
-class UNetDecoder(nnx.Module):
+class AdditiveDecoder(nnx.Module):
     """A U-shaped decoder (Ronneberger et al., arXiv 1505.04597) that adds rather than concatenates.
 
     Coarse features are projected to the width of the finer level before they are enlarged, which makes upsampling
@@ -18,7 +18,8 @@ class UNetDecoder(nnx.Module):
         self, widths: tuple[int, ...], out_features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs, remat: str = "none"
     ):
         self.remat = remat
-        outs = (out_features, *widths[1:-1])
+        self.widths = (out_features, *widths[1:])
+        outs = self.widths[:-1]
         ins = (*outs[1:], widths[-1])
         self.project = nnx.List(
             [layers.Pointwise(i, o, use_bias=False, dtype=dtype, rngs=rngs) for i, o in zip(ins, outs, strict=True)]

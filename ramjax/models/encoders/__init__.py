@@ -1,0 +1,84 @@
+"""Encoders: image -> pyramid of features, finest level first.
+
+A published encoder is a class whose constructor takes the number of input channels and the keywords `batch_norm`
+(`ModelConfig.batch_norm`), `dtype`, `remat` and `rngs`, and whose call takes (b, h, w, channels) and returns all levels
+of its pyramid, with the strides and widths that `ramjax.config.architectures.ENCODERS` states. Its modules are called
+as in the paper's own code where that serves. `TIMM` of its file says how the names of timm's parameters become those
+here (see `ramjax.models.pretrained`).
+
+An encoder of your own is a class with the constructor and the call of `ResidualEncoder`; name it in `model.encoder` by
+its dotted path, ``package.module.Class``.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from flax import nnx
+from jaxtyping import Array, Float
+
+from ramjax.config import ModelConfig
+from ramjax.models.encoders import resnet
+from ramjax.models.encoders.residual import ResidualEncoder
+from ramjax.typed import import_class
+
+Renames = tuple[tuple[str, str], ...]
+"""Regular expressions and what they become, one after the other."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published encoder.
+
+    Attributes:
+      make: its constructor.
+      renames: from the names of timm's parameters to those here.
+      paper: where it was published.
+    """
+
+    make: Callable[..., nnx.Module]
+    renames: Renames
+    paper: str
+
+
+def _resnet(block: type, counts: tuple[int, ...]) -> Published:
+    make = functools.partial(resnet.ResNet, block, counts)
+    return Published(make, resnet.TIMM, "He et al., arXiv 1512.03385")
+
+
+ENCODERS: dict[str, Published] = {
+    "resnet18": _resnet(resnet.BasicBlock, (2, 2, 2, 2)),
+    "resnet34": _resnet(resnet.BasicBlock, (3, 4, 6, 3)),
+    "resnet50": _resnet(resnet.Bottleneck, (3, 4, 6, 3)),
+}
+"""The published encoders by their name in `model.encoder`."""
+
+GREY_MEAN, GREY_STD = 0.449, 0.226
+"""Means over the colours of the mean and standard deviation of ImageNet's images, 0..1 (0.485, 0.456, 0.406; 0.229,
+0.224, 0.225): the grey values that a published encoder is given have these taken out, as its weights expect."""
+
+
+class PublishedEncoder(nnx.Module):
+    """A published encoder of grey canvases, without the levels that are finer than `config.stem_stride`."""
+
+    def __init__(self, config: ModelConfig, **options: Any):
+        self.levels = len(config.pyramid.widths)
+        self.dtype = options["dtype"]
+        self.network = ENCODERS[config.encoder].make(1, batch_norm=config.batch_norm, **options)
+
+    def __call__(self, image: Float[Array, "b h w 1"]) -> list[Float[Array, "b _ _ _"]]:
+        return self.network(((image - GREY_MEAN) / GREY_STD).astype(self.dtype))[-self.levels :]
+
+
+def make_encoder(config: ModelConfig, **options: Any) -> nnx.Module:
+    """Returns the encoder that `config.encoder` names; `options` are `dtype`, `remat` and `rngs`.
+
+    Raises:
+      ConfigError: its dotted path cannot be imported.
+    """
+    if config.encoder in ENCODERS:
+        return PublishedEncoder(config, **options)
+    own = config.encoder != "residual"
+    encoder = import_class(config.encoder, "model.encoder") if own else ResidualEncoder
+    return encoder(config.stem_stride, config.widths, config.blocks, **options)

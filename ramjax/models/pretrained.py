@@ -1,0 +1,88 @@
+"""Parameters of published encoders, from files that other libraries wrote.
+
+PyTorch keeps a convolution's kernel as (outputs, inputs, rows, columns) and a matrix as (outputs, inputs); here the
+outputs come last. A stem that was trained on colours serves other channels: for grey ones its kernels are summed over
+the colours, which gives what the grey image, repeated, would have given.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ramjax.errors import RunError
+
+COLOURS = 3
+
+_LEAVES = {"weight": ("kernel", "scale", "embedding"), "running_mean": ("mean",), "running_var": ("var",)}
+"""What the last part of a name in PyTorch may be called here."""
+
+_COUNTER = "num_batches_tracked"
+
+
+def convert(
+    tensors: Mapping[str, np.ndarray],
+    renames: Sequence[tuple[str, str]],
+    expected: Mapping[str, tuple[int, ...]],
+    source: str,
+    unused: Sequence[str] = (),
+) -> dict[str, np.ndarray]:
+    """The tensors of a PyTorch network by their path in an encoder, float32, in its layout.
+
+    Args:
+      tensors: by their names, such as ``layer1.0.conv1.weight``.
+      renames: regular expressions and what they become, applied one after the other to a name whose dots are slashes.
+      expected: the shapes of the encoder's parameters and statistics by path, such as ``layer1/0/conv1/kernel``.
+      source: what the tensors were read from, for errors.
+      unused: regular expressions of tensors that the encoder does without, such as those of a classifier; statistics of
+        batch normalisation are among them where the encoder has none.
+
+    Raises:
+      RunError: a tensor is unknown, missing or of another shape; the first is named.
+    """
+    found: dict[str, np.ndarray] = {}
+    statistics = any(path.endswith("/mean") for path in expected)
+    for name, tensor in tensors.items():
+        if name.endswith(_COUNTER) or any(re.search(pattern, name) for pattern in unused):
+            continue
+        if not statistics and name.endswith(("running_mean", "running_var")):
+            continue
+        path = _path(name, renames, expected)
+        if path is None:
+            raise RunError(
+                f"{source}: {name} has no place in this encoder; set model.encoder to the network that the file is of."
+            )
+        found[path] = _laid_out(np.asarray(tensor, np.float32), expected[path])
+        if found[path].shape != expected[path]:
+            raise RunError(
+                f"{source}: {name} is {tuple(tensor.shape)}, which makes {path} {found[path].shape}, but this encoder "
+                f"has {expected[path]}; set model.encoder to the network that the file is of."
+            )
+    missing = [path for path in expected if path not in found]
+    if missing:
+        more = f" and {len(missing) - 1} more" if missing[1:] else ""
+        raise RunError(f"{source} lacks {missing[0]}{more}; set model.encoder to the network that the file is of.")
+    return found
+
+
+def _path(name: str, renames: Sequence[tuple[str, str]], expected: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Where a tensor belongs; None for nowhere."""
+    path = name.replace(".", "/")
+    for pattern, becomes in renames:
+        path = re.sub(pattern, becomes, path)
+    module, _, leaf = path.rpartition("/")
+    places = [f"{module}/{here}" if module else here for here in (leaf, *_LEAVES.get(leaf, ()))]
+    return next((place for place in places if place in expected), None)
+
+
+def _laid_out(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A tensor of PyTorch in the layout here; its shape may still differ."""
+    if tensor.ndim == 4 and len(shape) == 4:
+        tensor = tensor.transpose(2, 3, 1, 0)
+        if tensor.shape[2] == COLOURS != shape[2]:
+            tensor = np.repeat(tensor.sum(2, keepdims=True) / shape[2], shape[2], 2)
+    elif tensor.ndim == 4 and len(shape) == 2 and tensor.shape[2:] == (1, 1):
+        tensor = tensor[:, :, 0, 0].T  # a 1x1 convolution that is a matrix here
+    elif tensor.ndim == 2 and len(shape) == 2:
+        tensor = tensor.T
+    return np.ascontiguousarray(tensor)
