@@ -68,7 +68,7 @@ def test_the_pyramid_is_that_of_timm_to_a_ten_thousandth(name):
     graphdef, streams, state = abstract(name)
     tensors = converted(name, shapes_of(state))
     values = jax.tree_util.tree_map_with_path(
-        lambda path, _: jnp.asarray(tensors[_name(path)]), nnx.to_pure_dict(state)
+        lambda path, _: jnp.asarray(tensors[name_of(path)]), nnx.to_pure_dict(state)
     )
     nnx.replace_by_pure_dict(state, values)
     streams = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), streams)
