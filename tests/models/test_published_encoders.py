@@ -39,9 +39,11 @@ def shapes_of(state):
 
 
 def converted(name, expected, change=lambda tensors: None):
-    tensors = {key: random_tensors.tensor(key, tuple(shape)) for key, shape in golden(name)["tensors"].items()}
+    held = golden(name)
+    shapes = held["tensors"] | held["unused"]
+    tensors = {key: random_tensors.tensor(key, tuple(shape)) for key, shape in shapes.items()}
     change(tensors)
-    return pretrained.convert(tensors, ENCODERS[name].renames, expected, "file.safetensors")
+    return pretrained.convert(tensors, ENCODERS[name].renames, expected, "file.safetensors", ENCODERS[name].unused)
 
 
 def fill(state, tensors):

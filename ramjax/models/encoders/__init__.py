@@ -35,11 +35,13 @@ class Published:
       make: its constructor.
       renames: from the names of timm's parameters to those here.
       paper: where it was published.
+      unused: regular expressions of timm's parameters that are not in the pyramid, such as those of the classifier.
     """
 
     make: Callable[..., nnx.Module]
     renames: Renames
     paper: str
+    unused: tuple[str, ...] = (r"^(fc|classifier|head)\b",)
 
 
 def _resnet(block: type, counts: tuple[int, ...]) -> Published:
