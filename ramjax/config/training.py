@@ -85,7 +85,9 @@ class InitConfig:
 
     Attributes:
       source: a run directory, a file of weights, or ``default`` for the network that ships with ramjax; nothing for
-        random parameters. A parameter that the source does not have is random, too.
+        random parameters. A parameter that the source does not have is random, too. For a published encoder, a file of
+        timm, torchvision or transformers serves as well (.safetensors, or .pth where PyTorch is installed), and
+        ``hub:OWNER/NAME`` for one on the Hugging Face Hub (see `ramjax.models.pretrained`).
       load: which of the source's parameters are taken, as regular expressions of their paths, and under which names, as
         PATTERN=NAME: what PATTERN matches becomes NAME (`re.sub`). The first that matches counts; none stands for all.
       leave_out: regular expressions; parameters here that stay random though the source has them.

@@ -1,16 +1,33 @@
-"""Parameters of published encoders, from files that other libraries wrote.
+"""Parameters of published encoders, from files and hubs of other libraries.
 
 PyTorch keeps a convolution's kernel as (outputs, inputs, rows, columns) and a matrix as (outputs, inputs); here the
 outputs come last. A stem that was trained on colours serves other channels: for grey ones its kernels are summed over
 the colours, which gives what the grey image, repeated, would have given.
 """
 
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
+import huggingface_hub
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from ramjax.errors import RunError
+
+HUB = "hub:"
+"""Begins the name of a repository on the Hugging Face Hub, ``hub:OWNER/NAME``, and of a file in it,
+``hub:OWNER/NAME/FILE``."""
+
+HUB_FILE = "model.safetensors"
+"""The file that timm and transformers keep the parameters in there."""
+
+PICKLES = (".pth", ".pt", ".bin", ".tar")
+"""Suffixes of files that only PyTorch reads."""
+
+_WRAPPED_IN = ("state_dict", "model", "model_state", "teacher")
+"""Keys under which training scripts keep the parameters."""
 
 COLOURS = 3
 
@@ -18,6 +35,68 @@ _LEAVES = {"weight": ("kernel", "scale", "embedding"), "running_mean": ("mean",)
 """What the last part of a name in PyTorch may be called here."""
 
 _COUNTER = "num_batches_tracked"
+
+
+def is_foreign(source: str) -> bool:
+    """Whether a name can only be that of another library's parameters; a .safetensors file tells by what it holds."""
+    return source.startswith(HUB) or pathlib.Path(source).suffix in PICKLES
+
+
+def read(source: str) -> dict[str, np.ndarray]:
+    """The tensors of a file or of a repository on the Hugging Face Hub, by their names.
+
+    Args:
+      source: a .safetensors file, a file of PyTorch's (`PICKLES`; needs PyTorch), or ``hub:OWNER/NAME``.
+
+    Raises:
+      RunError: it is not there, cannot be downloaded or read, or holds no tensors.
+    """
+    path = _downloaded(source) if source.startswith(HUB) else pathlib.Path(source).expanduser()
+    if not path.is_file():
+        raise RunError(f"There is no file {path}; name a file of weights, or {HUB}OWNER/NAME for one on the Hub.")
+    tensors = _unpickled(path) if path.suffix in PICKLES else _loaded(path)
+    if not tensors:
+        raise RunError(f"{source} holds no tensors; name a file of a network's parameters.")
+    return tensors
+
+
+def _downloaded(source: str) -> pathlib.Path:
+    owner, _, name = source.removeprefix(HUB).partition("/")
+    name, _, file = name.partition("/")
+    if not owner or not name:
+        raise RunError(f"{source} names no repository; write {HUB}OWNER/NAME, such as {HUB}timm/resnet34.a1_in1k.")
+    try:
+        return pathlib.Path(huggingface_hub.hf_hub_download(f"{owner}/{name}", file or HUB_FILE))
+    except (huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.HFValidationError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RunError(
+            f"{source} cannot be downloaded ({reason}); check the name and the network, or download {file or HUB_FILE} "
+            "yourself and name the file."
+        ) from error
+
+
+def _loaded(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise RunError(f"{path} cannot be read as safetensors ({error}); get the file again.") from error
+
+
+def _unpickled(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        import torch  # an optional package, and a heavy one
+    except ImportError as error:
+        raise RunError(
+            f"{path} is read by PyTorch, which is not installed: pip install torch, or name a .safetensors file."
+        ) from error
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)  # runs no code that the file may hold
+    except Exception as error:  # unpickling raises whatever it likes
+        reason = str(error).strip().splitlines()[0]
+        raise RunError(f"{path} cannot be read by PyTorch ({reason}); get the file again.") from error
+    held = next((held[key] for key in _WRAPPED_IN if isinstance(held, dict) and key in held), held)
+    tensors = held if isinstance(held, dict) else {}
+    return {name: value.float().numpy() for name, value in tensors.items() if isinstance(value, torch.Tensor)}
 
 
 def convert(

@@ -56,6 +56,18 @@ def path_of(name: str | pathlib.Path) -> pathlib.Path | None:
     return path if path.suffix == SUFFIX and not path.is_dir() else None
 
 
+def is_foreign(name: str | pathlib.Path) -> bool:
+    """Whether a name is that of a file of tensors that ramjax has not written."""
+    path = path_of(name)
+    if path is None or not path.is_file():
+        return False
+    try:
+        with safe_open(path, "np") as file:
+            return "ramjax" not in (file.metadata() or {})
+    except (SafetensorError, OSError):  # what is wrong is said where it is read
+        return False
+
+
 def write(path: str | pathlib.Path, weights: Weights) -> None:
     """Writes the file, in the place of what has that name.
 

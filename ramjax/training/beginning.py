@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
 from ramjax import files
 from ramjax.config import Config, ConfigError
 from ramjax.inference import network as networks
+from ramjax.models import pretrained
+from ramjax.models.encoders import ENCODERS
+from ramjax.runs import weights
 from ramjax.steps import state as states
 from ramjax.steps.state import TrainState
 from ramjax.trees import by_name, name_of
@@ -20,6 +24,9 @@ TABLE = "init.txt"
 """The file in the run directory that tells where each parameter comes from."""
 
 RANDOM = "random"
+
+PUBLISHED = "encoder/network/"
+"""Where the parameters of a published encoder are in the network."""
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +44,10 @@ def start_from_source(config: Config, state: TrainState, abstract: TrainState, w
 
     Raises:
       ConfigError: a parameter has another shape in the source, or nothing is taken.
-      RunError: the source is no trained network.
+      RunError: the source is no trained network, and no file of the encoder's parameters.
     """
-    mesh = jax.tree.leaves(abstract)[0].sharding.mesh
-    _, source = networks.restore(config.init.source, mesh)
-    there = by_name(source.ema_params) | by_name(source.ema_variables)
     here = by_name(abstract.params) | by_name(abstract.variables)
+    there = _source(config, here, jax.tree.leaves(abstract)[0].sharding.mesh)
     origins = origins_of(config, here, there)
 
     def begin(path, leaf, where):
@@ -59,6 +64,23 @@ def start_from_source(config: Config, state: TrainState, abstract: TrainState, w
             for name in fields
         }
     )
+
+
+def _source(config: Config, here: Mapping[str, Any], mesh: Mesh) -> dict[str, Any]:
+    """The arrays of the source by path: those of a trained network, or of the encoder of another library's."""
+    source, encoder = config.init.source, config.model.encoder
+    if not pretrained.is_foreign(source) and not weights.is_foreign(source):
+        _, state = networks.restore(source, mesh)
+        return by_name(state.ema_params) | by_name(state.ema_variables)
+    if encoder not in ENCODERS:
+        raise ConfigError(
+            f"init.source: {source} is of another library, but model.encoder is {encoder}; set model.encoder to the "
+            f"network that it is of: {', '.join(ENCODERS)}."
+        )
+    expected = {name.removeprefix(PUBLISHED): leaf.shape for name, leaf in here.items() if name.startswith(PUBLISHED)}
+    published = ENCODERS[encoder]
+    tensors = pretrained.convert(pretrained.read(source), published.renames, expected, source, published.unused)
+    return {PUBLISHED + name: tensor for name, tensor in tensors.items()}
 
 
 def origins_of(config: Config, here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, str]:
