@@ -17,6 +17,7 @@ from typing import Any
 
 import ml_collections
 
+from ramjax.config.balance import AffinityConfig, BalanceConfig
 from ramjax.config.checks import is_dotted_path
 from ramjax.config.data import AugmentConfig, CanvasConfig, DataConfig
 from ramjax.config.evaluation import EvaluationConfig
@@ -45,7 +46,9 @@ __all__ = [
     "OPERATIONAL",
     "TASK_NAMES",
     "TRACKERS",
+    "AffinityConfig",
     "AugmentConfig",
+    "BalanceConfig",
     "BonesConfig",
     "CanvasConfig",
     "Config",
@@ -75,7 +78,7 @@ __all__ = [
 OPERATIONAL: tuple[str, ...] = (
     "data.data_dir", "data.cache", "data.workers", "data.prefetch", "mesh.", "model.remat",
     "train.accumulation_steps", "train.log_every", "train.keep_checkpoints", "train.deterministic", "profile.",
-    "evaluation.", "tracking.",
+    "affinity.", "evaluation.", "tracking.",
 )  # fmt: skip
 """Beginnings of the keys that say where and how fast a run goes and how it is evaluated, not what is trained."""
 
@@ -93,6 +96,8 @@ class Config:
       bones, erosions, joints, scores, patient, positioning: the settings of the tasks; only those in `tasks` matter.
       own: the settings of tasks of your own, by the task's short name: ``own.handedness.weight``. They are kept as they
         are, lists as tuples; whoever makes the task checks them.
+      balance: factors on the losses of the tasks, beside their weights.
+      affinity: how much the tasks help each other, measured during the training.
       init: what the parameters begin with.
       optimizer, mesh, train, profile: how it is trained, and on which devices.
       evaluation: how the test split is evaluated.
@@ -110,6 +115,8 @@ class Config:
     patient: PatientConfig = PatientConfig()
     positioning: PositioningConfig = PositioningConfig()
     own: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
+    balance: BalanceConfig = BalanceConfig()
+    affinity: AffinityConfig = AffinityConfig()
     init: InitConfig = InitConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
@@ -126,6 +133,13 @@ class Config:
                 f"tasks is {self.tasks}; name one or more of {', '.join(TASK_NAMES)}, or of your own as "
                 "package.module.Class, each once."
             )
+        for key, needs in (("balance.method", self.balance.method != "fixed"), ("affinity.every", self.affinity.every)):
+            if needs and len(self.tasks) < 2:
+                group, _, name = key.partition(".")
+                value = getattr(getattr(self, group), name)
+                raise ConfigError(
+                    f"{key} is {value}, but tasks has {self.tasks[0]} alone; name two or more, or leave {key} out."
+                )
         canvas, stride = self.data.canvas, self.model.max_stride
         for side in ("height", "width"):
             size = getattr(canvas, side)

@@ -34,6 +34,7 @@ from ramjax.errors import RunError
 from ramjax.models.network import MultiTaskNetwork
 from ramjax.runs import run_dir
 from ramjax.runs.checkpoints import Checkpoints
+from ramjax.steps.balancing import init_balance
 from ramjax.steps.optimizer import check_rules, make_optimizer
 from ramjax.tasks import heads_of, make_tasks
 from ramjax.trees import name_of
@@ -51,6 +52,7 @@ class TrainState:
       variables: what the network holds beside parameters and random streams, such as batch statistics; a nested dict,
         empty for the default network.
       ema_variables: the variables that go with `ema_params`.
+      balance: what the balancer of the tasks remembers; empty where it is ``fixed``.
     """
 
     step: jax.Array
@@ -59,6 +61,7 @@ class TrainState:
     ema_params: Any
     variables: Any = flax.struct.field(default_factory=dict)
     ema_variables: Any = flax.struct.field(default_factory=dict)
+    balance: Any = flax.struct.field(default_factory=dict)
 
 
 def init_state(config: Config) -> TrainState:
@@ -104,6 +107,7 @@ def _state_of(config: Config, params: Any, variables: Any) -> TrainState:
         ema_params=jax.tree.map(jnp.copy, params),
         variables=variables,
         ema_variables=jax.tree.map(jnp.copy, variables),
+        balance=init_balance(config),
     )
 
 
@@ -124,7 +128,7 @@ def restore_best(workdir: str | pathlib.Path, config: Config, mesh: Mesh) -> tup
     """
     with Checkpoints(pathlib.Path(workdir) / "checkpoints", read_only=True) as checkpoints:
         shapes = jax.eval_shape(functools.partial(init_state, config))
-        shapes = shapes.replace(params={}, opt_state={}, variables={})
+        shapes = shapes.replace(params={}, opt_state={}, variables={}, balance={})
         whole = jax.tree.map(lambda _: sharding.replicated(mesh), shapes)
         state = checkpoints.restore_best(_placed(shapes, whole), partly=True)
         if state is None:

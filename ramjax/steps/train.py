@@ -3,7 +3,8 @@
 import contextlib
 import functools
 import io
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,10 +12,12 @@ import jax.numpy as jnp
 import optax
 
 from ramjax.config import Config
+from ramjax.steps.balancing import BALANCERS, ByGradients, add_up, check_curves, gram
+from ramjax.steps.balancing.by_gradients import Observed
 from ramjax.steps.optimizer import keep_frozen, make_optimizer, make_schedule, stop_frozen
 from ramjax.steps.state import TrainState, make_train_apply
 from ramjax.tasks import make_tasks
-from ramjax.tasks.base import Batch, Term
+from ramjax.tasks.base import Batch, Task, Term
 
 SHOWN_BOXES = "shown_boxes"
 """The boxes that the heads are given in training, in the batch beside the annotated ones."""
@@ -23,7 +26,8 @@ SHOWN_BOXES = "shown_boxes"
 def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """Returns ``step(state, batch) -> (state, metrics)``.
 
-    Metrics are float32 scalars: ``loss``, ``loss/<task>`` (unweighted), ``grad_norm`` and ``learning_rate``.
+    Metrics are float32 scalars: ``loss``, ``loss/<task>`` (unweighted), ``grad_norm`` and ``learning_rate``; and
+    ``factor/<task>``, where the balance of the tasks is not fixed.
     A batch without any label of a task does not change the head of that task: its parameters, variables, moments and
     averages.
 
@@ -34,16 +38,12 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
     tasks = make_tasks(config)
     optimizer = make_optimizer(config.optimizer, config.train.steps, [task.name for task in tasks])
     schedule = make_schedule(config.optimizer, config.train.steps)
-    gradient = make_gradient(config)
+    gradient = make_balanced_gradient(config)
 
     def train_step(state, batch):
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        if "boxes" in batch:
-            boxes = batch["boxes"]
-            for task in tasks:
-                boxes = task.vary_boxes(key, boxes)
-            batch = {**batch, SHOWN_BOXES: boxes}
-        grads, losses, labelled, variables = gradient(state.params, state.variables, key, batch)
+        batch = vary_boxes(tasks, key, batch)
+        grads, losses, labelled, variables, factors, balance = gradient(state, key, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, labelled=labelled)
         params = optax.apply_updates(state.params, updates)
         # Early averages forget the random start sooner: the decay rises with the step.
@@ -62,6 +62,7 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
             "learning_rate": jnp.float32(schedule(state.step)),
         }
         metrics |= {f"loss/{name}": value for name, value in losses.items()}
+        metrics |= {f"factor/{name}": value for name, value in factors.items()}
         after = TrainState(
             step=state.step + 1,
             params=params,
@@ -69,20 +70,86 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
             ema_params=_unlabelled_unchanged(labelled, ema_params, state.ema_params),
             variables=_unlabelled_unchanged(labelled, variables, state.variables),
             ema_variables=_unlabelled_unchanged(labelled, ema_variables, state.ema_variables),
+            balance=balance,
         )
         return after, metrics
 
     return train_step
 
 
-def make_gradient(
-    config: Config,
-) -> Callable[[Any, Any, jax.Array, Batch], tuple[Any, dict[str, jax.Array], dict[str, jax.Array], Any]]:
-    """Returns ``gradient(params, variables, key, batch) -> (grads, losses, labelled, variables)``.
+def vary_boxes(tasks: Sequence[Task], key: jax.Array, batch: Batch) -> Batch:
+    """The batch with the boxes that heads are given in training, as `SHOWN_BOXES`."""
+    if "boxes" not in batch:
+        return batch
+    boxes = batch["boxes"]
+    for task in tasks:
+        boxes = task.vary_boxes(key, boxes)
+    return {**batch, SHOWN_BOXES: boxes}
 
-    The gradient is that of the total loss; `losses` has the loss of each task, and `variables` are the network's
-    variables after the step. `key` seeds all random numbers. Where heads need boxes, the batch has them as
-    `SHOWN_BOXES`.
+
+def make_losses(config: Config) -> Callable[[Any, Any, jax.Array, Batch], dict[str, jax.Array]]:
+    """Returns ``losses(params, variables, key, batch) -> {task: loss}`` of a batch taken at once, in training."""
+    tasks, apply = make_tasks(config), make_train_apply(config)
+
+    def losses(params, variables, key, batch):
+        outputs, _ = apply(params, variables, jax.random.fold_in(key, 0), batch["image"], batch.get(SHOWN_BOXES))
+        return {task.name: sum(term.mean() for term in task.loss(outputs[task.name], batch)) for task in tasks}
+
+    return losses
+
+
+def make_balanced_gradient(config: Config) -> Callable[[TrainState, jax.Array, Batch], tuple[Any, ...]]:
+    """Returns ``gradient(state, key, batch) -> (grads, losses, labelled, variables, factors, balance)``.
+
+    As `make_gradient`, with the tasks balanced as the config says: `factors` by the names of the tasks, empty where the
+    balance is fixed; `balance` is the new state of the balancer.
+    """
+    tasks = make_tasks(config)
+    names, weights = tuple(task.name for task in tasks), jnp.array([task.weight for task in tasks])
+    check_curves(config.balance, names)
+    balancer = BALANCERS[config.balance.method]
+    if config.balance.method == "fixed":
+        plain = make_gradient(config)
+        return lambda state, key, batch: (*plain(state.params, state.variables, key, batch), {}, state.balance)
+
+    def in_order(values):
+        return jnp.stack([values[name] for name in names])
+
+    def by_losses(state, key, batch):
+        share = state.step / max(config.train.steps, 1)
+        factors = balancer.factors(config.balance, names, state.balance, share)
+        by_name = dict(zip(names, factors, strict=True))
+        grads, losses, labelled, variables = gradient(state.params, state.variables, key, batch, by_name)
+        balance = balancer.update(config.balance, state.balance, in_order(losses) * weights, in_order(labelled))
+        return grads, losses, labelled, variables, by_name, balance
+
+    def by_gradients(state, key, batch):
+        each, losses, labelled, variables = gradient(state.params, state.variables, key, batch)
+        shared = {part: leaves for part, leaves in each.items() if part != "heads"}
+        seen = Observed(gram(shared), in_order(losses) * weights, in_order(labelled))
+        of_balance = jax.random.fold_in(key, zlib.crc32(b"balance"))
+        factors, balance = balancer.combine(config.balance, state.balance, seen, of_balance)
+        of_heads = factors if balancer.weighs_heads else jnp.ones_like(factors)
+        grads = {part: add_up(leaves, of_heads if part == "heads" else factors) for part, leaves in each.items()}
+        return grads, losses, labelled, variables, dict(zip(names, factors, strict=True)), balance
+
+    if isinstance(balancer, ByGradients):
+        gradient = make_gradient(config, each=True)
+        return by_gradients
+    gradient = make_gradient(config)
+    return by_losses
+
+
+def make_gradient(
+    config: Config, each: bool = False
+) -> Callable[..., tuple[Any, dict[str, jax.Array], dict[str, jax.Array], Any]]:
+    """Returns ``gradient(params, variables, key, batch, factors=None) -> (grads, losses, labelled, variables)``.
+
+    The gradient is that of the total loss, in which the loss of each task has its weight, and its factor where these
+    are given by the names of the tasks. With `each` it is that of each task's weighted loss instead, with a leading
+    axis (tasks, ...), which takes a backward pass for each. `losses` has the loss of each task, and `variables` are
+    the network's variables after the step. `key` seeds all random numbers. Where heads need boxes, the batch has them
+    as `SHOWN_BOXES`.
 
     The batch is processed in `config.train.accumulation_steps` parts. The count of a term depends on the labels alone,
     so the counts of the whole batch are known before the first part. So the gradients of the parts add up to that of
@@ -97,7 +164,7 @@ def make_gradient(
         with contextlib.redirect_stdout(io.StringIO()):  # What a loss prints is printed when it is really taken.
             return _counts({task.name: task.loss(blank[task.name], batch) for task in tasks})
 
-    def gradient(params, variables, key, batch):
+    def gradient(params, variables, key, batch, factors=None):
         of_batch = counts(params, variables, key, batch) if parts > 1 else None
 
         def loss(params, variables, number, part):
@@ -110,17 +177,28 @@ def make_gradient(
                 name: sum(Term(term.total, n).mean() for term, n in zip(of_task, whole[name], strict=True))
                 for name, of_task in terms.items()
             }
-            return sum(task.weight * losses[task.name] for task in tasks), (losses, variables, whole)
+            weighted = [task.weight * losses[task.name] for task in tasks]
+            if factors is not None:
+                weighted = [factors[task.name] * value for task, value in zip(tasks, weighted, strict=True)]
+            return jnp.stack(weighted) if each else sum(weighted), (losses, variables, whole)
+
+        def differentiate(params, variables, number, part):
+            if not each:
+                return jax.grad(loss, has_aux=True)(params, variables, number, part)
+            _, pull, kept = jax.vjp(lambda params: loss(params, variables, number, part), params, has_aux=True)
+            return jax.lax.map(lambda one: pull(one)[0], jnp.eye(len(tasks))), kept
 
         def add_part(carried, numbered):
             sums, variables = carried
-            grads, (losses, variables, _) = jax.grad(loss, has_aux=True)(params, variables, *numbered)
+            grads, (losses, variables, _) = differentiate(params, variables, *numbered)
             return (jax.tree.map(jnp.add, sums, (grads, losses)), variables), None
 
         if parts == 1:  # On a CPU, even a loop of one takes a fifth more time.
-            grads, (losses, variables, of_batch) = jax.grad(loss, has_aux=True)(params, variables, 0, batch)
+            grads, (losses, variables, of_batch) = differentiate(params, variables, 0, batch)
         else:
-            zeros = jax.tree.map(jnp.zeros_like, params), {task.name: jnp.zeros(()) for task in tasks}
+            lead = (len(tasks),) if each else ()
+            of_params = jax.tree.map(lambda leaf: jnp.zeros((*lead, *leaf.shape), leaf.dtype), params)
+            zeros = of_params, {task.name: jnp.zeros(()) for task in tasks}
             numbered = jnp.arange(parts), _split(batch, parts)
             ((grads, losses), variables), _ = jax.lax.scan(add_part, (zeros, variables), numbered)
         return grads, losses, {name: sum(of_task) > 0 for name, of_task in of_batch.items()}, variables

@@ -24,7 +24,7 @@ from jax.sharding import Mesh
 from ramjax import files
 from ramjax.config import Config
 from ramjax.data import pipeline
-from ramjax.devices import sharding
+from ramjax.devices import compilation, sharding
 from ramjax.devices.compilation import compile_train_step, is_device_out_of_memory, out_of_memory
 from ramjax.devices.preemption import Preempted, Preemption
 from ramjax.errors import RunError
@@ -38,6 +38,7 @@ from ramjax.steps import device_cache
 from ramjax.steps import evaluate as eval_steps
 from ramjax.steps import state as states
 from ramjax.steps import train as train_steps
+from ramjax.steps.affinity import make_affinity
 from ramjax.steps.device_cache import DeviceCache
 from ramjax.tasks import Task, labels_of, make_tasks
 from ramjax.training import beginning, log_lines
@@ -119,6 +120,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         config, tasks, validation_sources, mesh, eval_step, checkpoints, writer, progress, preemption
     )
     profile = Profile(config.profile, workdir / "profile")
+    measure_affinity = compilation.jit(make_affinity(config), deterministic=config.train.deterministic)
 
     # 4. The loop. `state` is always that after `done` steps, so that it can be saved wherever a signal is looked at.
     train_step: Callable | None = None
@@ -151,6 +153,10 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
                 if evaluate_now or save_now:
                     _finish_step(config, writer, progress, pending)  # a state whose loss is not finite is not saved
                     pending = None
+                if config.affinity.every and done % config.affinity.every == 0:
+                    began = time.perf_counter()
+                    _write_affinity(writer, done, measure_affinity(state, batch))
+                    progress.pause(time.perf_counter() - began)
                 if save_now:
                     began = time.perf_counter()
                     checkpoints.save_latest(done, state)
@@ -347,6 +353,12 @@ def _finish_step(
     if _due(number, config.train.log_every, config.train.steps):
         speed = progress.report(number, metrics)
         writer.write(number, {f"train/{key}": value for key, value in (metrics | speed).items()})
+
+
+def _write_affinity(writer: Writer, number: int, metrics: dict[str, jax.Array]) -> None:
+    """Writes what `make_affinity` measured; pairs of which one had no label in the batch are left out."""
+    values = {f"affinity/{name}": float(value) for name, value in jax.device_get(metrics).items()}
+    writer.write(number, {name: value for name, value in values.items() if math.isfinite(value)})
 
 
 def _selected_by(tasks: Sequence[Task]) -> dict[str, tuple[str, ...]]:

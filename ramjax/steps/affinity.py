@@ -1,0 +1,75 @@
+"""Task affinity: how much the tasks help each other, measured while they are trained.
+
+Two measures of each pair of tasks, on a batch:
+
+- the cosine of their gradients with respect to what they share, everything outside of the heads: above 0, a step for
+  one is a step for the other too, to first order;
+- what a step of one task does to the loss of another: 1 - loss after / loss before, where the step is one of gradient
+  descent of the task's own gradient (Fifty et al., arXiv 2109.04617). Above 0, the task helps. Steps of all tasks have
+  the same length, `STEP` of that of the shared parameters, so that tasks compare whatever the scale of their losses.
+
+This costs a forward and a backward pass for each task, and another forward pass for each, on the steps at which it is
+done. It changes nothing of the training.
+"""
+
+import itertools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ramjax.config import Config
+from ramjax.steps.balancing import gram
+from ramjax.steps.state import TrainState
+from ramjax.steps.train import make_gradient, make_losses, vary_boxes
+from ramjax.tasks import make_tasks
+from ramjax.tasks.base import Batch
+
+STEP = 1e-3
+"""Length of the step that a task takes, relative to that of the shared parameters."""
+
+_TINY = 1e-12
+
+
+def make_affinity(config: Config) -> Callable[[TrainState, Batch], dict[str, jax.Array]]:
+    """Returns ``affinity(state, batch) -> metrics``, float32 scalars.
+
+    ``cosine/<a>/<b>`` for each pair, and ``transfer/<a>/<b>`` for each ordered pair and each task itself: what a step
+    of a does to the loss of b. Where one of the two has no label in the batch, it is NaN.
+    """
+    tasks = make_tasks(config)
+    names = [task.name for task in tasks]
+    gradient, losses_of = make_gradient(config, each=True), make_losses(config)
+
+    def affinity(state, batch):
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        batch = vary_boxes(tasks, key, batch)
+        each, _, labelled, _ = gradient(state.params, state.variables, key, batch)
+        shared = {part: leaves for part, leaves in each.items() if part != "heads"}
+        products = gram(shared)
+        lengths = jnp.sqrt(jnp.maximum(jnp.diagonal(products), _TINY))
+        of_params = optax.tree.norm({part: state.params[part] for part in shared})
+
+        def losses_after(number):
+            factor = -STEP * of_params / lengths[number]
+            moved = {
+                part: jax.tree.map(lambda leaf, grads: leaf + factor * grads[number], state.params[part], leaves)
+                for part, leaves in shared.items()
+            }
+            losses = losses_of(state.params | moved, state.variables, key, batch)
+            return jnp.stack([losses[name] for name in names])
+
+        losses = losses_of(state.params, state.variables, key, batch)
+        before = jnp.stack([losses[name] for name in names])
+        after = jax.lax.map(losses_after, jnp.arange(len(names)))
+        transfer = 1 - after / jnp.maximum(before, _TINY)
+        metrics = {}
+        for (i, a), (j, b) in itertools.product(enumerate(names), repeat=2):
+            known = labelled[a] & labelled[b]
+            metrics[f"transfer/{a}/{b}"] = jnp.where(known, transfer[i, j], jnp.nan)
+            if i < j:
+                metrics[f"cosine/{a}/{b}"] = jnp.where(known, products[i, j] / (lengths[i] * lengths[j]), jnp.nan)
+        return metrics
+
+    return affinity
