@@ -21,8 +21,8 @@ from tests.tasks.batches import random_batch
 def measured():
     batch = random_batch(4, seed=3)
     batch |= {"has_erosions": np.ones(4, bool), "has_joints": np.ones(4, bool)}
-    state = init_state(CONFIG)
-    return state, batch, jax.jit(make_affinity(CONFIG))(state, batch)
+    state, measure = init_state(CONFIG), jax.jit(make_affinity(CONFIG))
+    return state, batch, measure
 
 
 def only(task):
@@ -32,7 +32,8 @@ def only(task):
 
 
 def test_cosine_and_transfer_are_those_of_tasks_taken_alone(measured):
-    state, batch, metrics = measured
+    state, batch, measure = measured
+    metrics = measure(state, batch)
     key = jax.random.fold_in(jax.random.key(CONFIG.seed), 0)
     shown = vary_boxes(make_tasks(CONFIG), key, batch)
     losses_of, flat = jax.jit(make_losses(CONFIG)), {}
@@ -59,8 +60,8 @@ def test_cosine_and_transfer_are_those_of_tasks_taken_alone(measured):
 
 
 def test_a_task_without_labels_is_not_measured(measured):
-    state, batch, _ = measured
-    metrics = make_affinity(CONFIG)(state, batch | {"has_erosions": np.zeros(4, bool)})
+    state, batch, measure = measured
+    metrics = measure(state, batch | {"has_erosions": np.zeros(4, bool)})
     assert [name for name, value in metrics.items() if jnp.isfinite(value)] == ["transfer/joints/joints"]
 
 
