@@ -89,6 +89,55 @@ def heat_map(counts: np.ndarray, labels: Sequence[str] | None = None) -> str:
     return _svg(draw, 4.4)
 
 
+def signed_map(values: np.ndarray, labels: Sequence[str], xlabel: str = "", ylabel: str = "") -> str:
+    """A matrix (n, n) of signed values as text, in one colour above 0 and another below; NaN stays empty.
+
+    Args:
+      values: row by column; shaded by their size relative to the largest off the diagonal.
+      labels: of rows and columns.
+      xlabel, ylabel: what columns and rows are.
+    """
+
+    def draw(ax: Axes) -> None:
+        size = len(values)
+        apart = np.abs(values[~np.eye(size, dtype=bool)])
+        largest = max(float(np.nanmax(apart, initial=0.0)), 1e-12)
+        for i, j in np.argwhere(np.isfinite(values)):
+            alpha = 0.06 + 0.64 * min(abs(values[i, j]) / largest, 1)
+            face = {"facecolor": SERIES[0] if values[i, j] >= 0 else SERIES[1], "alpha": alpha}
+            ax.add_patch(mpl.patches.Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, linewidth=0, **face))
+            ax.text(j, i, f"{values[i, j]:+.2f}".replace("-", "−"), ha="center", va="center", fontsize=11)
+        ax.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xlabel=xlabel, ylabel=ylabel)
+        ax.set_xticks(range(size), labels)
+        ax.set_yticks(range(size), labels)
+        ax.tick_params(length=0, pad=5)
+        ax.spines[:].set_visible(False)
+
+    return _svg(draw, 0.9 + 0.55 * len(values))
+
+
+def small_lines(series: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str) -> str:
+    """A small chart for each curve, by name (x, y), all on the same scales, with a line at 0."""
+    columns = 3 if len(series) > 4 else 2
+    rows = -(-len(series) // columns)
+
+    def draw(first: Axes) -> None:
+        figure = first.figure
+        first.remove()
+        axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for ax in axes.flat[len(series) :]:
+            ax.set_visible(False)
+        for ax, (name, (x, y)) in zip(axes.flat, series.items(), strict=False):
+            ax.axhline(0, color=_LINE, linewidth=0.8)
+            ax.plot(x, y, color=SERIES[0], linewidth=1.2, marker="o" if len(x) <= 20 else "", ms=2.4)
+            ax.set_title(name, fontsize=10, color=_INK)
+            ax.tick_params(labelsize=9)
+        for ax in axes[-1]:
+            ax.set_xlabel(xlabel, fontsize=10)
+
+    return _svg(draw, 0.5 + 1.15 * rows)
+
+
 def bland_altman(mean: np.ndarray, difference: np.ndarray, bias: float, low: float, high: float) -> str:
     """Differences over means (Bland & Altman 1986), with bias and limits of agreement."""
 

@@ -10,7 +10,7 @@ from ramjax.figures.content import Section, tables_of
 from ramjax.figures.estimates import Evaluated
 from ramjax.metrics import cases as cases_lib
 from ramjax.notice import NOTE
-from ramjax.reporting import curves, estimates, export, galleries, overview, page, reading, tables
+from ramjax.reporting import affinity, curves, estimates, export, galleries, overview, page, reading, tables
 from ramjax.reporting.runs import Run, System, as_systems, datasets_of, find_system, tasks_of
 from ramjax.tasks import Task
 
@@ -94,6 +94,7 @@ def _sections(
         overview.comparison_section(differences, headlines),
         overview.seeds_section(evaluated, headlines),
         galleries.section(evaluated, tasks, [run for system in systems for run in system.runs]),
+        affinity.section(systems, tasks),
         curves.section(systems, tasks),
         reading.section(evaluated, tasks, replicates),
     ]

@@ -357,7 +357,7 @@ def _finish_step(
 
 def _write_affinity(writer: Writer, number: int, metrics: dict[str, jax.Array]) -> None:
     """Writes what `make_affinity` measured; pairs of which one had no label in the batch are left out."""
-    values = {f"affinity/{name}": float(value) for name, value in jax.device_get(metrics).items()}
+    values = {f"train/affinity/{name}": float(value) for name, value in jax.device_get(metrics).items()}
     writer.write(number, {name: value for name, value in values.items() if math.isfinite(value)})
 
 
