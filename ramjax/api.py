@@ -63,7 +63,7 @@ def train_batches(config: Config, start_step: int = 0) -> Iterator[dict[str, np.
     data = config.data
     return pipeline.make_train_batches(
         data,
-        pipeline.open_sources(data, data.train_split),
+        pipeline.open_train_sources(data),
         seed=config.seed,
         start_step=start_step,
         steps=config.train.steps,

@@ -1,6 +1,9 @@
-"""Loads an experiment file, with a preset and changed keys, as a config."""
+"""Loads an experiment file, with a preset and changed keys, as a config; and the arms of an ablation."""
 
+import dataclasses
+import pathlib
 import re
+import runpy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +30,41 @@ def load_experiment(path: str, changes: Mapping[str, Any] | None = None) -> Conf
       Exception: whatever the file raises; it is Python code.
     """
     return parse_experiment(path, [f"--config.{key}={_text(value)}" for key, value in (changes or {}).items()])
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """An experiment file that asks a question: it has a table ``ARMS`` by name, each of which is a preset of it.
+
+    Attributes:
+      name: of the file, without folder and ending.
+      asks: the first paragraph of its docstring.
+      arms: the experiment of each arm, as `load_experiment` takes it, by its name; the first is the baseline.
+    """
+
+    name: str
+    asks: str
+    arms: Mapping[str, str]
+
+
+def find_ablation(path: str) -> Ablation | None:
+    """The ablation of an experiment file, with or without a preset, which holds for each of its arms.
+
+    Returns None for a file without ``ARMS``, and where the preset has the name of an arm: that is one experiment.
+
+    Raises:
+      Exception: whatever the file raises; it is Python code.
+    """
+    file, _, preset = path.partition(":")
+    if not pathlib.Path(file).is_file():
+        return None
+    content = runpy.run_path(file)
+    names, words = tuple(content.get("ARMS", ())), preset.split("+") if preset else []
+    if not names or set(words) & set(names):
+        return None
+    asks = " ".join((content.get("__doc__") or "").partition("\n\n")[0].split())
+    name = pathlib.Path(file).stem
+    return Ablation(name, asks or name, {arm: f"{file}:{'+'.join([*words, arm])}" for arm in names})
 
 
 def parse_experiment(path: str, changes: Sequence[str]) -> Config:

@@ -110,7 +110,7 @@ def keep_decoded(source: Source, cache_dir: str = "") -> Source:
     info = source.examples.dataset_info
     elsewhere = pathlib.Path(cache_dir).expanduser() / info.full_name
     folder = elsewhere if cache_dir else pathlib.Path(info.data_dir) / "decoded"
-    places = _places(source)
+    places = places_of(source)
     splits = list(dict.fromkeys(split for split, _ in places))
     kept = []
     for split in splits:
@@ -135,7 +135,7 @@ def keep_decoded(source: Source, cache_dir: str = "") -> Source:
     return DecodedSource(**vars(source), kept=tuple(kept), places=numbered)
 
 
-def _places(source: Source) -> list[tuple[str, int]]:
+def places_of(source: Source) -> list[tuple[str, int]]:
     """The split of each record, and its position there."""
     splits = source.examples.dataset_info.splits
     starts = {}

@@ -41,12 +41,16 @@ from grain.multiprocessing import SharedMemoryArray
 from ramjax.config import DataConfig
 from ramjax.data import parallel, plan
 from ramjax.data.canvas import empty, to_canvas
-from ramjax.data.decoded import DecodedSource, keep_decoded
+from ramjax.data.decoded import DecodedSource, keep_decoded, places_of
 from ramjax.data.labels import Labels
+from ramjax.data.patients import choose_fraction, patient_keys, slices
 from ramjax.data.source import Source, open_source
 from ramjax.record import Record
 
-__all__ = ["Source", "fingerprint", "make_eval_batches", "make_train_batches", "make_train_plans", "open_sources"]
+__all__ = [
+    "Source", "fingerprint", "make_eval_batches", "make_train_batches", "make_train_plans", "open_sources",
+    "open_train_sources",
+]  # fmt: skip
 
 Batch = dict[str, np.ndarray]
 
@@ -54,7 +58,7 @@ _READING_THREADS = 2
 """Threads, at least, that make batches where worker processes do not; OpenCV releases the lock while it works."""
 
 
-ADDED_KEYS: tuple[str, ...] = ("augment.resample",)
+ADDED_KEYS: tuple[str, ...] = ("augment.resample", "fraction")
 """Paths of keys of `DataConfig` that came later than the first release, and change what batches hold. At its default
 such a key leaves the fingerprint as it was, so that runs that are older than the key go on."""
 
@@ -64,8 +68,26 @@ def open_sources(data: DataConfig, split: str) -> tuple[Source, ...]:
 
     With `data.cache`, whole splits are decoded here unless they are already; see `ramjax.data.decoded`.
     """
-    sources = tuple(open_source(dataset, data.data_dir, split) for dataset in data.datasets)
-    return sources if data.cache == "none" else tuple(keep_decoded(source, data.cache_dir) for source in sources)
+    return tuple(_keep(open_source(dataset, data.data_dir, split), data) for dataset in data.datasets)
+
+
+def open_train_sources(data: DataConfig) -> tuple[Source, ...]:
+    """As `open_sources`, the training split, and of each the share `data.fraction` of its patients."""
+    if data.fraction == 1:
+        return open_sources(data, data.train_split)
+    sources = []
+    for dataset in data.datasets:
+        source = open_source(dataset, data.data_dir, data.train_split)
+        places = places_of(source)
+        chosen = choose_fraction(patient_keys(source), data.fraction) if len(source) else []
+        part = slices(places[index] for index in chosen) or data.train_split
+        kept = _keep(open_source(dataset, data.data_dir, part), data)
+        sources.append(dataclasses.replace(kept, name=f"{source.name}, {data.fraction:g} of its patients"))
+    return tuple(sources)
+
+
+def _keep(source: Source, data: DataConfig) -> Source:
+    return source if data.cache == "none" else keep_decoded(source, data.cache_dir)
 
 
 def make_train_batches(

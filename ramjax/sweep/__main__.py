@@ -8,6 +8,10 @@ Each --grid is an axis, and all combinations are run. --list=FILE gives one set 
 for every run. Everything is checked before a run starts. Each run has its own folder in --output, named by its
 settings. A run that is done is skipped, one that was interrupted continues, and one that fails does not stop the
 others. Only one sweep at a time works in a folder; the runs of one that was killed are waited for.
+
+A file of experiments/ablations is a question: each of its arms is run. Several of them may be named, and arms that they
+share are run once. python -m ramjax.report --sweep=FOLDER shows the answers.
+
 --name names the runs for people, in the table, the report and the trackers, with values of the config in braces:
 --name='{model.decoder_width} wide'. A line of --list can have its own: name='No mirror' data.augment.mirror=0.
 
@@ -70,7 +74,8 @@ def main(argv: Sequence[str]) -> int:
 
 def define(values: flags.FlagValues) -> None:
     define = {"flag_values": values}
-    command_line.define_path("config", None, "Experiment file, with a preset or not.", **define)
+    about = "Experiment file, with a preset or not; may be repeated for ablations."
+    command_line.define_path("config", None, about, several=True, **define)
     command_line.define_path("output", None, "Folder of the sweep.", **define)
     flags.DEFINE_multi_string("grid", [], "KEY=VALUE,VALUE,... of one axis; may be repeated.", **define)
     command_line.define_path("list", None, "File with KEY=VALUE KEY=VALUE ... of one set a line.", **define)
@@ -89,6 +94,7 @@ def check(values: flags.FlagValues) -> None:
 
 def act(values: flags.FlagValues, fixed: Sequence[str]) -> int:
     """Does what the flags say, with the ``--config.`` flags of every run, and returns the exit code."""
+    from ramjax.runs import questions
     from ramjax.sweep import (  # these bring JAX, which takes seconds: a wrong flag should be told at once
         locks,
         plan,
@@ -110,6 +116,8 @@ def act(values: flags.FlagValues, fixed: Sequence[str]) -> int:
         return 0
     with locks.one_sweep(output):
         plan.save(runs, output)
+        if asked := plan.find_questions(values.config, runs):
+            questions.save(asked, output)
         if values.run == "print":
             _print_lines(map(run.command, run.not_done(runs)))
         elif values.run == "slurm":

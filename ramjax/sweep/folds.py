@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ramjax.config import DataConfig
+from ramjax.data.patients import patient_keys, slices
 from ramjax.data.source import open_source
 
 
@@ -31,8 +32,7 @@ def fold_splits(data: DataConfig, folds: int) -> tuple[tuple[str, str], ...]:
             f"data.validation_split is {data.validation_split!r}, of which folds would train; name another split."
         )
     source = open_source(data.datasets[0], data.data_dir, data.train_split)
-    patients = [_patient(source.examples[index]["patient"], index) for index in range(len(source))]
-    parts = divide(patients, folds)
+    parts = divide(patient_keys(source), folds)
     return tuple(
         (_slices(data.train_split, (index for other in parts if other is not part for index in other)),
          _slices(data.train_split, part))
@@ -63,18 +63,5 @@ def divide(patients: Sequence[str], folds: int) -> list[list[int]]:
     return [sorted(part) for part in parts]
 
 
-def _patient(name: bytes | str, index: int) -> str:
-    """The patient's key; an unknown one is a patient of its own."""
-    name = name.decode() if isinstance(name, bytes) else name
-    return name or f"unknown {index}"
-
-
 def _slices(split: str, indices: Iterable[int]) -> str:
-    """TFDS's notation for some indices of a split: ``train[0:2]+train[5:6]``."""
-    runs: list[list[int]] = []
-    for index in sorted(indices):
-        if runs and runs[-1][1] == index:
-            runs[-1][1] = index + 1
-        else:
-            runs.append([index, index + 1])
-    return "+".join(f"{split}[{first}:{end}]" for first, end in runs)
+    return slices((split, index) for index in indices)

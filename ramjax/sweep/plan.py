@@ -1,4 +1,4 @@
-"""The runs of a sweep: a grid or list over config keys, and folds of cross-validation; all checked beforehand."""
+"""The runs of a sweep: arms of ablations, a grid or list over config keys, and folds; all checked beforehand."""
 
 import dataclasses
 import functools
@@ -15,8 +15,8 @@ from ramjax import config as config_lib
 from ramjax import files
 from ramjax.config import Config
 from ramjax.errors import RunError, sentence
-from ramjax.experiment import parse_experiment
-from ramjax.runs import run_dir, stored_config
+from ramjax.experiment import Ablation, find_ablation, parse_experiment
+from ramjax.runs import questions, run_dir, stored_config
 from ramjax.sweep.folds import fold_splits
 
 FOLD = "fold"
@@ -36,7 +36,8 @@ class Run:
     Attributes:
       name: of its folder, readable: ``optimizer.learning_rate=0.001,seed=2``.
       workdir: its run directory.
-      settings: the settings that distinguish it from the other runs, by dotted config key and `FOLD`.
+      settings: the settings that distinguish it from the other runs, by dotted config key and `FOLD`; and the arm that
+        it is, by the name of each ablation.
       flags: of `ramjax.main`.
       config: the config that results from these flags.
       label: what --name makes: the name for people, in tables, the report and trackers; '' where the folder's serves.
@@ -64,7 +65,7 @@ class Run:
 
 
 def make_runs(
-    config: str,
+    config: str | Sequence[str],
     output: pathlib.Path,
     *,
     grid: Sequence[str] = (),
@@ -73,10 +74,12 @@ def make_runs(
     fixed: Sequence[str] = (),
     label: str = "",
 ) -> list[Run]:
-    """Plans the runs of every combination of `lines`, `grid` and folds.
+    """Plans the runs of every combination of `lines`, `grid`, the arms of ablations, and folds.
+
+    Arms of several ablations that are the same experiment are one run, which has the settings of all of them.
 
     Args:
-      config: experiment file, with a preset or not, as `ramjax.main` takes it.
+      config: experiment file, with a preset or not, as `ramjax.main` takes it; or several files of ablations.
       output: folder of the run directories.
       grid: one ``key=value,value,...`` an axis; a value may hold commas within brackets or quotes.
       lines: ``key=value key=value ...`` each, quoted as in a shell; empty lines and ``#`` comments count for nothing.
@@ -86,8 +89,9 @@ def make_runs(
       label: of every run, with values of its config in braces: ``{model.decoder_width} wide, fold {fold}``.
 
     Raises:
-      ValueError: an axis, a key, a value, a label or the number of folds is invalid; the message names it.
+      ValueError: a file, an axis, a key, a value, a label or the number of folds is invalid; the message names it.
     """
+    experiments = _experiments([config] if isinstance(config, str) else config)
     axes = [_parse_axis(axis) for axis in grid]
     sets = [_parse_line(line) for line in lines if shlex.split(line, comments=True)] or [{}]
     combined = [
@@ -95,7 +99,7 @@ def make_runs(
         for given in sets
         for point in itertools.product(*axes)
     ]  # pairs, so that a key given twice is seen
-    if not folds and [pairs for _, pairs in combined] == [[]]:
+    if not folds and len(experiments) == 1 and [pairs for _, pairs in combined] == [[]]:
         raise ValueError("There is nothing to sweep over; give --grid KEY=VALUE,VALUE, --list=FILE or --folds=N.")
     runs: dict[str, Run] = {}
     also = [flag.removeprefix("--config.").partition("=")[0] for flag in fixed]
@@ -108,12 +112,25 @@ def make_runs(
                 f"{twice} is set twice; name each key once (--folds sets data.test_split, --name tracking.name)."
             )
         flags = [*fixed, *(f"--config.{key}={value}" for key, value in pairs)]
-        for run in _runs_of(config, output, keys, flags, folds):
-            if run.name in runs:
-                raise ValueError(f"Two runs are {run.name}; give each combination of values once.")
-            runs[run.name] = _labelled(run, text) if text else run
+        for file, arms in _distinct(experiments, flags):
+            for run in _runs_of(file, output, arms, keys, flags, folds):
+                if run.name in runs:
+                    raise ValueError(f"Two runs are {run.name}; give each combination of values once.")
+                runs[run.name] = _labelled(run, text) if text else run
     _check_labels(list(runs.values()))
     return list(runs.values())
+
+
+def find_questions(configs: Sequence[str], runs: Sequence[Run]) -> list[questions.Question]:
+    """The questions that ablations among the experiment files ask, with the runs of each arm."""
+    return [
+        questions.Question(
+            of.name,
+            of.asks,
+            {arm: tuple(run.name for run in runs if run.settings.get(of.name) == arm) for arm in of.arms},
+        )
+        for of in filter(None, map(_ablation, configs))
+    ]
 
 
 def save(runs: Sequence[Run], output: pathlib.Path) -> None:
@@ -159,24 +176,79 @@ def load(output: pathlib.Path) -> list[Run]:
         raise ValueError(f"{path} is damaged ({error}); start the sweep's command again.") from error
 
 
-def _runs_of(config: str, output: pathlib.Path, keys: list[str], flags: list[str], folds: int) -> list[Run]:
+def _experiments(configs: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+    """Each experiment with the arm that it is, by the name of the ablation; no arm where the file is no ablation."""
+    found: list[tuple[str, dict[str, str]]] = []
+    for config in configs:
+        ablation = _ablation(config)
+        if ablation is None and len(configs) > 1:
+            raise ValueError(f"--config={config} has no arms; several --config are files of experiments/ablations.")
+        if ablation is None:
+            return [(config, {})]
+        known = [name for _, arms in found for name in arms]
+        if ablation.name in (*known, *(field.name for field in dataclasses.fields(Config)), FOLD, LABEL):
+            raise ValueError(
+                f"--config={config} is named {ablation.name}, like another one or a key; give its file another name."
+            )
+        found += [(file, {ablation.name: arm}) for arm, file in ablation.arms.items()]
+    return found
+
+
+def _ablation(config: str) -> Ablation | None:
+    try:
+        return find_ablation(config)
+    except Exception as error:  # it is Python and may fail in any way
+        raise ValueError(f"{config}: {sentence(error)}") from error
+
+
+def _distinct(
+    experiments: Sequence[tuple[str, dict[str, str]]], flags: Sequence[str]
+) -> list[tuple[str, dict[str, str]]]:
+    """The experiments with the same flags, each once; one that is an arm of several ablations has all of these.
+
+    Raises:
+      ValueError: two arms of one ablation are the same experiment.
+    """
+    if len(experiments) == 1:
+        return list(experiments)
+    found: dict[str, tuple[str, dict[str, str]]] = {}
+    for file, arms in experiments:
+        same = found.setdefault(repr(_check(file, flags)), (file, {}))[1]
+        for name, arm in arms.items():
+            if name in same:
+                raise ValueError(
+                    f"The arms {same[name]} and {arm} of {name} are the same experiment; do not set by --config or "
+                    "--grid what the arms differ in."
+                )
+        same |= arms
+    return list(found.values())
+
+
+def _runs_of(
+    config: str, output: pathlib.Path, arms: dict[str, str], keys: list[str], flags: list[str], folds: int
+) -> list[Run]:
     """One run, or one a fold."""
     typed = _check(config, flags)
     if not folds:
-        return [_run(config, output, keys, flags, typed, {})]
+        return [_run(config, output, arms, keys, flags, typed, {})]
     runs = []
     for number, (train, test) in enumerate(fold_splits(typed.data, folds), 1):
         more = [f"--config.data.train_split={train}", f"--config.data.test_split={test}"]
-        runs.append(_run(config, output, keys, flags + more, _check(config, flags + more), {FOLD: number}))
+        runs.append(_run(config, output, arms, keys, flags + more, _check(config, flags + more), {FOLD: number}))
     return runs
 
 
 def _run(
-    config: str, output: pathlib.Path, keys: list[str], flags: list[str], typed: Config, fold: dict[str, int]
+    config: str,
+    output: pathlib.Path,
+    arms: dict[str, str],
+    keys: list[str],
+    flags: list[str],
+    typed: Config,
+    fold: dict[str, int],
 ) -> Run:
     values = config_lib.to_dict(typed)
-    settings = {key: functools.reduce(operator.getitem, key.split("."), values) for key in keys}
-    settings |= fold
+    settings = arms | {key: functools.reduce(operator.getitem, key.split("."), values) for key in keys} | fold
     name = ",".join(f"{key}={_readable(value)}" for key, value in settings.items())
     if len(name) > 120:  # folder names end at 255 bytes
         name = f"{name[:100]}...{hashlib.sha256(name.encode()).hexdigest()[:8]}"
@@ -186,9 +258,7 @@ def _run(
 
 def _labelled(run: Run, text: str) -> Run:
     """The run with its label: `text` with the values of its config put in. Trackers show it, too."""
-    values = {field.name: getattr(run.config, field.name) for field in dataclasses.fields(Config)}
-    if FOLD in run.settings:
-        values[FOLD] = run.settings[FOLD]
+    values = dict(run.settings) | {field.name: getattr(run.config, field.name) for field in dataclasses.fields(Config)}
     try:
         label = text.format(**values).strip()
     except (ValueError, LookupError, AttributeError, TypeError) as error:

@@ -88,7 +88,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     """Takes the remaining steps, with validation and checkpoints; see `run`."""
     # 1. Data. Opening the training split prepares a synthetic data set where it is not there yet.
     tasks = make_tasks(config)
-    train_sources = _open(config, config.data.train_split)
+    train_sources = _open(config, config.data.train_split, pipeline.open_train_sources)
     validation_sources = _open(config, config.data.validation_split)
     _open(config, config.data.test_split)  # a mistake in its name should not show only after the training
     fingerprints = {
@@ -285,10 +285,10 @@ def test(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempti
     return metrics
 
 
-def _open(config: Config, split: str) -> tuple[pipeline.Source, ...]:
-    """Opens the split of every data set; raises RunError if one is unknown or empty."""
+def _open(config: Config, split: str, open_train: Callable | None = None) -> tuple[pipeline.Source, ...]:
+    """Opens the split of every data set, by `open_train` if given; raises RunError if one is unknown or empty."""
     try:
-        sources = pipeline.open_sources(config.data, split)
+        sources = open_train(config.data) if open_train else pipeline.open_sources(config.data, split)
     except ValueError as error:
         raise RunError(str(error)) from error
     for dataset, source in zip(config.data.datasets, sources, strict=True):

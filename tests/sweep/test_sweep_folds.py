@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ramjax.data.patients import patient_key
 from ramjax.data.source import open_source
 from ramjax.sweep import folds, plan
 
@@ -35,7 +36,7 @@ def test_the_order_of_the_data_set_is_not_that_of_the_folds():
 
 
 def test_unknown_patients_are_patients_of_their_own():
-    names = [folds._patient(name, index) for index, name in enumerate([b"", "", b"P1"])]
+    names = [patient_key(name, index) for index, name in enumerate([b"", "", b"P1"])]
     assert len(set(names)) == 3 and names[2] == "P1"
 
 
