@@ -78,7 +78,7 @@ def test_one_arm_alone_is_no_ablation_and_wrong_words_are_named():
     assert find_ablation(f"{file}:h1200+resnet18") is None
     assert find_ablation("experiments/multitask.py") is None and find_ablation("experiments/nowhere.py") is None
     arms = {"wide": {}, "thin": {}}
-    with pytest.raises(ValueError, match="'wide.thin' names the arms wide and thin; name one of wide, thin"):
+    with pytest.raises(ValueError, match=r"'wide.thin' names the arms wide and thin; name one of wide, thin"):
         ablations.with_arm("wide+thin", arms)
     with pytest.raises(ValueError, match=r"\('narrow'\).*Or name an arm: wide, thin"):
         ablations.with_arm("narrow", arms)
