@@ -32,6 +32,12 @@ ENCODERS: dict[str, Pyramid] = {
     "resnet18": Pyramid(2, (64, 64, 128, 256, 512)),
     "resnet34": Pyramid(2, (64, 64, 128, 256, 512)),
     "resnet50": Pyramid(2, (64, 256, 512, 1024, 2048)),
+    "convnextv2_atto": Pyramid(4, (40, 80, 160, 320)),
+    "convnextv2_femto": Pyramid(4, (48, 96, 192, 384)),
+    "convnextv2_pico": Pyramid(4, (64, 128, 256, 512)),
+    "convnextv2_nano": Pyramid(4, (80, 160, 320, 640)),
+    "convnextv2_tiny": Pyramid(4, (96, 192, 384, 768)),
+    "convnextv2_base": Pyramid(4, (128, 256, 512, 1024)),
 }
 """The published encoders by name."""
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from ramjax.config.architectures import DECODERS, ENCODERS, Pyramid
 from ramjax.config.checks import check_width, is_dotted_path
-from ramjax.typed import ConfigError, check_number
+from ramjax.typed import ConfigError, check, check_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,8 @@ class ModelConfig:
       batch_norm: of a published encoder that has batch normalisation: ``global``, over the whole batch on all devices;
         ``frozen``, with the statistics, scales and biases that it begins with, for pretrained ones; ``group``, group
         normalisation in its place.
+      drop_path: of a published encoder: stochastic depth, the share of the examples that skip its last residual block
+        in training; those before are skipped less often, in proportion to their number.
       dtype: of activations; parameters, gradients and the optimiser's state are float32.
       remat: what the backward pass computes again instead of keeping it: ``none``; ``activations``, everything within a
         block except the results of its convolutions; ``blocks``, everything within a block, which needs the least
@@ -39,6 +41,7 @@ class ModelConfig:
     blocks: tuple[int, ...] = (0, 1, 2, 2, 2)
     decoder_width: int = 32
     batch_norm: Literal["global", "frozen", "group"] = "global"
+    drop_path: float = 0.0
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: Literal["none", "activations", "blocks"] = "none"
 
@@ -52,6 +55,7 @@ class ModelConfig:
             raise ConfigError(f"decoder is {self.decoder}; use {', '.join(DECODERS)}.")
         if self.stem_stride not in (1, 2, 4):
             raise ConfigError(f"stem_stride is {self.stem_stride}; use 1, 2 or 4.")
+        check(self, "drop_path", least=0, most=0.9)
         published = ENCODERS.get(self.encoder)
         if published and self.stem_stride not in published.strides:
             raise ConfigError(

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -111,6 +111,33 @@ class FrozenBatchNorm(nnx.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         factor = self.scale[...] * jax.lax.rsqrt(self.var[...] + self.epsilon)
         return (x * factor + (self.bias[...] - self.mean[...] * factor)).astype(self.dtype)
+
+
+def layer_norm(features: int, epsilon: float, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """Layer normalisation over the channels (Ba, Kiros and Hinton, arXiv 1607.06450), with float32 moments."""
+    first = {"scale_init": initializers.ones, "bias_init": initializers.zeros}
+    return nnx.LayerNorm(features, epsilon=epsilon, dtype=dtype, rngs=rngs, **first)
+
+
+def drop_path(rate: float, rngs: nnx.Rngs) -> Callable[[Array], Array]:
+    """Stochastic depth (Huang et al., arXiv 1603.09382) of a residual branch (b, h, w, c).
+
+    In training it is 0 for that share of the examples, and larger for the others, so that its mean stays.
+    """
+    return nnx.Dropout(rate, broadcast_dims=(1, 2, 3), rngs=rngs) if rate else _unchanged
+
+
+def split_rates(rate: float, counts: Sequence[int]) -> list[list[float]]:
+    """The rates of stochastic depth of the blocks of each stage: from 0 at the first block to `rate` at the last."""
+    total, first, rates = max(sum(counts) - 1, 1), 0, []
+    for count in counts:
+        rates.append([rate * number / total for number in range(first, first + count)])
+        first += count
+    return rates
+
+
+def _unchanged(x: Array) -> Array:
+    return x
 
 
 class Linear(nnx.Linear):

@@ -131,6 +131,15 @@ def test_an_encoder_is_chosen_by_name():
         make("no_lab.Net")
 
 
+def test_stochastic_depth_drops_whole_examples_and_keeps_the_mean():
+    branch = layers.drop_path(0.25, nnx.Rngs(0))
+    dropped = np.asarray(branch(jnp.ones((4000, 1, 2, 3))))
+    assert set(np.unique(dropped)) == {0, np.float32(4 / 3)}
+    assert (dropped.reshape(4000, -1) == dropped[:, :1, :1, 0].reshape(4000, 1)).all()
+    assert dropped.mean() == pytest.approx(1, abs=0.05)
+    assert layers.split_rates(0.3, (2, 2)) == [pytest.approx([0, 0.1]), pytest.approx([0.2, 0.3])]
+
+
 def test_local_contrast_does_not_depend_on_exposure_and_shows_a_dark_spot():
     image = np.random.default_rng(0).normal(0.5, 0.1, size=(1, 64, 48, 1)).astype(np.float32)
     image[0, 30:34, 20:24] -= 0.3

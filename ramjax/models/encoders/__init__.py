@@ -1,10 +1,10 @@
 """Encoders: image -> pyramid of features, finest level first.
 
-A published encoder is a class whose constructor takes the number of input channels and the keywords `batch_norm`
-(`ModelConfig.batch_norm`), `dtype`, `remat` and `rngs`, and whose call takes (b, h, w, channels) and returns all levels
-of its pyramid, with the strides and widths that `ramjax.config.architectures.ENCODERS` states. Its modules are called
-as in the paper's own code where that serves. `TIMM` of its file says how the names of timm's parameters become those
-here (see `ramjax.models.pretrained`).
+A published encoder is a class whose constructor takes the number of input channels and the keywords `batch_norm` and
+`drop_path` (of `ModelConfig`), `dtype`, `remat` and `rngs`, and whose call takes (b, h, w, channels) and returns all
+levels of its pyramid, with the strides and widths that `ramjax.config.architectures.ENCODERS` states. Its modules are
+called as in timm where that serves; `TIMM` of its file says how the names of timm's parameters become those here (see
+`ramjax.models.pretrained`).
 
 An encoder of your own is a class with the constructor and the call of `ResidualEncoder`; name it in `model.encoder` by
 its dotted path, ``package.module.Class``.
@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from ramjax.config import ModelConfig
-from ramjax.models.encoders import resnet
+from ramjax.models.encoders import convnextv2, resnet
 from ramjax.models.encoders.residual import ResidualEncoder
 from ramjax.typed import import_class
 
@@ -49,10 +49,21 @@ def _resnet(block: type, counts: tuple[int, ...]) -> Published:
     return Published(make, resnet.TIMM, "He et al., arXiv 1512.03385")
 
 
+def _convnextv2(width: int, counts: tuple[int, ...]) -> Published:
+    make = functools.partial(convnextv2.ConvNeXtV2, width, counts)
+    return Published(make, convnextv2.TIMM, "Woo et al., arXiv 2301.00808")
+
+
 ENCODERS: dict[str, Published] = {
     "resnet18": _resnet(resnet.BasicBlock, (2, 2, 2, 2)),
     "resnet34": _resnet(resnet.BasicBlock, (3, 4, 6, 3)),
     "resnet50": _resnet(resnet.Bottleneck, (3, 4, 6, 3)),
+    "convnextv2_atto": _convnextv2(40, (2, 2, 6, 2)),
+    "convnextv2_femto": _convnextv2(48, (2, 2, 6, 2)),
+    "convnextv2_pico": _convnextv2(64, (2, 2, 6, 2)),
+    "convnextv2_nano": _convnextv2(80, (2, 2, 8, 2)),
+    "convnextv2_tiny": _convnextv2(96, (3, 3, 9, 3)),
+    "convnextv2_base": _convnextv2(128, (3, 3, 27, 3)),
 }
 """The published encoders by their name in `model.encoder`."""
 
@@ -67,7 +78,8 @@ class PublishedEncoder(nnx.Module):
     def __init__(self, config: ModelConfig, **options: Any):
         self.levels = len(config.pyramid.widths)
         self.dtype = options["dtype"]
-        self.network = ENCODERS[config.encoder].make(1, batch_norm=config.batch_norm, **options)
+        own = {"batch_norm": config.batch_norm, "drop_path": config.drop_path}
+        self.network = ENCODERS[config.encoder].make(1, **own, **options)
 
     def __call__(self, image: Float[Array, "b h w 1"]) -> list[Float[Array, "b _ _ _"]]:
         return self.network(((image - GREY_MEAN) / GREY_STD).astype(self.dtype))[-self.levels :]

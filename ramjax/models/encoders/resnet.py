@@ -21,18 +21,21 @@ class BasicBlock(nnx.Module):
 
     expansion = 1
 
-    def __init__(self, ins: int, width: int, stride: int, *, batch_norm: str, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(
+        self, ins: int, width: int, stride: int, drop_path: float, *, batch_norm: str, dtype: jnp.dtype, rngs: nnx.Rngs
+    ):
         self.conv1 = layers.conv(ins, width, 3, stride=stride, symmetric=True, dtype=dtype, rngs=rngs)
         self.bn1 = layers.batch_norm(width, batch_norm, dtype=dtype, rngs=rngs)
         self.conv2 = layers.conv(width, width, 3, dtype=dtype, rngs=rngs)
         self.bn2 = layers.batch_norm(width, batch_norm, dtype=dtype, rngs=rngs)
+        self.drop_path = layers.drop_path(drop_path, rngs)
         if stride > 1 or ins != width:
             self.project = layers.conv(ins, width, 1, stride=stride, dtype=dtype, rngs=rngs)
             self.project_norm = layers.batch_norm(width, batch_norm, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         y = jax.nn.relu(self.bn1(_kept(self.conv1(x))))
-        y = self.bn2(_kept(self.conv2(y)))
+        y = self.drop_path(self.bn2(_kept(self.conv2(y))))
         return jax.nn.relu(y + (self.project_norm(_kept(self.project(x))) if hasattr(self, "project") else x))
 
 
@@ -41,7 +44,9 @@ class Bottleneck(nnx.Module):
 
     expansion = 4
 
-    def __init__(self, ins: int, width: int, stride: int, *, batch_norm: str, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(
+        self, ins: int, width: int, stride: int, drop_path: float, *, batch_norm: str, dtype: jnp.dtype, rngs: nnx.Rngs
+    ):
         outs = width * self.expansion
         self.conv1 = layers.conv(ins, width, 1, dtype=dtype, rngs=rngs)
         self.bn1 = layers.batch_norm(width, batch_norm, dtype=dtype, rngs=rngs)
@@ -49,6 +54,7 @@ class Bottleneck(nnx.Module):
         self.bn2 = layers.batch_norm(width, batch_norm, dtype=dtype, rngs=rngs)
         self.conv3 = layers.conv(width, outs, 1, dtype=dtype, rngs=rngs)
         self.bn3 = layers.batch_norm(outs, batch_norm, dtype=dtype, rngs=rngs)
+        self.drop_path = layers.drop_path(drop_path, rngs)
         if stride > 1 or ins != outs:
             self.project = layers.conv(ins, outs, 1, stride=stride, dtype=dtype, rngs=rngs)
             self.project_norm = layers.batch_norm(outs, batch_norm, dtype=dtype, rngs=rngs)
@@ -56,7 +62,7 @@ class Bottleneck(nnx.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         y = jax.nn.relu(self.bn1(_kept(self.conv1(x))))
         y = jax.nn.relu(self.bn2(_kept(self.conv2(y))))
-        y = self.bn3(_kept(self.conv3(y)))
+        y = self.drop_path(self.bn3(_kept(self.conv3(y))))
         return jax.nn.relu(y + (self.project_norm(_kept(self.project(x))) if hasattr(self, "project") else x))
 
 
@@ -67,7 +73,7 @@ class ResNet(nnx.Module):
       block: `BasicBlock` or `Bottleneck`.
       counts: blocks of each stage.
       channels: of the image.
-      batch_norm, dtype, remat, rngs: see `ramjax.models.encoders`.
+      batch_norm, drop_path, dtype, remat, rngs: see `ramjax.models.encoders`.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class ResNet(nnx.Module):
         channels: int,
         *,
         batch_norm: str,
+        drop_path: float,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
         remat: str = "none",
@@ -86,10 +93,10 @@ class ResNet(nnx.Module):
         self.conv1 = layers.conv(channels, 64, 7, stride=2, symmetric=True, dtype=dtype, rngs=rngs)
         self.bn1 = layers.batch_norm(64, batch_norm, dtype=dtype, rngs=rngs)
         ins, stages = 64, []
-        for stage, count in enumerate(counts):
+        for stage, rates in enumerate(layers.split_rates(drop_path, counts)):
             width, blocks = 64 * 2**stage, []
-            for number in range(count):
-                blocks.append(block(ins, width, 2 if stage and not number else 1, **options))
+            for number, rate in enumerate(rates):
+                blocks.append(block(ins, width, 2 if stage and not number else 1, rate, **options))
                 ins = width * block.expansion
             stages.append(nnx.List(blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages

@@ -4,6 +4,12 @@ TIMM = {
     "resnet18": "resnet18",
     "resnet34": "resnet34",
     "resnet50": "resnet50",
+    "convnextv2_atto": "convnextv2_atto",
+    "convnextv2_femto": "convnextv2_femto",
+    "convnextv2_pico": "convnextv2_pico",
+    "convnextv2_nano": "convnextv2_nano",
+    "convnextv2_tiny": "convnextv2_tiny",
+    "convnextv2_base": "convnextv2_base",
 }
 
 SIZES: dict[str, tuple[int, int]] = {}
