@@ -32,6 +32,8 @@ ENCODERS: dict[str, Pyramid] = {
     "resnet18": Pyramid(2, (64, 64, 128, 256, 512)),
     "resnet34": Pyramid(2, (64, 64, 128, 256, 512)),
     "resnet50": Pyramid(2, (64, 256, 512, 1024, 2048)),
+    "densenet121": Pyramid(2, (64, 256, 512, 1024, 1024)),
+    "efficientnetv2_s": Pyramid(2, (24, 48, 64, 160, 256)),
     "convnextv2_atto": Pyramid(4, (40, 80, 160, 320)),
     "convnextv2_femto": Pyramid(4, (48, 96, 192, 384)),
     "convnextv2_pico": Pyramid(4, (64, 128, 256, 512)),

@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from ramjax.config import ModelConfig
-from ramjax.models.encoders import convnextv2, resnet
+from ramjax.models.encoders import convnextv2, densenet, efficientnetv2, resnet
 from ramjax.models.encoders.residual import ResidualEncoder
 from ramjax.typed import import_class
 
@@ -58,6 +58,15 @@ ENCODERS: dict[str, Published] = {
     "resnet18": _resnet(resnet.BasicBlock, (2, 2, 2, 2)),
     "resnet34": _resnet(resnet.BasicBlock, (3, 4, 6, 3)),
     "resnet50": _resnet(resnet.Bottleneck, (3, 4, 6, 3)),
+    "densenet121": Published(
+        functools.partial(densenet.DenseNet, 32, (6, 12, 24, 16)), densenet.TIMM, "Huang et al., arXiv 1608.06993"
+    ),
+    "efficientnetv2_s": Published(
+        functools.partial(efficientnetv2.EfficientNetV2, efficientnetv2.SMALL),
+        efficientnetv2.TIMM,
+        "Tan and Le, arXiv 2104.00298",
+        efficientnetv2.UNUSED,
+    ),
     "convnextv2_atto": _convnextv2(40, (2, 2, 6, 2)),
     "convnextv2_femto": _convnextv2(48, (2, 2, 6, 2)),
     "convnextv2_pico": _convnextv2(64, (2, 2, 6, 2)),

@@ -60,7 +60,7 @@ def main(names: dict[str, str], sizes: dict[str, tuple[int, int]]) -> None:
 
 def original(key: str, names: Container[str]) -> str:
     """What a parameter of timm's `features_only` network is called in the whole one, and so in files of weights."""
-    for name in (key, re.sub(r"^([a-z]+)_(\d+)\.", r"\1.\2.", key)):
+    for name in (key, re.sub(r"^([a-z]+)_([a-z]*\d+)\.", r"\1.\2.", key)):
         if name in names:
             return name
     raise SystemExit(f"{key} is not in the whole network; extend original().")

@@ -4,6 +4,8 @@ TIMM = {
     "resnet18": "resnet18",
     "resnet34": "resnet34",
     "resnet50": "resnet50",
+    "densenet121": "densenet121",
+    "efficientnetv2_s": "tf_efficientnetv2_s",
     "convnextv2_atto": "convnextv2_atto",
     "convnextv2_femto": "convnextv2_femto",
     "convnextv2_pico": "convnextv2_pico",
