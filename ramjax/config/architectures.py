@@ -40,6 +40,10 @@ ENCODERS: dict[str, Pyramid] = {
     "convnextv2_nano": Pyramid(4, (80, 160, 320, 640)),
     "convnextv2_tiny": Pyramid(4, (96, 192, 384, 768)),
     "convnextv2_base": Pyramid(4, (128, 256, 512, 1024)),
+    "mit_b0": Pyramid(4, (32, 64, 160, 256)),
+    "mit_b1": Pyramid(4, (64, 128, 320, 512)),
+    "mit_b2": Pyramid(4, (64, 128, 320, 512)),
+    "mit_b3": Pyramid(4, (64, 128, 320, 512)),
 }
 """The published encoders by name."""
 

@@ -124,7 +124,7 @@ def drop_path(rate: float, rngs: nnx.Rngs) -> Callable[[Array], Array]:
 
     In training it is 0 for that share of the examples, and larger for the others, so that its mean stays.
     """
-    return nnx.Dropout(rate, broadcast_dims=(1, 2, 3), rngs=rngs) if rate else _unchanged
+    return nnx.Dropout(rate, broadcast_dims=(1, 2, 3), rngs=rngs) if rate else unchanged
 
 
 def split_rates(rate: float, counts: Sequence[int]) -> list[list[float]]:
@@ -136,7 +136,8 @@ def split_rates(rate: float, counts: Sequence[int]) -> list[list[float]]:
     return rates
 
 
-def _unchanged(x: Array) -> Array:
+def unchanged(x: Array) -> Array:
+    """What is given: a branch without stochastic depth."""
     return x
 
 

@@ -21,7 +21,7 @@ from tests.models.golden import random_tensors
 
 GOLDEN = {path.stem: path for path in sorted(pathlib.Path(__file__).with_name("golden").joinpath("encoders").iterdir())}
 
-COMPARED = {"resnet18", "resnet50", "densenet121", "efficientnetv2_s", "convnextv2_atto"}
+COMPARED = {"resnet18", "resnet50", "densenet121", "efficientnetv2_s", "convnextv2_atto", "mit_b0"}
 """Those whose values are compared: one for each kind of block. The shapes of all are."""
 
 

@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from ramjax.config import ModelConfig
-from ramjax.models.encoders import convnextv2, densenet, efficientnetv2, resnet
+from ramjax.models.encoders import convnextv2, densenet, efficientnetv2, mit, resnet
 from ramjax.models.encoders.residual import ResidualEncoder
 from ramjax.typed import import_class
 
@@ -54,6 +54,11 @@ def _convnextv2(width: int, counts: tuple[int, ...]) -> Published:
     return Published(make, convnextv2.TIMM, "Woo et al., arXiv 2301.00808")
 
 
+def _mit(widths: tuple[int, ...], counts: tuple[int, ...]) -> Published:
+    make = functools.partial(mit.MixTransformer, widths, counts)
+    return Published(make, mit.TRANSFORMERS, "Xie et al., arXiv 2105.15203", mit.UNUSED)
+
+
 ENCODERS: dict[str, Published] = {
     "resnet18": _resnet(resnet.BasicBlock, (2, 2, 2, 2)),
     "resnet34": _resnet(resnet.BasicBlock, (3, 4, 6, 3)),
@@ -73,6 +78,10 @@ ENCODERS: dict[str, Published] = {
     "convnextv2_nano": _convnextv2(80, (2, 2, 8, 2)),
     "convnextv2_tiny": _convnextv2(96, (3, 3, 9, 3)),
     "convnextv2_base": _convnextv2(128, (3, 3, 27, 3)),
+    "mit_b0": _mit((32, 64, 160, 256), (2, 2, 2, 2)),
+    "mit_b1": _mit((64, 128, 320, 512), (2, 2, 2, 2)),
+    "mit_b2": _mit((64, 128, 320, 512), (3, 4, 6, 3)),
+    "mit_b3": _mit((64, 128, 320, 512), (3, 4, 18, 3)),
 }
 """The published encoders by their name in `model.encoder`."""
 
