@@ -131,7 +131,7 @@ def convert(
             raise RunError(
                 f"{source}: {name} has no place in this encoder; set model.encoder to the network that the file is of."
             )
-        found[path] = _laid_out(np.asarray(tensor, np.float32), expected[path])
+        found[path] = _laid_out(np.asarray(tensor, np.float32), path, expected[path])
         if found[path].shape != expected[path]:
             raise RunError(
                 f"{source}: {name} is {tuple(tensor.shape)}, which makes {path} {found[path].shape}, but this encoder "
@@ -154,14 +154,16 @@ def _path(name: str, renames: Sequence[tuple[str, str]], expected: Mapping[str, 
     return next((place for place in places if place in expected), None)
 
 
-def _laid_out(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _laid_out(tensor: np.ndarray, path: str, shape: tuple[int, ...]) -> np.ndarray:
     """A tensor of PyTorch in the layout here; its shape may still differ."""
+    if not path.endswith("kernel"):
+        return np.ascontiguousarray(tensor)
     if tensor.ndim == 4 and len(shape) == 4:
         tensor = tensor.transpose(2, 3, 1, 0)
         if tensor.shape[2] == COLOURS != shape[2]:
             tensor = np.repeat(tensor.sum(2, keepdims=True) / shape[2], shape[2], 2)
     elif tensor.ndim == 4 and len(shape) == 2 and tensor.shape[2:] == (1, 1):
         tensor = tensor[:, :, 0, 0].T  # a 1x1 convolution that is a matrix here
-    elif tensor.ndim == 2 and len(shape) == 2:
+    elif tensor.ndim == 2:
         tensor = tensor.T
     return np.ascontiguousarray(tensor)

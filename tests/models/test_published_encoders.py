@@ -21,7 +21,9 @@ from tests.models.golden import random_tensors
 
 GOLDEN = {path.stem: path for path in sorted(pathlib.Path(__file__).with_name("golden").joinpath("encoders").iterdir())}
 
-COMPARED = {"resnet18", "resnet50", "densenet121", "efficientnetv2_s", "convnextv2_atto", "mit_b0"}
+COMPARED = set(
+    ["resnet18", "resnet50", "densenet121", "efficientnetv2_s", "convnextv2_atto", "mit_b0", "swin_tiny", "swinv2_tiny"]
+)
 """Those whose values are compared: one for each kind of block. The shapes of all are."""
 
 
@@ -93,7 +95,17 @@ def test_the_pyramid_is_that_of_timm_to_a_ten_thousandth(name):
         )
 
 
-@pytest.mark.parametrize("name", list(ENCODERS))
+@pytest.mark.parametrize("name", list(GOLDEN))
+def test_the_stated_pyramid_is_that_of_the_others(name):
+    held, stated = golden(name), architectures.ENCODERS[name]
+    height, width = held["size"]
+    assert [tuple(level) for level in held["pyramid"]] == [
+        (1, height // stride, width // stride, channels)
+        for stride, channels in zip(stated.strides, stated.widths, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(COMPARED | (ENCODERS.keys() - GOLDEN.keys())))
 def test_the_pyramid_has_the_stated_strides_and_widths(name):
     config = ModelConfig(encoder=name)
 

@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from ramjax.config import ModelConfig
-from ramjax.models.encoders import convnextv2, densenet, efficientnetv2, mit, resnet
+from ramjax.models.encoders import convnextv2, densenet, efficientnetv2, mit, resnet, swin
 from ramjax.models.encoders.residual import ResidualEncoder
 from ramjax.typed import import_class
 
@@ -54,6 +54,11 @@ def _convnextv2(width: int, counts: tuple[int, ...]) -> Published:
     return Published(make, convnextv2.TIMM, "Woo et al., arXiv 2301.00808")
 
 
+def _swin(version: int, counts: tuple[int, ...], window: int, paper: str) -> Published:
+    make = functools.partial(swin.Swin, version, 96, counts, window, 3)
+    return Published(make, swin.TIMM, paper, swin.UNUSED)
+
+
 def _mit(widths: tuple[int, ...], counts: tuple[int, ...]) -> Published:
     make = functools.partial(mit.MixTransformer, widths, counts)
     return Published(make, mit.TRANSFORMERS, "Xie et al., arXiv 2105.15203", mit.UNUSED)
@@ -78,6 +83,10 @@ ENCODERS: dict[str, Published] = {
     "convnextv2_nano": _convnextv2(80, (2, 2, 8, 2)),
     "convnextv2_tiny": _convnextv2(96, (3, 3, 9, 3)),
     "convnextv2_base": _convnextv2(128, (3, 3, 27, 3)),
+    "swin_tiny": _swin(1, (2, 2, 6, 2), 7, "Liu et al., arXiv 2103.14030"),
+    "swin_small": _swin(1, (2, 2, 18, 2), 7, "Liu et al., arXiv 2103.14030"),
+    "swinv2_tiny": _swin(2, (2, 2, 6, 2), 8, "Liu et al., arXiv 2111.09883"),
+    "swinv2_small": _swin(2, (2, 2, 18, 2), 8, "Liu et al., arXiv 2111.09883"),
     "mit_b0": _mit((32, 64, 160, 256), (2, 2, 2, 2)),
     "mit_b1": _mit((64, 128, 320, 512), (2, 2, 2, 2)),
     "mit_b2": _mit((64, 128, 320, 512), (3, 4, 6, 3)),

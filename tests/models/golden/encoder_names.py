@@ -12,6 +12,10 @@ TIMM = {
     "convnextv2_nano": "convnextv2_nano",
     "convnextv2_tiny": "convnextv2_tiny",
     "convnextv2_base": "convnextv2_base",
+    "swin_tiny": "swin_tiny_patch4_window7_224",
+    "swin_small": "swin_small_patch4_window7_224",
+    "swinv2_tiny": "swinv2_tiny_window8_256",
+    "swinv2_small": "swinv2_small_window8_256",
 }
 
 TRANSFORMERS = {
@@ -22,5 +26,8 @@ TRANSFORMERS = {
 }
 """Settings of Hugging Face's SegformerConfig."""
 
-SIZES: dict[str, tuple[int, int]] = {}
+SIZES: dict[str, tuple[int, int]] = {
+    **dict.fromkeys(("swin_tiny", "swin_small"), (224, 256)),
+    **dict.fromkeys(("swinv2_tiny", "swinv2_small"), (256, 288)),
+}
 """Height and width of the image, where it is not 64 x 96."""

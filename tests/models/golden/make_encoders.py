@@ -38,9 +38,9 @@ def main(names: Iterable[str]) -> None:
     FOLDER.mkdir(exist_ok=True)
     for name in names:
         make, theirs = (from_timm, TIMM[name]) if name in TIMM else (from_transformers, TRANSFORMERS[name])
-        height, width = SIZES.get(name, (64, 96))
+        height, width = size = SIZES.get(name, (64, 96))
         image = torch.from_numpy(random_tensors.image(3, height, width).transpose(0, 3, 1, 2).copy())
-        whole, network, called, run = make(theirs)
+        whole, network, called, run = make(theirs, size)
         state = {
             called[key]: random_tensors.tensor(called[key], tuple(value.shape))
             for key, value in network.state_dict().items()
@@ -64,11 +64,12 @@ def main(names: Iterable[str]) -> None:
         print(name, held["parameters_with_classifier"], held["pyramid"])
 
 
-def from_timm(name: str) -> Made:
+def from_timm(name: str, size: tuple[int, int]) -> Made:
     """timm's network with a classifier, that of its pyramid, what the tensors of the latter are called in files, and
     its call, which returns levels (b, h, w, c)."""
     whole = timm.create_model(name, pretrained=False)
-    network = timm.create_model(name, pretrained=False, features_only=True).eval()
+    sized = {"img_size": size} if "swin" in name else {}
+    network = timm.create_model(name, pretrained=False, features_only=True, **sized).eval()
 
     def run(image):
         channels = network.feature_info.channels()
@@ -78,7 +79,7 @@ def from_timm(name: str) -> Made:
     return whole, network, {key: original(key, whole.state_dict()) for key in network.state_dict()}, run
 
 
-def from_transformers(settings: dict[str, Any]) -> Made:
+def from_transformers(settings: dict[str, Any], size: tuple[int, int]) -> Made:
     """The same of Hugging Face's SegFormer."""
     config = transformers.SegformerConfig(**settings)
     whole = transformers.SegformerForImageClassification(config)
