@@ -60,9 +60,9 @@ def _compiler_options() -> dict[str, str]:
 
 
 def compile_train_step(
-    train_step: Callable, config: Config, state: Any, batch: dict[str, jax.Array], mesh: Mesh
+    train_step: Callable, config: Config, state: Any, batch: dict[str, jax.Array], mesh: Mesh, *more: jax.Array
 ) -> Callable:
-    """Returns ``step(state, batch) -> (state, metrics)``, compiled once; a batch of another shape is an error.
+    """Returns ``step(state, batch, *more) -> (state, metrics)``, compiled once; a batch of another shape is an error.
 
     The state's buffers are donated, the batch's are not.
 
@@ -71,11 +71,12 @@ def compile_train_step(
       config: of the run.
       state, batch: as the step takes them, on the devices of `mesh`.
       mesh: of the devices.
+      *more: further arguments of the step, such as the seed.
     """
     began = time.perf_counter()
     placed = sharding.state_shardings(config.mesh, mesh, state), sharding.replicated(mesh)
     step = jit(train_step, deterministic=config.train.deterministic, donate_argnums=0, out_shardings=placed)
-    compiled = step.lower(state, batch).compile()
+    compiled = step.lower(state, batch, *more).compile()
     flops = (compiled.cost_analysis() or {}).get("flops", math.nan) * config.train.accumulation_steps
     log.info(
         "Compiled the training step in %.1f s: %.1f GFLOP a device.\n%s",

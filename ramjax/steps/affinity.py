@@ -21,10 +21,8 @@ import optax
 
 from ramjax.config import Config
 from ramjax.steps.balancing import gram
-from ramjax.steps.state import TrainState
 from ramjax.steps.train import make_gradient, make_losses, vary_boxes
 from ramjax.tasks import make_tasks
-from ramjax.tasks.base import Batch
 
 STEP = 1e-3
 """Length of the step that a task takes, relative to that of the shared parameters."""
@@ -32,8 +30,8 @@ STEP = 1e-3
 _TINY = 1e-12
 
 
-def make_affinity(config: Config) -> Callable[[TrainState, Batch], dict[str, jax.Array]]:
-    """Returns ``affinity(state, batch) -> metrics``, float32 scalars.
+def make_affinity(config: Config) -> Callable[..., dict[str, jax.Array]]:
+    """Returns ``affinity(state, batch, seed=config.seed) -> metrics``, float32 scalars.
 
     ``cosine/<a>/<b>`` for each pair, and ``transfer/<a>/<b>`` for each ordered pair and each task itself: what a step
     of a does to the loss of b. Where one of the two has no label in the batch, it is NaN.
@@ -42,8 +40,8 @@ def make_affinity(config: Config) -> Callable[[TrainState, Batch], dict[str, jax
     names = [task.name for task in tasks]
     gradient, losses_of = make_gradient(config, each=True), make_losses(config)
 
-    def affinity(state, batch):
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+    def affinity(state, batch, seed=config.seed):
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
         batch = vary_boxes(tasks, key, batch)
         each, _, labelled, _ = gradient(state.params, state.variables, key, batch)
         shared = {part: leaves for part, leaves in each.items() if part != "heads"}

@@ -28,6 +28,7 @@ from ramjax.devices.compilation import device_bytes, is_device_out_of_memory
 from ramjax.devices.sharding import BATCH_AXES, gather_bytes
 from ramjax.errors import RunError
 from ramjax.steps.rendering import Renderer, make_renderer
+from ramjax.steps.state import place_seed
 from ramjax.tasks.base import Batch
 
 log = logging.getLogger(__name__)
@@ -45,15 +46,17 @@ class DeviceCache:
 
     Attributes:
       planes: by name, (slots, H, W), H and W those of the largest record.
-      render: ``render(planes, plans)``, compiled.
+      seed: of the noise.
+      render: ``render(planes, plans, seed)``, compiled.
     """
 
     planes: dict[str, jax.Array]
-    render: Callable[[dict[str, jax.Array], Batch], Batch]
+    seed: jax.Array
+    render: Callable[[dict[str, jax.Array], Batch, jax.Array], Batch]
 
     def batch(self, plans: Batch) -> Batch:
         """The batch of plans that `sharding.place_batch` has put on the devices, split as it splits batches."""
-        return self.render(self.planes, plans)
+        return self.render(self.planes, plans, self.seed)
 
 
 def fill(config: Config, sources: Sequence[Source], labels: Sequence[Labels], mesh: Mesh) -> DeviceCache | None:
@@ -116,8 +119,8 @@ def fill(config: Config, sources: Sequence[Source], labels: Sequence[Labels], me
     )
     smallest_scale = min(scale_of(record, data.canvas) for record in records)
     renderer = make_renderer(data, labels, config.seed, smallest_scale)
-    render = _make_render(renderer, mesh, axes)
-    return DeviceCache(planes, compilation.jit(render, deterministic=config.train.deterministic))
+    render = compilation.jit(_make_render(renderer, mesh, axes), deterministic=config.train.deterministic)
+    return DeviceCache(planes, place_seed(config, mesh), render)
 
 
 def _room(data: DataConfig) -> int:
@@ -148,26 +151,26 @@ def _put(name: str, sources: Sequence[Source], shape: tuple[int, int, int], plac
 
 def _make_render(
     renderer: Renderer, mesh: Mesh, axes: tuple[str, ...]
-) -> Callable[[dict[str, jax.Array], Batch], Batch]:
-    """Returns ``render(planes, plans)``: each device renders whole rows of its own; then they are split by height."""
+) -> Callable[[dict[str, jax.Array], Batch, jax.Array], Batch]:
+    """Returns ``render(planes, plans, seed)``: each device renders rows of its own; then they are split by height."""
     canvas, split = renderer.data.canvas, PartitionSpec(BATCH_AXES)
 
-    def of_device(planes, plans):
+    def of_device(planes, plans, seed):
         slots = plans[PREFIX + "slot"]
         records = _exchange(planes, slots, axes) if axes else {name: plane[slots] for name, plane in planes.items()}
-        return jax.vmap(renderer)(records, plans)
+        return jax.vmap(dataclasses.replace(renderer, seed=seed))(records, plans)
 
     # The check would need to know that devices along `space` do the same.
-    specs = PartitionSpec(axes), split
+    specs = PartitionSpec(axes), split, PartitionSpec()
     of_devices = jax.shard_map(of_device, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
 
-    def render(planes, plans):
+    def render(planes, plans, seed):
         def placed(value):
             dense = value.shape[1:3] == (canvas.height, canvas.width)
             spec = PartitionSpec(BATCH_AXES, "space") if dense else split
             return jax.lax.with_sharding_constraint(value, NamedSharding(mesh, spec))
 
-        return jax.tree.map(placed, of_devices(planes, plans))
+        return jax.tree.map(placed, of_devices(planes, plans, seed))
 
     return render
 

@@ -35,13 +35,13 @@ class Renderer:
     Attributes:
       data: canvas and augmentation.
       planes: the label arrays that are planes of the record, and which; they are 0 in padding.
-      seed: of the noise.
+      seed: of the noise, or a uint32 array.
       taps: pixels of the record, at most, that the averaging of a shrunk image puts together along an axis.
     """
 
     data: DataConfig
     planes: tuple[tuple[str, str], ...]
-    seed: int
+    seed: int | Array
     taps: int
 
     def __call__(

@@ -96,6 +96,11 @@ def place(leaf: jax.Array | np.ndarray, where: jax.ShapeDtypeStruct) -> jax.Arra
     return jax.make_array_from_callback(where.shape, where.sharding, lambda index: values[index])
 
 
+def place_seed(config: Config, mesh: Mesh) -> jax.Array:
+    """The seed as a uint32 that is whole on every device: an argument of programs that do not depend on it."""
+    return place(np.uint32(config.seed), jax.ShapeDtypeStruct((), np.uint32, sharding=sharding.replicated(mesh)))
+
+
 def _state_of(config: Config, params: Any, variables: Any) -> TrainState:
     check_rules(config.optimizer, params)
     names = [task.name for task in make_tasks(config)]

@@ -23,8 +23,10 @@ SHOWN_BOXES = "shown_boxes"
 """The boxes that the heads are given in training, in the batch beside the annotated ones."""
 
 
-def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
-    """Returns ``step(state, batch) -> (state, metrics)``.
+def make_train_step(config: Config) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
+    """Returns ``step(state, batch, seed=config.seed) -> (state, metrics)``.
+
+    The seed of all random numbers, uint32, is an argument so that runs that differ in it alone share a program.
 
     Metrics are float32 scalars: ``loss``, ``loss/<task>`` (unweighted), ``grad_norm`` and ``learning_rate``; and
     ``factor/<task>``, where the balance of the tasks is not fixed.
@@ -40,8 +42,8 @@ def make_train_step(config: Config) -> Callable[[TrainState, Batch], tuple[Train
     schedule = make_schedule(config.optimizer, config.train.steps)
     gradient = make_balanced_gradient(config)
 
-    def train_step(state, batch):
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+    def train_step(state, batch, seed=config.seed):
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
         batch = vary_boxes(tasks, key, batch)
         grads, losses, labelled, variables, factors, balance = gradient(state, key, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, labelled=labelled)

@@ -123,6 +123,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
     measure_affinity = compilation.jit(make_affinity(config), deterministic=config.train.deterministic)
 
     # 4. The loop. `state` is always that after `done` steps, so that it can be saved wherever a signal is looked at.
+    seed = states.place_seed(config, mesh)
     train_step: Callable | None = None
     batch: dict[str, jax.Array] = {}
     pending: tuple[int, dict[str, jax.Array]] | None = None
@@ -138,10 +139,11 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
                 preemption.check()
                 if train_step is None:
                     began = time.perf_counter()
-                    train_step = compile_train_step(train_steps.make_train_step(config), config, state, batch, mesh)
+                    step = train_steps.make_train_step(config)
+                    train_step = compile_train_step(step, config, state, batch, mesh, seed)
                     progress.pause(time.perf_counter() - began)
                 with profile.step(done + 1):
-                    state, metrics = train_step(state, batch)
+                    state, metrics = train_step(state, batch, seed)
                 progress.watch(metrics)
                 done += 1
                 profile.finish(done, metrics)
@@ -155,7 +157,7 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
                     pending = None
                 if config.affinity.every and done % config.affinity.every == 0:
                     began = time.perf_counter()
-                    _write_affinity(writer, done, measure_affinity(state, batch))
+                    _write_affinity(writer, done, measure_affinity(state, batch, seed))
                     progress.pause(time.perf_counter() - began)
                 if save_now:
                     began = time.perf_counter()

@@ -12,7 +12,7 @@ from experiments import debug
 from ramjax import config as config_lib
 from ramjax.devices import sharding
 from ramjax.devices.compilation import compile_train_step
-from ramjax.steps.state import init_state
+from ramjax.steps.state import init_state, place_seed
 from ramjax.steps.train import make_train_step
 from ramjax.tasks import Erosions
 from tests.tasks.batches import random_batch
@@ -157,3 +157,21 @@ def test_what_a_loss_prints_is_printed_once(batch, monkeypatch, capsys, parts):
     config = changed(train={"accumulation_steps": parts})
     jax.jit(make_train_step(config)).lower(init_state(config), batch)
     assert capsys.readouterr().out.count("the loss is traced") == 1
+
+
+def test_runs_of_different_seeds_share_a_program(batch):
+    """Which is compiled once and kept; the seed without the argument is part of the program."""
+    texts = {}
+    for seed in (0, 3):
+        config = dataclasses.replace(CONFIG, seed=seed, tasks=("scores",))  # whose boxes are jittered
+        step, state = jax.jit(make_train_step(config)), jax.eval_shape(lambda config=config: init_state(config))
+        argument = place_seed(config, sharding.make_mesh(config))
+        texts[seed] = step.lower(state, batch, argument).as_text(), step.lower(state, batch).as_text()
+    assert texts[0][0] == texts[3][0] and texts[0][1] != texts[3][1]
+
+
+@pytest.mark.parametrize("seed", [0, 3, 2**31, 2**32 - 1])
+def test_a_seed_that_is_an_argument_draws_the_same_numbers(seed):
+    argument = place_seed(dataclasses.replace(CONFIG, seed=seed), sharding.make_mesh(CONFIG))
+    draws = jax.jit(jax.random.key)(argument), jax.jit(lambda: jax.random.key(seed))()
+    assert (jax.random.key_data(draws[0]) == jax.random.key_data(draws[1])).all()
