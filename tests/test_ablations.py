@@ -15,7 +15,7 @@ FOLDER = pathlib.Path(ablations.__file__).parent
 ABOUT = {
     "data_fraction": {"data.fraction"},
     "encoder": {"model.encoder"},
-    "joint_or_single": {"tasks"},
+    "joint_or_single": {"tasks", "affinity.every"},
     "ordinal_head": {"scores.ordinal"},
     "pretraining": {"init.source", "model.batch_norm", "optimizer.frozen", "optimizer.rates"},
     "resolution": {"data.canvas.height", "data.canvas.width"},
@@ -70,7 +70,7 @@ def test_a_preset_holds_for_all_arms(preset):
     found = find_ablation(f"{FOLDER / 'joint_or_single.py'}:{preset}".rstrip(":"))
     for arm, file in found.arms.items():
         experiment = config_lib.by_path(config_lib.to_dict(load_experiment(file)))
-        assert difference(experiment, wanted) == (set() if arm == "joint" else {"tasks"})
+        assert difference(experiment, wanted) == ({"affinity.every"} if arm == "joint" else {"tasks"})
 
 
 def test_one_arm_alone_is_no_ablation_and_wrong_words_are_named():

@@ -3,7 +3,7 @@
     python launch/sweep.py --config=experiments/ablations/joint_or_single.py --output=sweeps/joint --grid seed=0,1,2
 
 Expected time: 8 minutes a run of all tasks, less for one of a single task. Each single task has as many steps as the
-joint run, so that together they cost several times as much.
+joint run, so that together they cost several times as much. The joint run also measures which tasks help each other.
 """
 
 from ml_collections import ConfigDict
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from experiments.ablations import with_arm
 
 ARMS = {
-    "joint": {},
+    "joint": {"affinity.every": 100},
     "bones": {"tasks": ("bones",)},
     "erosions": {"tasks": ("erosions",)},
     "joints": {"tasks": ("joints",)},

@@ -15,7 +15,8 @@ share are run once. python -m ramjax.report --sweep=FOLDER shows the answers.
 --name names the runs for people, in the table, the report and the trackers, with values of the config in braces:
 --name='{model.decoder_width} wide'. A line of --list can have its own: name='No mirror' data.augment.mirror=0.
 
-  --run=local   here, --jobs at a time, a GPU for each where there are GPUs; then the table
+  --run=local   here, --jobs at a time, a GPU for each where there are GPUs, or with --share_gpus several runs on each;
+                after --limit seconds the runs save and stop; then the table
   --run=slurm   as one job array, through launch/slurm.sbatch; --collect makes the table later
   --run=print   prints the commands of the runs that are not done, one a line
 
@@ -28,6 +29,7 @@ Research use only, not a medical device.
 """
 
 import logging
+import math
 import pathlib
 import sys
 import traceback
@@ -83,6 +85,8 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("folds", 0, "Folds of a cross-validation, 2 or more; 0 for none.", 0, **define)
     flags.DEFINE_enum("run", "local", ["local", "slurm", "print"], "Where to run.", **define)
     flags.DEFINE_integer("jobs", 0, "Runs at a time; 0: one locally, as many as fit on Slurm.", 0, 1024, **define)
+    flags.DEFINE_bool("share_gpus", False, "Locally: more jobs than GPUs, which then share them.", **define)
+    flags.DEFINE_float("limit", 0.0, "Locally: seconds after which runs save and stop; 0: none.", 0.0, **define)
     flags.DEFINE_string("slurm", "", "More options of sbatch, such as '--partition=gpu --time=4:00:00'.", **define)
     flags.DEFINE_bool("collect", False, "Only make the table of the sweep in --output.", **define)
     flags.DEFINE_bool("dry_run", False, "Only show what would be run; --dry-run is the same.", **define)
@@ -123,7 +127,8 @@ def act(values: flags.FlagValues, fixed: Sequence[str]) -> int:
         elif values.run == "slurm":
             run.submit(runs, output, values.jobs, values.slurm)
         else:
-            return _tell(run.run_here(runs, output, values.jobs or 1), len(runs))
+            limit = values.limit or math.inf
+            return _tell(run.run_here(runs, output, values.jobs or 1, values.share_gpus, limit), len(runs))
     return 0
 
 

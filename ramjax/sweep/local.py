@@ -3,7 +3,9 @@
 import collections
 import contextlib
 import dataclasses
+import itertools
 import logging
+import math
 import os
 import pathlib
 import re
@@ -24,6 +26,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 _COMMAND = (sys.executable, "-m", "ramjax.main")
 
+GRACE_SECONDS = 15.0
+"""Between the signals that ask a run to save and stop and that kill it, when the time is up."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -39,6 +44,7 @@ def run_all(
     jobs: int,
     devices: Sequence[str | None],
     command: Sequence[str] = _COMMAND,
+    limit: float = math.inf,
 ) -> dict[str, Outcome]:
     """Runs `runs` in order, `jobs` at a time, and returns the outcome of each run that was started, by name.
 
@@ -52,21 +58,34 @@ def run_all(
       runs: to run.
       output: folder of the sweep.
       jobs: how many at a time.
-      devices: value of CUDA_VISIBLE_DEVICES for each of the `jobs`, None to leave it.
+      devices: value of CUDA_VISIBLE_DEVICES for each of the `jobs`, None to leave it; jobs that have the same share it.
       command: in front of each run's flags.
+      limit: seconds after which the runs are told to save and stop, and nothing more is started; those that have not
+        stopped `GRACE_SECONDS` later are killed.
     """
+    end, gpus = time.monotonic() + limit, [device for device in devices[:jobs] if device is not None]
+    shared = len(set(gpus)) < len(gpus)
     logs = output / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     waiting, free = collections.deque(runs), collections.deque(devices[:jobs])
     running: dict[str, _Running] = {}
     outcomes: dict[str, Outcome] = {}
     with _Signals() as signals:
-        passed_on = 0
+        passed_on, killed = 0, False
         while running or (waiting and not signals.count):
             while waiting and free and not signals.count:
                 run, device = waiting.popleft(), free.popleft()
-                running[run.name] = _start(run, logs / f"{run.name}.txt", device, command)
+                running[run.name] = _start(run, logs / f"{run.name}.txt", device, shared, command)
                 log.info(running[run.name].said, run.name, len(runs) - len(waiting), len(runs))
+            if time.monotonic() > end and not signals.count:
+                log.warning(
+                    "The time is up: %d runs are told to stop, %d were not started.", len(running), len(waiting)
+                )
+                signals.count = 1
+            if time.monotonic() > end + GRACE_SECONDS and not killed:
+                killed = True
+                for of in running.values():
+                    of.send(signal.SIGKILL)
             for _ in range(passed_on, signals.count):
                 passed_on += 1
                 for of in running.values():
@@ -86,8 +105,10 @@ def run_all(
     return outcomes
 
 
-def devices_for(jobs: int, environment: Mapping[str, str] = os.environ) -> list[str | None]:
+def devices_for(jobs: int, environment: Mapping[str, str] = os.environ, share: bool = False) -> list[str | None]:
     """The GPU of each of several jobs, as a value of CUDA_VISIBLE_DEVICES; a single job, or one without GPUs, sees all.
+
+    With `share` there may be more jobs than GPUs: they then take turns on them.
 
     Raises:
       ValueError: there are GPUs, but fewer than jobs.
@@ -101,8 +122,13 @@ def devices_for(jobs: int, environment: Mapping[str, str] = os.environ) -> list[
         gpus = re.findall(r"^GPU (\d+):", listed.stdout, re.MULTILINE)
     else:
         gpus = []
+    if share and gpus:
+        return list(itertools.islice(itertools.cycle(gpus), jobs))
     if gpus and len(gpus) < jobs:
-        raise ValueError(f"--jobs={jobs} needs as many GPUs, of which there are {len(gpus)}; use --jobs={len(gpus)}.")
+        raise ValueError(
+            f"--jobs={jobs} needs as many GPUs, of which there are {len(gpus)}; use --jobs={len(gpus)}, or --share_gpus "
+            "for small runs."
+        )
     return list(gpus[:jobs]) or [None] * jobs
 
 
@@ -126,7 +152,7 @@ class _Running:
     def outcome(self, stopping: bool) -> Outcome:
         code = self.process.returncode
         # Before a run listens for signals, they end it; 130 is its answer to a second Ctrl-C.
-        if code == REQUEUE_EXIT_CODE or (stopping and code in (-signal.SIGTERM, -signal.SIGINT, 130)):
+        if code == REQUEUE_EXIT_CODE or (stopping and code in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGKILL, 130)):
             return Outcome("stopped")
         if code == 0:
             return Outcome("done")
@@ -182,16 +208,18 @@ class _Signals:
             os.write(2, b"\nThe runs are saving and stopping; Ctrl-C stops them at once.\n")
 
 
-def _start(run: Run, path: pathlib.Path, device: str | None, command: Sequence[str]) -> _Running | _Left:
+def _start(run: Run, path: pathlib.Path, device: str | None, shared: bool, command: Sequence[str]) -> _Running | _Left:
     """Starts the run in its own session, unless it is still running.
 
-    A Ctrl-C of the terminal does not reach it there, but is passed on, once.
+    A Ctrl-C of the terminal does not reach it there, but is passed on, once. Where a GPU is shared, JAX takes the memory
+    that it needs in place of three quarters of it all.
     """
     lock = path.with_suffix(".lock")
     held = locks.take(lock)
     if held is None:
         return _Left(run, lock, device, time.monotonic())
-    environment = os.environ | ({} if device is None else {"CUDA_VISIBLE_DEVICES": device})
+    environment = ({"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if shared else {}) | os.environ
+    environment |= {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
     with held, path.open("ab") as file:
         process = subprocess.Popen(
             [*command, *run.flags], cwd=ROOT, env=environment, start_new_session=True, pass_fds=[held.fileno()],

@@ -206,6 +206,8 @@ def _distinct(
 ) -> list[tuple[str, dict[str, str]]]:
     """The experiments with the same flags, each once; one that is an arm of several ablations has all of these.
 
+    Experiments are the same that train the same and are evaluated alike, as for `Run.state`; the first is taken.
+
     Raises:
       ValueError: two arms of one ablation are the same experiment.
     """
@@ -213,7 +215,8 @@ def _distinct(
         return list(experiments)
     found: dict[str, tuple[str, dict[str, str]]] = {}
     for file, arms in experiments:
-        same = found.setdefault(repr(_check(file, flags)), (file, {}))[1]
+        typed = _check(file, flags)
+        same = found.setdefault(repr((_trained(typed), typed.evaluation)), (file, {}))[1]
         for name, arm in arms.items():
             if name in same:
                 raise ValueError(

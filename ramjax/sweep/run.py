@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import logging
+import math
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
@@ -91,8 +92,16 @@ def submit(runs: Sequence[Run], output: pathlib.Path, jobs: int, options: str) -
              len(runs) - len(waiting), shlex.quote(str(output)))  # fmt: skip
 
 
-def run_here(runs: Sequence[Run], output: pathlib.Path, jobs: int) -> Ended:
+def run_here(
+    runs: Sequence[Run], output: pathlib.Path, jobs: int, share: bool = False, limit: float = math.inf
+) -> Ended:
     """Runs those that are not done on this machine, `jobs` at a time, and writes the table of all.
+
+    Args:
+      runs, output: of the sweep.
+      jobs: how many at a time.
+      share: whether several may share a GPU.
+      limit: seconds; see `local.run_all`.
 
     Raises:
       ValueError: there are GPUs, but fewer than jobs.
@@ -100,7 +109,7 @@ def run_here(runs: Sequence[Run], output: pathlib.Path, jobs: int) -> Ended:
     waiting = not_done(runs)
     done = len(runs) - len(waiting)
     log.info("%d runs, %d of them done; logs are in %s.", len(runs), done, output / "logs")
-    outcomes = local.run_all(waiting, output, jobs, local.devices_for(jobs))
+    outcomes = local.run_all(waiting, output, jobs, local.devices_for(jobs, share=share), limit=limit)
     count = collections.Counter(outcome.result for outcome in outcomes.values())
     return Ended(
         table=table.write(runs, output),

@@ -40,8 +40,8 @@ def make_runs(*flags: tuple[str, ...]):
     return [Run(of[0], pathlib.Path("unused"), {}, of, config=None) for of in flags]
 
 
-def run_all(tmp_path, body, *flags, jobs=1, devices=None):
-    return local.run_all(make_runs(*flags), tmp_path, jobs, devices or [None] * jobs, script(tmp_path, body))
+def run_all(tmp_path, body, *flags, jobs=1, devices=None, **more):
+    return local.run_all(make_runs(*flags), tmp_path, jobs, devices or [None] * jobs, script(tmp_path, body), **more)
 
 
 def after(condition, action):
@@ -218,6 +218,33 @@ def test_two_sweeps_do_not_share_a_folder(tmp_path):
     assert first.wait(60) == 0
     with locks.one_sweep(tmp_path):
         pass
+
+
+def test_when_the_time_is_up_runs_save_and_those_that_do_not_are_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "GRACE_SECONDS", 1.0)
+    began = time.monotonic()
+    flags = ("a", "-"), ("b", "stubborn"), ("c", "-")
+    outcomes = run_all(tmp_path, "time.sleep(60)", *flags, jobs=2, limit=1.0)
+    assert time.monotonic() - began < 20
+    assert outcomes == {"a": local.Outcome("stopped"), "b": local.Outcome("stopped")}
+    assert "saved" in (tmp_path / "logs" / "a.txt").read_text() and not (tmp_path / "started_c").exists()
+
+
+def test_runs_that_share_a_gpu_leave_each_other_memory(tmp_path, monkeypatch):
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
+    body = 'print(os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE"))'
+    for devices, said in ((["0", "0"], "false"), (["0", "1"], "None"), ([None, None], "None")):
+        (folder := tmp_path / f"{devices}").mkdir()
+        assert len(run_all(folder, body, ("a", "-"), ("b", "-"), jobs=2, devices=devices)) == 2
+        assert (folder / "logs" / "a.txt").read_text().strip() == said
+
+
+def test_devices_are_shared_where_that_is_asked_for():
+    gpus = {"CUDA_VISIBLE_DEVICES": "2,3"}
+    assert local.devices_for(5, gpus, share=True) == ["2", "3", "2", "3", "2"]
+    assert local.devices_for(2, {"CUDA_VISIBLE_DEVICES": ""}, share=True) == [None] * 2
+    with pytest.raises(ValueError, match="use --jobs=2, or --share_gpus"):
+        local.devices_for(5, gpus)
 
 
 def test_devices():
