@@ -126,8 +126,8 @@ def devices_for(jobs: int, environment: Mapping[str, str] = os.environ, share: b
         return list(itertools.islice(itertools.cycle(gpus), jobs))
     if gpus and len(gpus) < jobs:
         raise ValueError(
-            f"--jobs={jobs} needs as many GPUs, of which there are {len(gpus)}; use --jobs={len(gpus)}, or --share_gpus "
-            "for small runs."
+            f"--jobs={jobs} needs as many GPUs, of which there are {len(gpus)}; use --jobs={len(gpus)}, or "
+            "--share_gpus for small runs."
         )
     return list(gpus[:jobs]) or [None] * jobs
 
@@ -211,8 +211,8 @@ class _Signals:
 def _start(run: Run, path: pathlib.Path, device: str | None, shared: bool, command: Sequence[str]) -> _Running | _Left:
     """Starts the run in its own session, unless it is still running.
 
-    A Ctrl-C of the terminal does not reach it there, but is passed on, once. Where a GPU is shared, JAX takes the memory
-    that it needs in place of three quarters of it all.
+    A Ctrl-C of the terminal does not reach it there, but is passed on, once. Where a GPU is shared, JAX takes the
+    memory that it needs in place of three quarters of it all.
     """
     lock = path.with_suffix(".lock")
     held = locks.take(lock)
