@@ -13,6 +13,7 @@ from ramjax.experiment import find_ablation, load_experiment
 FOLDER = pathlib.Path(ablations.__file__).parent
 
 ABOUT = {
+    "balancing": {"balance.method", "balance.curves"},
     "data_fraction": {"data.fraction"},
     "encoder": {"model.encoder"},
     "joint_or_single": {"tasks", "affinity.every"},

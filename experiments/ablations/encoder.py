@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from experiments.ablations import with_arm
 
-ENCODERS = ("resnet18", "resnet34")
+ENCODERS = ("resnet18", "resnet34", "convnextv2_atto", "convnextv2_tiny")
 
 ARMS = {"residual": {}} | {name: {"model.encoder": name} for name in ENCODERS}
 
