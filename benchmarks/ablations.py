@@ -9,12 +9,12 @@ the affinity of the tasks, too. All runs are experiments/multitask.py on synthet
 which are the same for all: a canvas of 256 x 192 pixels, batches of 16 that the device makes, --steps steps. It is a
 budget for comparing arms in minutes, not for good networks.
 
-It is a sweep (`ramjax.sweep`) with --jobs runs at a time, which share the GPU where there is one; 0 is one a core, 12 at
-most, on a GPU and one on a CPU. The first seed of every arm comes first. Its program is compiled, and kept in --output
-for the other seeds. After --limit seconds, data and all, nothing more is started, and runs that have not ended are
-stopped and named; the same command goes on with them. --pack writes what the report needs of the runs that are done to
-zip files of at most 15 MB, to be unpacked elsewhere into one folder. --small goes through all of it with two arms of two
-seeds of the debug experiment, on a CPU too; its numbers mean nothing.
+It is a sweep (`ramjax.sweep`) with --jobs runs at a time, which share the GPU where there is one; 0 is one a core, 12
+at most, on a GPU and one on a CPU. The first seed of every arm comes first. Its program is compiled, and kept in
+--output for the other seeds. After --limit seconds, data and all, nothing more is started, and runs that have not ended
+are stopped and named; the same command goes on with them. --pack writes what the report needs of the runs that are done
+to zip files of at most 15 MB, to be unpacked elsewhere into one folder. --small goes through all of it with two arms of
+two seeds of the debug experiment, on a CPU too; its numbers mean nothing.
 
 Exit codes: 0 all runs are done, 1 some are not (each is named), 2 wrong usage.
 """
@@ -166,9 +166,8 @@ def _work(values: flags.FlagValues, runs: Sequence[plan.Run], output: pathlib.Pa
     log.info("%d of %d runs are done after %.0f s.", len(runs) - len(missing), len(runs), time.monotonic() - began)
     for run in missing:
         outcome = outcomes.get(run.name)
-        print(
-            f"{run.name}: {f'{outcome.result} {outcome.reason}'.strip() if outcome else 'not started'}", file=sys.stderr
-        )
+        said = f"{outcome.result} {outcome.reason}".strip() if outcome else "not started"
+        print(f"{run.name}: {said}", file=sys.stderr)
     return 1 if missing else 0
 
 
