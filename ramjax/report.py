@@ -3,14 +3,19 @@
     python -m ramjax.report --workdir=runs/multitask
     python -m ramjax.report --workdir=runs/a --workdir=runs/b --output=compared/report.html
     python -m ramjax.report --workdir=runs/a --workdir=runs/b --name=Baseline --name="With dropout" --baseline=Baseline
+    python -m ramjax.report --sweep=sweeps/encoder
 
 A run is finished when it was evaluated (python -m ramjax.main --workdir=RUN --mode=eval evaluates it again). Several
 runs are shown side by side. They are compared on the cases that they share: in pairs, or all with the one of
 --baseline. Runs that differ only in the seed are pooled. Runs are named by their folders, or by --name: the first
 --name belongs to the first --workdir, and so on. Pooled runs may have the same name.
 
-Without --output the page is report/report.html in the (first) run. The page loads nothing from elsewhere, so it can be
-sent as it is. These files are written beside it:
+--sweep shows the questions that a sweep of experiments/ablations asks, in place of --workdir, --name and --baseline:
+for each one a table and charts of its arms beside its baseline, with paired intervals and corrected p-values. Runs that
+are not finished are named.
+
+Without --output the page is report/report.html in the (first) run, or in the sweep. The page loads nothing from
+elsewhere, so it can be sent as it is. These files are written beside it:
 
   cases.parquet   every value of every case of all runs, one a row, with the column run
   tables.csv      all tables of the page in one: table, row, column, value, sd, low, high, n, mode, source
@@ -45,6 +50,7 @@ def define(values: flags.FlagValues) -> None:
     command_line.define_path(
         "workdir", None, "Run directory of a finished run; may be repeated.", several=True, **define
     )
+    command_line.define_path("sweep", None, "Folder of a sweep of ablations, in place of its runs.", **define)
     flags.DEFINE_multi_string("name", [], "Name of a run; as many as --workdir, in their order.", **define)
     flags.DEFINE_string("baseline", None, "Name or run directory that all others are compared with.", **define)
     flags.DEFINE_list("tables", [], "Ids of the tables to show, * for any letters. Default: all.", **define)
@@ -56,7 +62,10 @@ def define(values: flags.FlagValues) -> None:
 
 
 def check(values: flags.FlagValues) -> None:
-    command_line.needs(values, "workdir")
+    if values.sweep is None:
+        command_line.needs(values, "workdir")
+    elif other := next((flag for flag in ("workdir", "name", "baseline") if values[flag].value), None):
+        raise flags.Error(f"--sweep={values.sweep} has runs, names and baselines of its own; leave out --{other}.")
     if values.name and len(values.name) != len(values.workdir):
         raise flags.Error(
             f"--name is given {len(values.name)} times and --workdir {len(values.workdir)}; name each run, or none."
@@ -66,22 +75,29 @@ def check(values: flags.FlagValues) -> None:
     if values.baseline is not None:
         command_line.needs(values, "baseline")
     if values.output is None:
-        values.output = str(pathlib.Path(values.workdir[0]) / "report" / "report.html")
+        values.output = str(pathlib.Path(values.sweep or values.workdir[0]) / "report" / "report.html")
     if pathlib.Path(values.output).suffix not in (".html", ".htm"):
         raise flags.Error(f"--output is {values.output}; name a file that ends in .html.")
 
 
 def act(values: flags.FlagValues) -> None:
-    from ramjax.reporting.write import write_report  # after the flags: a wrong one should not take seconds to say
+    from ramjax.reporting import questions  # after the flags: a wrong one should not take seconds to say
+    from ramjax.reporting.write import write_report
 
+    workdirs, names, asked = values.workdir, values.name, ()
+    if values.sweep is not None:
+        folder = pathlib.Path(values.sweep)
+        asked, named = questions.find_runs(folder)
+        workdirs, names = [str(folder / run) for run in named], list(named.values())
     write_report(
-        values.workdir,
+        workdirs,
         pathlib.Path(values.output),
         values.replicates,
-        names=values.name,
+        names=names,
         baseline=values.baseline,
         chosen=values.tables,
         captions=None if values.captions is None else pathlib.Path(values.captions),
+        asked=asked,
     )
 
 

@@ -63,6 +63,30 @@ def dots(labels: Sequence[str], series: Mapping[str, np.ndarray], xlabel: str, c
     return _svg(draw, 0.9 + len(labels) * max(0.22, 0.12 + 0.1 * len(series)))
 
 
+def differences(labels: Sequence[str], values: np.ndarray, marked: np.ndarray) -> str:
+    """A line a label, from top to bottom: a difference as a dot with its interval, about a line at 0.
+
+    Args:
+      labels: K of them.
+      values: (K, 3): difference, low, high; NaN where there is none.
+      marked: bool (K,): which dots are filled.
+    """
+
+    def draw(ax: Axes) -> None:
+        y = np.arange(len(labels), dtype=float)
+        ax.axvline(0, color=_LINE, linewidth=0.8)
+        ax.hlines(y, values[:, 1], values[:, 2], color=SERIES[0], linewidth=1.4)
+        for which, face in ((marked, SERIES[0]), (~marked, "none")):
+            ax.plot(values[which, 0], y[which], "o", ms=5, color=SERIES[0], mfc=face, mew=1.4)
+        ax.set_yticks(y, labels)
+        ax.set_ylim(len(labels) - 0.4, -0.6)
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+        ax.grid(axis="x")
+        ax.tick_params(length=0)
+
+    return _svg(draw, 0.5 + 0.28 * len(labels))
+
+
 def heat_map(counts: np.ndarray, labels: Sequence[str] | None = None) -> str:
     """A confusion matrix (C, C): counts as text, shaded by their share of the row (annotated).
 

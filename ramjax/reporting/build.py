@@ -10,8 +10,9 @@ from ramjax.figures.content import Section, tables_of
 from ramjax.figures.estimates import Evaluated
 from ramjax.metrics import cases as cases_lib
 from ramjax.notice import NOTE
-from ramjax.reporting import affinity, curves, estimates, export, galleries, overview, page, reading, tables
+from ramjax.reporting import affinity, curves, estimates, export, galleries, overview, page, questions, reading, tables
 from ramjax.reporting.runs import Run, System, as_systems, datasets_of, find_system, tasks_of
+from ramjax.runs.questions import Question
 from ramjax.tasks import Task
 
 
@@ -58,10 +59,50 @@ def report(
     evaluated = [estimates.with_intervals(of, replicates, advance) for of in measured]
     differences = estimates.compare(evaluated, tasks, names, replicates, advance, base)
     all_sections = _sections(systems, tasks, datasets, evaluated, differences, replicates)
+    return _files(_title(systems), all_sections, runs, datasets, chosen, captions)
+
+
+def sweep_report(
+    runs: Sequence[Run],
+    asked: Sequence[Question],
+    replicates: int,
+    progress: Callable[[int], Callable[[], None]],
+    *,
+    chosen: Sequence[str] = (),
+    captions: Mapping[str, Mapping[str, str]] | None = None,
+) -> Files:
+    """As `report`, of the runs of a sweep and the questions that they answer."""
+    systems, datasets, tasks = as_systems(runs), datasets_of(runs), tasks_of(runs)
+    compared = {headline.metric for headline in questions.primary(tasks)}
+    measured = [of for name in datasets for system in systems if (of := estimates.measure(system, name, tasks))]
+    pairs = len(datasets) * sum(len(question.arms) - 1 for question in asked)
+    advance = progress(len(compared) * (len(measured) + pairs))
+    evaluated = [estimates.with_intervals(of, replicates, advance, compared) for of in measured]
+    parts = []
+    for name in datasets:
+        found = questions.by_folder(systems, [of for of in evaluated if of.dataset == name])
+        answers = [questions.answer(question, found, tasks, replicates, advance) for question in asked]
+        there = questions.sections(answers, tasks, replicates)
+        title = layout.DATASET_TITLES.get(name, name)
+        parts += there if len(datasets) == 1 else [Section(layout.slug(name), title, sections=tuple(there))]
+    summary = Section("summary", "Summary", (), (questions.systems_table(systems),))
+    last = affinity.section(systems, tasks), reading.section(evaluated, tasks, replicates)
+    all_sections = tuple(section for section in (summary, *parts, *last) if section)
+    return _files(layout.listed([of.asks for of in asked]), all_sections, runs, datasets, chosen, captions)
+
+
+def _files(
+    title: str,
+    all_sections: tuple[Section, ...],
+    runs: Sequence[Run],
+    datasets: Sequence[str],
+    chosen: Sequence[str],
+    captions: Mapping[str, Mapping[str, str]] | None,
+) -> Files:
     sections = tables.choose(tables.retitle(all_sections, captions or {}), chosen, map(layout.slug, datasets))
     shown = tables_of(sections)
     return Files(
-        page.render(_title(systems), sections).encode(),
+        page.render(title, sections).encode(),
         _all_cases(runs),
         export.to_csv(shown).encode(),
         export.to_latex(shown, NOTE).encode(),

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -50,10 +50,21 @@ def measure(system: System, dataset: str, tasks: Sequence[Task]) -> Evaluated | 
     return Evaluated(system.name, system.key, runs, system.runs[0].parameters, dataset, cases, metrics, estimates)
 
 
-def with_intervals(evaluated: Evaluated, replicates: int, advance: Callable[[], None] = lambda: None) -> Evaluated:
-    """Returns the measures with bootstrap intervals of the strict ones; calls `advance` after each interval."""
+def with_intervals(
+    evaluated: Evaluated,
+    replicates: int,
+    advance: Callable[[], None] = lambda: None,
+    names: Collection[str] | None = None,
+) -> Evaluated:
+    """Returns the measures with bootstrap intervals of the strict ones; calls `advance` after each interval.
+
+    With `names` only these get intervals.
+    """
     estimates = {}
     for name, of_runs in evaluated.metrics["strict"].items():
+        if names is not None and name not in names:
+            estimates[name] = evaluated.estimates["strict"][name]
+            continue
         estimates[name] = _with_interval(evaluated.estimates["strict"][name], of_runs, evaluated.patients, replicates)
         advance()
     return dataclasses.replace(evaluated, estimates=evaluated.estimates | {"strict": estimates})
@@ -80,8 +91,19 @@ def compare(
 
     The p-values are corrected by Holm's method for all measures, pairs and data sets together.
     """
+    return compare_pairs(pairs(evaluated, baseline), tasks, names, replicates, advance)
+
+
+def compare_pairs(
+    pairs: Sequence[tuple[Evaluated, Evaluated]],
+    tasks: Sequence[Task],
+    names: Sequence[str],
+    replicates: int,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Difference]:
+    """As `compare`, for these pairs, which are one family for the correction."""
     differences = []
-    for a, b in pairs(evaluated, baseline):
+    for a, b in pairs:
         shared = shared_cases([*a.cases, *b.cases])
         if not len(shared[0]):
             differences.append(Difference(a.dataset, a.name, b.name, 0, {}))

@@ -1,5 +1,6 @@
 """Writes a report: the page and the files beside it."""
 
+import functools
 import logging
 import os
 import pathlib
@@ -11,6 +12,7 @@ from ramjax import notice
 from ramjax.errors import RunError, is_disk_full
 from ramjax.files import write_whole
 from ramjax.reporting import REPLICATES, build, export, runs, tables
+from ramjax.runs.questions import Question
 from ramjax.written import Written
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ def write_report(
     baseline: str | None = None,
     chosen: Sequence[str] = (),
     captions: pathlib.Path | None = None,
+    asked: Sequence[Question] = (),
 ) -> None:
     """Writes the page and the files beside it, all of them or none.
 
@@ -36,6 +39,7 @@ def write_report(
       baseline: name or run directory that the others are compared with; None compares all with each other.
       chosen: patterns of ids of tables; none shows all.
       captions: file of titles and captions, written where it is absent.
+      asked: questions of the sweep whose runs they are: it is reported question by question, without `baseline`.
 
     Raises:
       RunError: a run is not finished, or cannot stand beside the others; a name, baseline, table or the file of
@@ -47,14 +51,11 @@ def write_report(
     _check_kept(output, [output, *beside])
     edited = tables.read_captions(captions) if captions and captions.exists() else None
     with tqdm(desc="Intervals", unit="metric", disable=None, leave=False, delay=1.0) as bar:
-        report = build.report(
-            found,
-            replicates,
-            lambda total: _start(bar, total),
-            baseline=baseline,
-            chosen=chosen,
-            captions=edited,
-        )
+        start = functools.partial(_start, bar)
+        if asked:
+            report = build.sweep_report(found, asked, replicates, start, chosen=chosen, captions=edited)
+        else:
+            report = build.report(found, replicates, start, baseline=baseline, chosen=chosen, captions=edited)
     contents = dict(zip([output, *beside], (report.html, report.cases, report.csv, report.latex), strict=True))
     own = {path.name: content for path, content in contents.items()}
     if captions and edited is None:
