@@ -34,8 +34,9 @@ from ramjax.models.network import MultiTaskNetwork
 from ramjax.printable import printable
 from ramjax.record import Record
 from ramjax.runs import run_dir, weights
+from ramjax.steps.batches import SHOWN_BOXES
 from ramjax.steps.state import make_network, restore_averaged, restore_network, split_network
-from ramjax.steps.train import SHOWN_BOXES, make_gradient
+from ramjax.steps.train import make_gradient
 from ramjax.tasks import TASKS, Task, labels_of, make_tasks
 
 __all__ = (

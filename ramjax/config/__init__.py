@@ -37,6 +37,7 @@ from ramjax.config.training import (
     MeshConfig,
     OptimizerConfig,
     ProfileConfig,
+    TeacherConfig,
     TrackingConfig,
     TrainConfig,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "ProfileConfig",
     "ScoresConfig",
     "TaskConfig",
+    "TeacherConfig",
     "TrackingConfig",
     "TrainConfig",
     "by_path",
@@ -98,6 +100,7 @@ class Config:
         are, lists as tuples; whoever makes the task checks them.
       balance: factors on the losses of the tasks, beside their weights.
       affinity: how much the tasks help each other, measured during the training.
+      teacher: what is learned without labels, from the averaged network.
       init: what the parameters begin with.
       optimizer, mesh, train, profile: how it is trained, and on which devices.
       evaluation: how the test split is evaluated.
@@ -117,6 +120,7 @@ class Config:
     own: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
     balance: BalanceConfig = BalanceConfig()
     affinity: AffinityConfig = AffinityConfig()
+    teacher: TeacherConfig = TeacherConfig()
     init: InitConfig = InitConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
@@ -140,6 +144,11 @@ class Config:
                 raise ConfigError(
                     f"{key} is {value}, but tasks has {self.tasks[0]} alone; name two or more, or leave {key} out."
                 )
+        if self.teacher.weight and not self.optimizer.ema_decay:
+            raise ConfigError(
+                f"teacher.weight is {self.teacher.weight:g}, but optimizer.ema_decay is 0, so that the teacher "
+                "would be the student; set an ema_decay such as 0.99, or teacher.weight=0."
+            )
         canvas, stride = self.data.canvas, self.model.max_stride
         for side in ("height", "width"):
             size = getattr(canvas, side)

@@ -107,6 +107,28 @@ class InitConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class TeacherConfig:
+    """A mean teacher: the averaged network teaches the one that is trained, also where nothing is labelled.
+
+    Attributes:
+      weight: of the consistency in the loss of each task; 0 for no teacher.
+      ramp_steps: over which the weight rises from nearly 0.
+      gamma: the grey values that the student sees are raised to a power in [1 / (1 + gamma), 1 + gamma], log-uniform.
+      noise: standard deviation of the Gaussian noise that is added to them, grey values 0-1.
+    """
+
+    weight: float = 0.0
+    ramp_steps: int = 200
+    gamma: float = 0.5
+    noise: float = 0.05
+
+    def __post_init__(self):
+        check(self, "weight", "gamma", least=0, most=1e9)
+        check(self, "ramp_steps", least=0, most=INT32_MAX)
+        check(self, "noise", least=0, most=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class MeshConfig:
     """How the devices are arranged, and what is split over them (see `ramjax.devices.sharding`).
 

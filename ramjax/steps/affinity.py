@@ -21,7 +21,8 @@ import optax
 
 from ramjax.config import Config
 from ramjax.steps.balancing import gram
-from ramjax.steps.train import make_gradient, make_losses, vary_boxes
+from ramjax.steps.batches import vary_boxes
+from ramjax.steps.train import make_gradient, make_losses
 from ramjax.tasks import make_tasks
 
 STEP = 1e-3

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import io
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,13 +14,13 @@ import optax
 from ramjax.config import Config
 from ramjax.steps.balancing import BALANCERS, ByGradients, add_up, check_curves, gram
 from ramjax.steps.balancing.by_gradients import Observed
+from ramjax.steps.batches import SHOWN_BOXES, split, vary_boxes
 from ramjax.steps.optimizer import keep_frozen, make_optimizer, make_schedule, stop_frozen
 from ramjax.steps.state import TrainState, make_train_apply
+from ramjax.steps.teacher import make_teacher
 from ramjax.tasks import make_tasks
-from ramjax.tasks.base import Batch, Task, Term
-
-SHOWN_BOXES = "shown_boxes"
-"""The boxes that the heads are given in training, in the batch beside the annotated ones."""
+from ramjax.tasks.base import Batch, Term
+from ramjax.tasks.consistency import terms_of
 
 
 def make_train_step(config: Config) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
@@ -40,11 +40,11 @@ def make_train_step(config: Config) -> Callable[..., tuple[TrainState, dict[str,
     tasks = make_tasks(config)
     optimizer = make_optimizer(config.optimizer, config.train.steps, [task.name for task in tasks])
     schedule = make_schedule(config.optimizer, config.train.steps)
-    gradient = make_balanced_gradient(config)
+    gradient, teach = make_balanced_gradient(config), make_teacher(config)
 
     def train_step(state, batch, seed=config.seed):
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        batch = vary_boxes(tasks, key, batch)
+        batch = teach(state, key, vary_boxes(tasks, key, batch))
         grads, losses, labelled, variables, factors, balance = gradient(state, key, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, labelled=labelled)
         params = optax.apply_updates(state.params, updates)
@@ -77,16 +77,6 @@ def make_train_step(config: Config) -> Callable[..., tuple[TrainState, dict[str,
         return after, metrics
 
     return train_step
-
-
-def vary_boxes(tasks: Sequence[Task], key: jax.Array, batch: Batch) -> Batch:
-    """The batch with the boxes that heads are given in training, as `SHOWN_BOXES`."""
-    if "boxes" not in batch:
-        return batch
-    boxes = batch["boxes"]
-    for task in tasks:
-        boxes = task.vary_boxes(key, boxes)
-    return {**batch, SHOWN_BOXES: boxes}
 
 
 def make_losses(config: Config) -> Callable[[Any, Any, jax.Array, Batch], dict[str, jax.Array]]:
@@ -164,7 +154,7 @@ def make_gradient(
         shapes, _ = jax.eval_shape(apply, params, variables, key, batch["image"], batch.get(SHOWN_BOXES))
         blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)  # The counts do not look at it.
         with contextlib.redirect_stdout(io.StringIO()):  # What a loss prints is printed when it is really taken.
-            return _counts({task.name: task.loss(blank[task.name], batch) for task in tasks})
+            return _counts(terms_of(tasks, blank, batch))
 
     def gradient(params, variables, key, batch, factors=None):
         of_batch = counts(params, variables, key, batch) if parts > 1 else None
@@ -173,7 +163,7 @@ def make_gradient(
             of_part = jax.random.fold_in(key, number)
             params = stop_frozen(config.optimizer, params)
             outputs, variables = apply(params, variables, of_part, part["image"], part.get(SHOWN_BOXES))
-            terms = {task.name: task.loss(outputs[task.name], part) for task in tasks}
+            terms = terms_of(tasks, outputs, part)
             whole = of_batch or _counts(terms)
             losses = {
                 name: sum(Term(term.total, n).mean() for term, n in zip(of_task, whole[name], strict=True))
@@ -201,7 +191,7 @@ def make_gradient(
             lead = (len(tasks),) if each else ()
             of_params = jax.tree.map(lambda leaf: jnp.zeros((*lead, *leaf.shape), leaf.dtype), params)
             zeros = of_params, {task.name: jnp.zeros(()) for task in tasks}
-            numbered = jnp.arange(parts), _split(batch, parts)
+            numbered = jnp.arange(parts), split(batch, parts)
             ((grads, losses), variables), _ = jax.lax.scan(add_part, (zeros, variables), numbered)
         return grads, losses, {name: sum(of_task) > 0 for name, of_task in of_batch.items()}, variables
 
@@ -225,11 +215,3 @@ def _unlabelled_unchanged(labelled: dict[str, jax.Array], after: Any, before: An
 
 def _is_float(leaf: jax.Array) -> bool:
     return jnp.issubdtype(leaf.dtype, jnp.floating)
-
-
-def _split(batch: Batch, parts: int) -> Batch:
-    """(b, ...) to (parts, b / parts, ...). Each part has rows of every device, so no row has to move."""
-    return {
-        name: value.reshape(value.shape[0] // parts, parts, *value.shape[1:]).swapaxes(0, 1)
-        for name, value in batch.items()
-    }

@@ -161,6 +161,22 @@ class Task:
         """
         raise NotImplementedError(f"The task {self.name} has no loss; define {type(self).__name__}.loss.")
 
+    def consistency(self, outputs: dict[str, Array], taught: dict[str, Array], batch: Batch) -> list[Term]:
+        """Returns terms that tell how far the outputs are from those of a teacher, whatever is labelled.
+
+        By default squared differences of the predictions, which suits probabilities; a task whose predictions are
+        numbers of another scale redefines it, or returns nothing.
+
+        Args:
+          outputs: of the student.
+          taught: the teacher's outputs of the same images; constants.
+          batch: with the `ramjax.tasks.consistency.Taught` of the teacher. Counts depend on it, and on `valid` and
+            `padding`, alone.
+        """
+        from ramjax.tasks import consistency  # which knows of tasks
+
+        return consistency.of_predictions(self.predictions, self.predict(outputs), self.predict(taught), batch)
+
     def vary_boxes(self, key: Array, boxes: Float[Array, "b n 4"]) -> Float[Array, "b n 4"]:
         """Returns the boxes that heads are given in training, instead of the annotated ones."""
         del key

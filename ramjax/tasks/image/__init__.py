@@ -34,6 +34,7 @@ from ramjax.metrics.metric import Headline, Metric, mean_metric
 from ramjax.models import layers
 from ramjax.models.features import Features
 from ramjax.record import Record
+from ramjax.tasks import consistency
 from ramjax.tasks.base import Batch, Kind, NotJudged, Task, Term
 from ramjax.tasks.image.targets import Classes, Number
 from ramjax.tasks.masks import alike
@@ -152,6 +153,17 @@ class ImageTask(Task):
                 losses = jnp.abs(raw[:, 0] - (jnp.where(known, label, target.usual) - target.usual) / target.spread)
             factor = getattr(self.config, f"{name}_weight", 1.0)
             terms.append(Term(factor * (losses * known).sum(), known.sum()))
+        return terms
+
+    def consistency(self, outputs: dict[str, Array], taught: dict[str, Array], batch: Batch) -> list[Term]:
+        """Squared differences of the probabilities of classes, and of numbers in spreads."""
+        terms = []
+        for name, target in self.targets.items():
+            ours, theirs = outputs[name], taught[name]
+            if isinstance(target, Classes):
+                ours, theirs = jax.nn.softmax(ours), jax.nn.softmax(theirs)
+            error = getattr(self.config, f"{name}_weight", 1.0) * jnp.square(ours - theirs).sum(-1)
+            terms.append(consistency.image_term(error, batch))
         return terms
 
     def predict(self, outputs: dict[str, Array]) -> dict[str, Array]:

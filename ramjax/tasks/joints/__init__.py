@@ -37,6 +37,7 @@ class Joints(Task):
     def loss(self, outputs, batch):
         return learning.loss(self.config, outputs, batch)
 
+    consistency = staticmethod(learning.consistency)
     predict = staticmethod(learning.predict)
     observe = staticmethod(learning.observe)
     canvas_values = staticmethod(measuring.canvas_values)

@@ -10,6 +10,7 @@ from ramjax.config import JointsConfig, ModelConfig
 from ramjax.models import layers
 from ramjax.models.features import Features, dense_level, dense_width
 from ramjax.tasks.base import Batch, Term
+from ramjax.tasks.consistency import TAUGHT
 
 LEVEL = 1
 """The level of the dense features that the heatmaps are on: a joint is many cells wide on the finest one."""
@@ -79,6 +80,23 @@ def loss(config: JointsConfig, outputs: dict[str, Array], batch: Batch) -> list[
     error = jnp.abs(regression[..., 0] - offset_y) + jnp.abs(regression[..., 1] - offset_x)
     error += USUAL_SIDE * h / 2 * jnp.abs(regression[..., 2:] - sides).sum(-1)  # in cells, as the offset
     return [Term(place.sum(), known.sum()), Term((error * peak).sum(), present.sum())]
+
+
+def consistency(outputs: dict[str, Array], taught: dict[str, Array], batch: Batch) -> list[Term]:
+    """Squared differences of the chances that a site is in each cell, or absent; the mean over all sites."""
+    error = sum(
+        jnp.square(ours - theirs).sum(axis)
+        for ours, theirs, axis in zip(_chances(outputs), _chances(taught), ((1, 2), ()), strict=True)
+    )
+    valid = jnp.broadcast_to(batch["valid"][:, None], error.shape)
+    return [Term((error * valid * batch[TAUGHT].weight[:, None]).sum(), valid.sum())]
+
+
+def _chances(outputs: dict[str, Array]) -> tuple[Float[Array, "b h w n"], Float[Array, "b n"]]:
+    """Of each cell and of the absence, 1 together."""
+    heatmap, absence = outputs["heatmap"], outputs["absence"]
+    total = jnp.logaddexp(jax.nn.logsumexp(heatmap, axis=(1, 2)), absence)
+    return jnp.exp(heatmap - total[:, None, None]), jnp.exp(absence - total)
 
 
 def predict(outputs: dict[str, Array]) -> dict[str, Array]:
