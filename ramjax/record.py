@@ -98,6 +98,19 @@ class Record:
             pixel_spacing_mm=pixel_spacing_mm,
         )
 
+    def without_labels(self) -> "Record":
+        """The same radiograph, of which nothing is known that a task learns from: no annotation, sex, age or RA."""
+        return dataclasses.replace(
+            self,
+            bones_known=np.zeros(anatomy.NUM_BONES, bool),
+            joints=(),
+            joints_known=np.zeros(anatomy.NUM_SITES, bool),
+            sex="",
+            age=math.nan,
+            is_ra=-1,
+            **dict.fromkeys(LABEL_FLAGS, False),
+        )
+
 
 def pack_bones(planes: np.ndarray) -> np.ndarray:
     """Packs bool (..., 30) planes into uint8 (..., 4) little-endian words, bit k = channel k."""

@@ -101,6 +101,8 @@ class DataConfig:
         all are more, they are split over the devices; where that does not suffice, the host makes the batches.
       train_split, validation_split, test_split: TFDS split names or slices (``train[:8]``).
       fraction: share of the patients of each `train_split` that are trained on; a smaller one is part of a larger one.
+      labelled_fraction: share of these patients whose labels are known in training; the radiographs of the others are
+        shown without any (see `TeacherConfig`). A smaller share is part of a larger one.
       batch_size: examples a training step, over all devices and hosts.
       eval_batch_size: examples an evaluation step, over all devices and hosts.
       workers: processes that decode and augment; 0 uses threads. Batches are the same for any number.
@@ -118,6 +120,7 @@ class DataConfig:
     validation_split: str = "validation"
     test_split: str = "test"
     fraction: float = 1.0
+    labelled_fraction: float = 1.0
     batch_size: int = 4
     eval_batch_size: int = 8
     workers: int = 0
@@ -130,7 +133,7 @@ class DataConfig:
         check(self, "prefetch", least=1, most=2**16)
         check(self, "workers", least=0, most=1024)
         check(self, "cache_gigabytes", above=0, most=1e6)
-        check(self, "fraction", above=0, most=1)
+        check(self, "fraction", "labelled_fraction", above=0, most=1)
         if not self.datasets or len(set(self.datasets)) != len(self.datasets):
             raise ConfigError(f"datasets is {self.datasets}; name one or more, each once.")
         if len(self.weights) != len(self.datasets) or not all(1e-6 <= w <= 1e6 for w in self.weights):

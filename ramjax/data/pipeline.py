@@ -58,7 +58,7 @@ _READING_THREADS = 2
 """Threads, at least, that make batches where worker processes do not; OpenCV releases the lock while it works."""
 
 
-ADDED_KEYS: tuple[str, ...] = ("augment.resample", "fraction")
+ADDED_KEYS: tuple[str, ...] = ("augment.resample", "fraction", "labelled_fraction")
 """Paths of keys of `DataConfig` that came later than the first release, and change what batches hold. At its default
 such a key leaves the fingerprint as it was, so that runs that are older than the key go on."""
 
@@ -107,7 +107,8 @@ def make_train_batches(
     The data sets alternate in the proportion of `data.weights`, to within 1 % of the smallest. The records of each are
     shuffled anew in every epoch, and a batch may extend over the end of an epoch. Each record that is read fills
     `data.crops` successive rows. Of n processes, the p-th gets the p-th of n equal parts of the rows, so that the
-    batches of the processes, in order, are the global batch. `planned` is for `make_train_plans`.
+    batches of the processes, in order, are the global batch. Only of `data.labelled_fraction` of the patients of each
+    source, labels are known. `planned` is for `make_train_plans`.
 
     Raises:
       ValueError: a source is empty, or the batch size is not divisible among the processes.
@@ -123,7 +124,7 @@ def make_train_batches(
     ]
     reads = data.batch_size // data.crops
     order = grain.MapDataset.mix(epochs, data.weights)[: steps * reads].batch(reads)
-    make = _TrainBatch(data, tuple(sources), seed, rows, tuple(labels), planned)
+    make = _TrainBatch(data, tuple(sources), seed, rows, tuple(labels), planned, _labelled(data, sources))
     return _iterate(order.map_with_index(make)[start_step:steps], data, data.workers)
 
 
@@ -132,6 +133,17 @@ make_train_plans = functools.partial(make_train_batches, planned=True)
 
 A plan's slot is the record's position in the concatenation of all sources; see `ramjax.data.plan`.
 """
+
+
+def _labelled(data: DataConfig, sources: Sequence[Source]) -> frozenset[int] | None:
+    """The records whose labels are known, each as its position in the concatenation of all sources; None for all."""
+    if data.labelled_fraction == 1:
+        return None
+    chosen, first = [], 0
+    for source in sources:
+        chosen += [first + index for index in choose_fraction(patient_keys(source), data.labelled_fraction)]
+        first += len(source)
+    return frozenset(chosen)
 
 
 def make_eval_batches(
@@ -179,7 +191,7 @@ class _TrainBatch:
     """Makes this process's rows of the batch of a step; picklable, for worker processes.
 
     `reads` holds the records of the batch, each as its position in the concatenation of all sources. The rows are
-    examples, or where `planned` their plans.
+    examples, or where `planned` their plans. `labelled` holds the records whose labels are known, None for all.
     """
 
     data: DataConfig
@@ -188,6 +200,7 @@ class _TrainBatch:
     rows: slice
     labels: tuple[Labels, ...]
     planned: bool
+    labelled: frozenset[int] | None = None
 
     def __call__(self, step: int, reads: np.ndarray) -> Batch:
         examples = []
@@ -197,6 +210,8 @@ class _TrainBatch:
             dataset, index = self._find(slot)
             source = self.sources[dataset]
             record = source.peek(index) if self.planned else source[index]
+            if self.labelled is not None and slot not in self.labelled:
+                record = record.without_labels()
             where = {"dataset": np.int32(dataset), "index": np.int32(index)}
             examples += [self._example(record, slot, step, row) | where for row in crops]
         return _stack(examples)
