@@ -70,11 +70,21 @@ def test_every_key_of_a_group_has_a_default_and_only_one(group):
 
 
 def test_the_tasks_are_the_groups_of_settings_of_tasks():
-    assert config_lib.TASK_NAMES == ("bones", "erosions", "joints", "scores", "patient", "positioning")
+    assert config_lib.TASK_NAMES == (
+        "bones",
+        "erosions",
+        "joints",
+        "scores",
+        "patient",
+        "positioning",
+        "reconstruction",
+    )
     config = config_lib.Config()
     assert config.tasks == config_lib.TASK_NAMES[:4]
     weights = {task: getattr(config, task).weight for task in config_lib.TASK_NAMES}
-    assert weights == {"bones": 2.0, "erosions": 6.0, "joints": 0.3, "scores": 1.5, "patient": 1.0, "positioning": 0.3}
+    assert weights == {"bones": 2.0, "erosions": 6.0, "joints": 0.3, "scores": 1.5, "patient": 1.0, "positioning": 0.3,
+        "reconstruction": 1.0,
+    }  # fmt: skip
     assert config_lib.TaskConfig().weight == 1.0
 
 

@@ -12,6 +12,7 @@ into `ramjax.runs.stored_config.RENAMED`.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ from ramjax.config.tasks import (
     JointsConfig,
     PatientConfig,
     PositioningConfig,
+    ReconstructionConfig,
     ScoresConfig,
     TaskConfig,
 )
@@ -64,6 +66,7 @@ __all__ = [
     "PatientConfig",
     "PositioningConfig",
     "ProfileConfig",
+    "ReconstructionConfig",
     "ScoresConfig",
     "TaskConfig",
     "TeacherConfig",
@@ -95,7 +98,8 @@ class Config:
       tasks: the tasks that are trained, one or more, each once: names of `TASK_NAMES`, or ``package.module.Class`` for
         a task of your own.
       data, model: what the network sees, and the part of it that the tasks share.
-      bones, erosions, joints, scores, patient, positioning: the settings of the tasks; only those in `tasks` matter.
+      bones, erosions, joints, scores, patient, positioning, reconstruction: the settings of the tasks; only those in
+        `tasks` matter.
       own: the settings of tasks of your own, by the task's short name: ``own.handedness.weight``. They are kept as they
         are, lists as tuples; whoever makes the task checks them.
       balance: factors on the losses of the tasks, beside their weights.
@@ -117,6 +121,7 @@ class Config:
     scores: ScoresConfig = ScoresConfig()
     patient: PatientConfig = PatientConfig()
     positioning: PositioningConfig = PositioningConfig()
+    reconstruction: ReconstructionConfig = ReconstructionConfig()
     own: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
     balance: BalanceConfig = BalanceConfig()
     affinity: AffinityConfig = AffinityConfig()
@@ -149,6 +154,8 @@ class Config:
                 f"teacher.weight is {self.teacher.weight:g}, but optimizer.ema_decay is 0, so that the teacher "
                 "would be the student; set an ema_decay such as 0.99, or teacher.weight=0."
             )
+        if "reconstruction" in self.tasks:
+            self._check_reconstruction()
         canvas, stride = self.data.canvas, self.model.max_stride
         for side in ("height", "width"):
             size = getattr(canvas, side)
@@ -158,6 +165,22 @@ class Config:
                     f"data.canvas.{side} is {size}; the network (model.encoder={self.model.encoder}) needs a multiple "
                     f"of {stride}, such as {nearest}."
                 )
+
+    def _check_reconstruction(self) -> None:
+        if len(self.tasks) > 1:
+            raise ConfigError(
+                f"tasks is {self.tasks}, but reconstruction hides most of the image from the network, so it is trained "
+                "alone; name it alone, and start the other tasks from its run (init.source)."
+            )
+        if self.teacher.weight:
+            raise ConfigError("teacher.weight is above 0, but tasks has reconstruction alone, which takes no teacher.")
+        canvas, patch = self.data.canvas, self.reconstruction.patch
+        if canvas.height % patch or canvas.width % patch or canvas.height * canvas.width == patch**2:
+            most = math.gcd(canvas.height, canvas.width)
+            raise ConfigError(
+                f"reconstruction.patch is {patch}, but data.canvas is {canvas.height} x {canvas.width}; use a divisor "
+                f"of both sides, such as {most if canvas.height != canvas.width else most // 2}."
+            )
 
 
 TASK_NAMES: tuple[str, ...] = tuple(of.name for of in dataclasses.fields(Config) if isinstance(of.default, TaskConfig))

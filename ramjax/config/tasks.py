@@ -127,6 +127,24 @@ class PositioningConfig(TaskConfig):
     weight: float = 0.3
 
 
+@dataclasses.dataclass(frozen=True)
+class ReconstructionConfig(TaskConfig):
+    """Masked autoencoding: hidden patches of the image, from the others (see `ramjax.tasks.reconstruction`).
+
+    Attributes:
+      patch: side of a patch in canvas pixels; it divides both sides of the canvas.
+      ratio: share of the patches that are hidden.
+    """
+
+    patch: int = 32
+    ratio: float = 0.6
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, "patch", least=2, most=4096)
+        check(self, "ratio", least=0.01, most=0.99)
+
+
 def _check_score_weights(name: str, weights: tuple[float, ...], top: int) -> None:
     """Raises ConfigError unless each score 0..top has a weight of 0 to `WEIGHT_MAX`, and one is above 0."""
     if len(weights) != top + 1 or not all(0 <= weight <= WEIGHT_MAX for weight in weights) or not any(weights):

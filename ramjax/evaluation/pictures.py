@@ -19,6 +19,7 @@ from ramjax.figures.overlay import (
     Colour,
     Fill,
     Outline,
+    Pixels,
     Shape,
     encode_png,
     font,
@@ -54,7 +55,8 @@ def case_picture(
     affine: np.ndarray,
     canvas_height: int,
 ) -> np.ndarray:
-    """Truth beside prediction, uint8 RGB, `PANEL_HEIGHT` high but for the lines of text.
+    """Truth beside prediction, uint8 RGB, `PANEL_HEIGHT` high but for the lines of text; between them what the network
+    saw, where some of the radiograph was hidden from it.
 
     Boxes that the network does not find itself, and was given, are the annotated ones.
 
@@ -70,7 +72,7 @@ def case_picture(
     given = {task.name: truth.of(task) for task in shown if task not in tasks}
     grid = grid_of(record, "native", affine, canvas_height)
     found = find(shown, predictions, grid, CONFIDENT, given)
-    left, right = [], []
+    left, covered, right = [], [], []
     words, remarks = [], []
     answering = able(tasks, predictions)
     for task in shown:
@@ -79,27 +81,33 @@ def case_picture(
         if task in answering or task.name in given:
             right = task.contrast(truth.of(task), found.of(task), right)
         if task in answering:
+            covered += task.covered(found.of(task))
+        if task in answering:
             words += task.captions(truth.of(task), found.of(task))
             remarks.append(task.remark(truth.of(task), found.of(task), record.pixel_spacing_mm))
     uncompared = [dataclasses.replace(of, colour=UNKNOWN) if isinstance(of, Box) else of for of in left]
-    return _beside(_panel(record.image, uncompared), _panel(record.image, right), words, _caption(record), remarks)
+    shown = [("Annotated", uncompared, [of for of, _ in words]), ("Predicted", right, [of for _, of in words])]
+    if covered:
+        shown.insert(1, ("Shown", covered, []))
+    panels = [(title, _panel(record.image, drawn), said) for title, drawn, said in shown]
+    return _beside(panels, _caption(record), remarks)
 
 
 def _beside(
-    left: np.ndarray, right: np.ndarray, words: Sequence[tuple[str, str]], caption: str, remarks: Sequence[str]
+    panels: Sequence[tuple[str, np.ndarray, Sequence[str]]], caption: str, remarks: Sequence[str]
 ) -> np.ndarray:
-    pair = np.full((PANEL_HEIGHT + 74, left.shape[1] + right.shape[1] + 6, 3), GROUND, np.uint8)
-    pair[34 : 34 + PANEL_HEIGHT, : left.shape[1]] = left
-    pair[34 : 34 + PANEL_HEIGHT, left.shape[1] + 6 :] = right
+    """Pictures of one height from left to right, each with its title and words above."""
+    widths = [picture.shape[1] for _, picture, _ in panels]
+    pair = np.full((PANEL_HEIGHT + 74, sum(widths) + 6 * (len(panels) - 1), 3), GROUND, np.uint8)
+    starts = [sum(widths[:k]) + 6 * k for k in range(len(panels))]
+    for left, (_, picture, _) in zip(starts, panels, strict=True):
+        pair[34 : 34 + PANEL_HEIGHT, left : left + picture.shape[1]] = picture
     image = Image.fromarray(pair)
     canvas = ImageDraw.Draw(image)
-    for x, title, which, width in (
-        (4, "Annotated", 0, left.shape[1]),
-        (left.shape[1] + 10, "Predicted", 1, right.shape[1]),
-    ):
-        canvas.text((x, 17), title, DIM, font(17), anchor="lm")
-        said = fitted("   ".join(pair[which] for pair in words if pair[which]), font(19), width - 104)
-        canvas.text((x + 100, 17), said, INK, font(19), anchor="lm")
+    for left, (title, picture, words) in zip(starts, panels, strict=True):
+        canvas.text((left + 4, 17), title, DIM, font(17), anchor="lm")
+        said = fitted("   ".join(filter(None, words)), font(19), picture.shape[1] - 104)
+        canvas.text((left + 104, 17), said, INK, font(19), anchor="lm")
     canvas.text((4, PANEL_HEIGHT + 54), caption, INK, font(17), anchor="lm")
     remark = ", ".join(filter(None, remarks))
     canvas.text((pair.shape[1] - 4, PANEL_HEIGHT + 54), remark, DIM, font(17), anchor="rm")
@@ -113,7 +121,7 @@ def _caption(record: Record) -> str:
 
 def _panel(pixels: np.ndarray, drawn: Sequence[Shape]) -> np.ndarray:
     scale = PANEL_HEIGHT / pixels.shape[0]
-    image = Image.fromarray(paint(grey_to_rgb(pixels, scale), drawn, scale, order=(Outline, Fill, Box)))
+    image = Image.fromarray(paint(grey_to_rgb(pixels, scale), drawn, scale, order=(Pixels, Outline, Fill, Box)))
     canvas = ImageDraw.Draw(image)
     for box in (shape for shape in drawn if isinstance(shape, Box)):
         at = box.box[3] * scale + 2, (box.box[0] + box.box[2]) / 2 * scale

@@ -43,6 +43,21 @@ class Fill:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pixels:
+    """Other grey values in the place of the radiograph's.
+
+    Attributes:
+      grey: float32 (h, w), 0 to 1.
+      where: bool (h, w), which of them are shown.
+      affine: float64 (2, 3), pixels of the radiograph to those of `grey`, continuous (x, y, 1).
+    """
+
+    grey: np.ndarray
+    where: np.ndarray
+    affine: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Box:
     """A box with words.
 
@@ -61,7 +76,7 @@ class Box:
     mark: str = ""
 
 
-Shape = Outline | Fill | Box
+Shape = Outline | Fill | Box | Pixels
 
 
 def grey_to_rgb(pixels: np.ndarray, scale: float = 1.0) -> np.ndarray:
@@ -91,6 +106,21 @@ def draw_fill(picture: np.ndarray, fill: Fill, scale: float, thickness: int = 1)
     _outline(picture, np.pad(mask, 1), -1, -1, scale, fill.colour, thickness)
 
 
+def draw_pixels(picture: np.ndarray, pixels: Pixels, scale: float) -> None:
+    """Puts other grey values on the picture, in place."""
+    height, width = picture.shape[:2]
+    half = np.array([0.5, 0.5])
+    linear = pixels.affine[:, :2] / scale  # from the picture; OpenCV has whole numbers at the centres of pixels
+    there = np.column_stack([linear, linear @ half + pixels.affine[:, 2] - half])
+    flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+    grey = cv2.warpAffine(
+        pixels.grey.astype(np.float32), there, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
+    flags = cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST
+    where = cv2.warpAffine(pixels.where.astype(np.uint8), there, (width, height), flags=flags) > 0
+    picture[where] = np.rint(255 * np.clip(grey[where], 0, 1))[:, None]
+
+
 def draw_box(picture: np.ndarray, box: Sequence[float], scale: float, colour: Colour, thickness: int = 1) -> None:
     """Draws the corners of a box (ymin, xmin, ymax, xmax), in place; open sides keep the crowded wrist readable."""
     ymin, xmin, ymax, xmax = (v * scale for v in box)
@@ -107,14 +137,16 @@ def paint(
     drawn: Sequence[Shape],
     scale: float,
     thickness: int = 1,
-    order: Sequence[type] = (Fill, Outline, Box),
+    order: Sequence[type] = (Pixels, Fill, Outline, Box),
 ) -> np.ndarray:
     """Draws shapes on the picture, in place, and returns it; of each kind in `order`, the first one lowest."""
     for kind in order:
         for shape in drawn:
             if not isinstance(shape, kind):
                 continue
-            if isinstance(shape, Fill):
+            if isinstance(shape, Pixels):
+                draw_pixels(picture, shape, scale)
+            elif isinstance(shape, Fill):
                 draw_fill(picture, shape, scale, thickness)
             elif isinstance(shape, Outline):
                 draw_outline(picture, shape, scale, thickness)

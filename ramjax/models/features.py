@@ -18,6 +18,7 @@ class Features:
         the last is the encoder's coarsest level.
       stride: of the finest level, in canvas pixels.
       boxes: (b, 22, 4) ymin, xmin, ymax, xmax of the joint sites in canvas pixels, or None where they are unknown.
+      hidden: what was hidden from encoder and decoder, of the module that did; None for nothing.
       outputs: of the heads before, by the name of the task.
     """
 
@@ -25,6 +26,7 @@ class Features:
     dense: list[Array]
     stride: int
     boxes: Array | None
+    hidden: Array | None = None
     outputs: Mapping[str, Mapping[str, Array]] = dataclasses.field(default_factory=dict)
 
 

@@ -22,12 +22,19 @@ class MultiTaskNetwork(nnx.Module):
     Args:
       config: of encoder and decoder.
       heads: by the name of the task, in the order in which they run.
+      masking: makes the module that hides parts of the images (see `ramjax.tasks.base.Task.masking`); None for none.
       finds_boxes: the head whose output ``boxes`` the heads after it are given; None for none.
       rngs: for the first parameters.
     """
 
     def __init__(
-        self, config: ModelConfig, heads: Mapping[str, Head], *, rngs: nnx.Rngs, finds_boxes: str | None = None
+        self,
+        config: ModelConfig,
+        heads: Mapping[str, Head],
+        *,
+        rngs: nnx.Rngs,
+        finds_boxes: str | None = None,
+        masking: Callable[..., nnx.Module] | None = None,
     ):
         options = {"dtype": jnp.dtype(config.dtype), "remat": config.remat, "rngs": rngs}
         self.stride, self.finds_boxes = config.stem_stride, finds_boxes
@@ -37,6 +44,7 @@ class MultiTaskNetwork(nnx.Module):
         levels = self.decoder.widths
         config = dataclasses.replace(config, widths=levels, blocks=(0,) * len(levels))
         self.heads = nnx.Dict({name: head(config, rngs=rngs) for name, head in heads.items()})
+        self.masking = masking(rngs=rngs) if masking else None
 
     def __call__(
         self,
@@ -51,7 +59,9 @@ class MultiTaskNetwork(nnx.Module):
           boxes: (b, 22, 4) where the sites are, in canvas pixels; None takes them from the head that finds boxes.
           heads: the tasks wanted; None is all.
         """
-        features = Features(image=image, dense=self.decoder(self.encoder(image)), stride=self.stride, boxes=boxes)
+        seen, hidden = self.masking(image) if self.masking else (image, None)
+        dense = self.decoder(self.encoder(seen))
+        features = Features(image=image, dense=dense, stride=self.stride, boxes=boxes, hidden=hidden)
         outputs = {}
         for name, head in self.heads.items():
             if heads is not None and name not in heads:

@@ -200,7 +200,8 @@ def make_network(config: Config, seed: int) -> MultiTaskNetwork:
     """The network with its first parameters, which are a function of the config and the seed."""
     tasks = make_tasks(config)
     finder = next((task.name for task in tasks if task.finds_boxes), None)
-    return MultiTaskNetwork(config.model, heads_of(tasks), rngs=nnx.Rngs(seed), finds_boxes=finder)
+    masking = next((task.masking for task in tasks if task.hides), None)
+    return MultiTaskNetwork(config.model, heads_of(tasks), rngs=nnx.Rngs(seed), finds_boxes=finder, masking=masking)
 
 
 def restore_network(config: Config, params: Any, variables: Any, key: jax.Array) -> MultiTaskNetwork:

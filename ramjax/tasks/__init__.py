@@ -17,15 +17,16 @@ from ramjax.tasks.erosions import Erosions
 from ramjax.tasks.joints import Joints
 from ramjax.tasks.patient import Patient
 from ramjax.tasks.positioning import Positioning
+from ramjax.tasks.reconstruction import Reconstruction
 from ramjax.tasks.scores import Scores
 from ramjax.typed import ConfigError, build, import_class
 
 __all__ = [
-    "TASKS", "Bones", "Erosions", "Joints", "Patient", "Positioning", "Scores", "Task", "heads_of", "labels_of",
-    "make_tasks", "measured_by", "parts_of", "predictions_of", "union_of",
+    "TASKS", "Bones", "Erosions", "Joints", "Patient", "Positioning", "Reconstruction", "Scores", "Task", "heads_of",
+    "labels_of", "make_tasks", "measured_by", "parts_of", "predictions_of", "union_of",
 ]  # fmt: skip
 
-TASKS: tuple[type[Task], ...] = (Bones, Erosions, Joints, Scores, Patient, Positioning)
+TASKS: tuple[type[Task], ...] = (Bones, Erosions, Joints, Scores, Patient, Positioning, Reconstruction)
 """The tasks that have a group of their own in the config, in the order in which their heads are made."""
 
 

@@ -113,6 +113,7 @@ class Task:
         radiograph without annotation is not judged.
       finds_boxes: its outputs have ``boxes`` (b, 22, 4) in canvas pixels, for the heads after it.
       tells_positioning: it has the method `positioning`.
+      hides: it has the method `masking`, and is the only task of its network.
       predictions: what `predict` returns, and of which kind each is. Names are unique among the tasks of a network.
       parts: the groups of values that it measures, and the names of each one's parts, such as ``{"bones": (...),
         "pairs": (...)}``.
@@ -132,6 +133,7 @@ class Task:
     needs: ClassVar[tuple[str, ...]] = ()
     finds_boxes: ClassVar[bool] = False
     tells_positioning: ClassVar[bool] = False
+    hides: ClassVar[bool] = False
     predictions: ClassVar[Mapping[str, Kind]] = {}
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     selected_by: ClassVar[tuple[str, ...]] = ()
@@ -151,6 +153,13 @@ class Task:
     def head(self, model: ModelConfig, *, rngs: nnx.Rngs) -> nnx.Module:
         """Returns the module that turns `ramjax.models.features.Features` into a dict of raw outputs."""
         raise NotImplementedError(f"The task {self.name} has no head; define {type(self).__name__}.head.")
+
+    def masking(self, *, rngs: nnx.Rngs) -> nnx.Module:
+        """Returns the module that hides parts of the images from encoder and decoder; asked of a task that `hides`.
+
+        Of images (b, h, w, 1) it returns what these see, and what is hidden, as heads find it in `Features.hidden`.
+        """
+        raise NotImplementedError(f"The task {self.name} hides nothing; define {type(self).__name__}.masking.")
 
     def loss(self, outputs: dict[str, Array], batch: Batch) -> list[Term]:
         """Returns the terms whose means add up to the task's loss.
@@ -352,6 +361,12 @@ class Task:
         return [*blocks, Entries(self.name.capitalize(), entries)]
 
     # The picture of a test case: the truth on the left, the prediction on the right.
+
+    def covered(self, finding: Any) -> list[Shape]:
+        """Returns what covers the parts of the radiograph that were hidden from the network; where there is any, it is
+        shown between truth and prediction."""
+        del finding
+        return []
 
     def contrast(self, truth: Any, finding: Any, drawn: list[Shape]) -> list[Shape]:
         """Returns the shapes of the prediction in colours that tell how near the truth it is; either may be None."""
