@@ -38,7 +38,7 @@ class Ablation:
 
     Attributes:
       name: of the file, without folder and ending.
-      asks: the first paragraph of its docstring.
+      asks: its docstring to the first question mark, or its first paragraph.
       arms: the experiment of each arm, as `load_experiment` takes it, by its name; the first is the baseline.
     """
 
@@ -62,7 +62,8 @@ def find_ablation(path: str) -> Ablation | None:
     names, words = tuple(content.get("ARMS", ())), preset.split("+") if preset else []
     if not names or set(words) & set(names):
         return None
-    asks = " ".join((content.get("__doc__") or "").partition("\n\n")[0].split())
+    asked, mark, _ = (content.get("__doc__") or "").partition("\n\n")[0].partition("?")
+    asks = " ".join((asked + mark).split())
     name = pathlib.Path(file).stem
     return Ablation(name, asks or name, {arm: f"{file}:{'+'.join([*words, arm])}" for arm in names})
 

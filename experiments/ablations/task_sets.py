@@ -1,4 +1,4 @@
-"""Which tasks help each other: each pair and each triple of them beside all four.
+"""Which tasks help each other? Each pair and each triple of them beside all four.
 
     python launch/sweep.py --config=experiments/ablations/task_sets.py --output=sweeps/tasks --grid seed=0,1,2
 

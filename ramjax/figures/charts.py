@@ -74,7 +74,7 @@ def differences(labels: Sequence[str], values: np.ndarray, marked: np.ndarray) -
 
     def draw(ax: Axes) -> None:
         y = np.arange(len(labels), dtype=float)
-        ax.axvline(0, color=_LINE, linewidth=0.8)
+        ax.axvline(0, color=_INK, linewidth=0.8)
         ax.hlines(y, values[:, 1], values[:, 2], color=SERIES[0], linewidth=1.4)
         for which, face in ((marked, SERIES[0]), (~marked, "none")):
             ax.plot(values[which, 0], y[which], "o", ms=5, color=SERIES[0], mfc=face, mew=1.4)

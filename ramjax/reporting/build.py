@@ -88,7 +88,7 @@ def sweep_report(
     summary = Section("summary", "Summary", (), (questions.systems_table(systems),))
     last = affinity.section(systems, tasks), reading.section(evaluated, tasks, replicates)
     all_sections = tuple(section for section in (summary, *parts, *last) if section)
-    return _files(layout.listed([of.asks for of in asked]), all_sections, runs, datasets, chosen, captions)
+    return _files(_asked_of(asked), all_sections, runs, datasets, chosen, captions)
 
 
 def _files(
@@ -140,6 +140,10 @@ def _sections(
         reading.section(evaluated, tasks, replicates),
     ]
     return tuple(section for section in sections if section)
+
+
+def _asked_of(asked: Sequence[Question]) -> str:
+    return layout.title(layout.listed([of.name.replace("_", " ") for of in asked]))
 
 
 def _title(systems: Sequence[System]) -> str:

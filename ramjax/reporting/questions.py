@@ -127,7 +127,8 @@ def _text(of: Answer, replicates: int) -> list[str]:
     if tested:
         text.append(
             f"The baseline is {next(iter(of.arms))}. Differences from it are paired: the same patients are drawn for "
-            f"both, and seeds of each. P-values are corrected (Holm) for the {len(tested)} differences of the question."
+            f"both, and seeds of each. P-values are corrected (Holm) for the {len(tested)} differences of the "
+            f"question; below {LEVEL}, the dot is filled."
         )
         least = 2 * len(tested) / (replicates + 1)
         if least > LEVEL:
@@ -206,12 +207,12 @@ def _chart(of: Answer, headline: Headline, where: str) -> Chart | None:
     values = np.array([(it.difference, it.low, it.high) for it, _ in found.values()])
     marked = np.array([mark for _, mark in found.values()])
     baseline = next(iter(of.arms))
-    better = {1: "right of 0 is better", -1: "left of 0 is better"}.get(headline.better, "")
+    better = {1: "", -1: "; left of 0 is better", 0: "; neither side is better"}[headline.better]
     words = "; ".join(
         f"{arm} {it.difference:+.4f} ({it.low:+.4f} to {it.high:+.4f})" + (", a difference" if mark else "")
         for arm, (it, mark) in found.items()
     )
-    caption = f"Less {baseline}, with 95 % intervals{'; ' + better if better else ''}. Filled: corrected p < {LEVEL}."
+    caption = f"Less {baseline}{better}."
     picture = charts.differences(list(found), values, marked)
     return Chart(
         f"{where}-{layout.slug(headline.metric)}", headline.title, caption, picture, f"{headline.title}: {words}."
@@ -227,7 +228,7 @@ def _all_headlines(of: Answer, headlines: Sequence[Headline], where: str) -> Tab
             rows.append(Row(headline.title, cells, "strict", better=headline.better))
     return Table(
         f"{where}-all",
-        f"{of.asks.partition('?')[0].partition(':')[0]}: all headline measures",
+        "All headline measures",
         "Means ± standard deviation over the seeds; not compared. "
         f"{layout.directions([headline for headline in headlines if headline.title in [row.name for row in rows]])}",
         "Metric",
