@@ -27,6 +27,7 @@ from ramjax.config.tasks import (
     BonesConfig,
     ErosionsConfig,
     JointsConfig,
+    MaskTaskConfig,
     PatientConfig,
     PositioningConfig,
     ReconstructionConfig,
@@ -60,6 +61,7 @@ __all__ = [
     "ErosionsConfig",
     "EvaluationConfig",
     "JointsConfig",
+    "MaskTaskConfig",
     "MeshConfig",
     "ModelConfig",
     "OptimizerConfig",
@@ -156,6 +158,13 @@ class Config:
             )
         if "reconstruction" in self.tasks:
             self._check_reconstruction()
+        levels = len(self.model.pyramid.widths)
+        for task in ("bones", "erosions"):
+            if getattr(self, task).deep_supervision and levels < 3:
+                raise ConfigError(
+                    f"{task}.deep_supervision is True, but model.encoder={self.model.encoder} has {levels} levels; it "
+                    "needs 3 or more, the finest and the coarsest have none."
+                )
         canvas, stride = self.data.canvas, self.model.max_stride
         for side in ("height", "width"):
             size = getattr(canvas, side)

@@ -1,14 +1,12 @@
 """Settings of the tasks."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ramjax import anatomy
 from ramjax.config.checks import check_width
+from ramjax.config.losses import WEIGHT_MAX, parse_losses
 from ramjax.typed import ConfigError, check
-
-WEIGHT_MAX = 1e9
-"""Of a loss, so that a sum of weighted losses stays within single precision."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,24 +24,61 @@ class TaskConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class BonesConfig(TaskConfig):
-    """Bone instances: 30 sigmoids."""
+class MaskTaskConfig(TaskConfig):
+    """What the settings of the tasks with masks have (see `ramjax.losses`).
 
-    weight: float = 2.0
+    Attributes:
+      losses: each NAME or NAME=WEIGHT, such as ``("dice_bce", "boundary=0.01")``.
+      deep_supervision: the decoder's coarser levels learn the masks, too, each with half the weight of the one before.
+      focal_gamma: of ``focal``: how much less pixels count that are right already; 1 or above.
+      tversky_beta: of ``tversky`` and ``focal_tversky``: what a missed pixel weighs, 0 to 1; a false one weighs the
+        rest to 1.
+    """
+
+    losses: tuple[str, ...] = ()
+    deep_supervision: bool = False
+    focal_gamma: float = 2.0
+    tversky_beta: float = 0.7
+
+    exclusive: ClassVar[bool] = False
+    """Whether the masks are labels that exclude each other, the first of them the background."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        parse_losses("losses", self.losses, exclusive=self.exclusive)
+        check(self, "focal_gamma", least=1, most=100)
+        check(self, "tversky_beta", least=0, most=1)
+
+    @property
+    def weighted_losses(self) -> tuple[tuple[str, float], ...]:
+        """The names of the losses and their weights."""
+        return parse_losses("losses", self.losses, exclusive=self.exclusive)
 
 
 @dataclasses.dataclass(frozen=True)
-class ErosionsConfig(TaskConfig):
+class BonesConfig(MaskTaskConfig):
+    """Bone instances: 30 sigmoids. The loss that it has by default is computed in one pass over the logits."""
+
+    weight: float = 2.0
+    losses: tuple[str, ...] = ("dice_squared", "bce_area")
+
+
+@dataclasses.dataclass(frozen=True)
+class ErosionsConfig(MaskTaskConfig):
     """Erosion labels.
 
     Attributes:
       variant: ``labels`` is a softmax over the 4 labels, ``svdh90`` tells SvdH-BE-90 from the rest.
-      positive_weight: weight of an erosion pixel relative to a background pixel in the cross entropy.
+      positive_weight: weight of an erosion pixel relative to a background pixel in ``ce``, ``bce``, ``mse`` and
+        ``focal``.
     """
 
     weight: float = 6.0
+    losses: tuple[str, ...] = ("ce", "dice_any")
     variant: Literal["labels", "svdh90"] = "labels"
     positive_weight: float = 10.0
+
+    exclusive: ClassVar[bool] = True
 
     def __post_init__(self):
         super().__post_init__()
@@ -72,8 +107,8 @@ class ScoresConfig(TaskConfig):
 
     Attributes:
       ordinal: ``thresholds`` (independent), ``coral`` (shared weights, ordered biases), ``corn`` (a chain of
-        conditions), ``softmax`` or ``soft`` (softmax on labels that neighbours share); see
-        `ramjax.tasks.scores.ordinal`.
+        conditions), ``softmax``, ``soft`` (softmax on labels that neighbours share) or ``distance`` (softmax whose
+        misses cost more the farther they are); see `ramjax.tasks.scores.ordinal`.
       roi_size: side of the square sampled from the canvas, in samples; a multiple of 4.
       roi_margin: the box is enlarged by this factor before it is sampled.
       jitter: in training the annotated box moves and grows by at most this fraction of its side.
@@ -83,7 +118,7 @@ class ScoresConfig(TaskConfig):
     """
 
     weight: float = 1.5
-    ordinal: Literal["thresholds", "coral", "corn", "softmax", "soft"] = "thresholds"
+    ordinal: Literal["thresholds", "coral", "corn", "softmax", "soft", "distance"] = "thresholds"
     roi_size: int = 32
     roi_margin: float = 1.0
     jitter: float = 0.1

@@ -9,7 +9,6 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
@@ -25,6 +24,7 @@ from ramjax.figures.estimates import Evaluated
 from ramjax.figures.metric_table import metric_section
 from ramjax.figures.overlay import Colour, Shape
 from ramjax.figures.panel import Block, Entries, Entry
+from ramjax.losses.term import Term
 from ramjax.metrics.cases import Cases, Mode, Values
 from ramjax.metrics.metric import Headline, Metric, Ranking
 from ramjax.record import Record
@@ -61,26 +61,6 @@ class Kind(enum.Enum):
     CONFIDENCE = "confidence"
     SITE = "site"
     IMAGE = "image"
-
-
-@dataclasses.dataclass(frozen=True)
-class Term:
-    """A part of a loss: a sum and a count, so that steps, devices and partial labels add up exactly.
-
-    Attributes:
-      total: float32 scalar, the sum over everything that has a label.
-      count: float32 scalar, the number of things (or the weight) that were summed. It must depend on the labels alone,
-        never on the predictions: before a batch is processed in parts, `loss` is called with outputs that are all zero,
-        to get the counts of the whole batch. A loss that is normalised by something predicted, such as a focal loss,
-        divides in `total`.
-    """
-
-    total: Float[Array, ""]
-    count: Float[Array, ""]
-
-    def mean(self) -> Float[Array, ""]:
-        """The mean, 0 where nothing was counted."""
-        return self.total / jnp.where(self.count > 0, self.count, 1)  # a count of weights may be below 1
 
 
 @dataclasses.dataclass(frozen=True)

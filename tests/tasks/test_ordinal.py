@@ -13,7 +13,7 @@ from jax.test_util import check_grads
 from ramjax.tasks.scores.ordinal import BY_CLASS, OrdinalOutput, class_probabilities, ordinal_loss
 
 TOP = 5
-KINDS = ("thresholds", "coral", "corn", "softmax", "soft")
+KINDS = ("thresholds", "coral", "corn", "softmax", "soft", "distance")
 LOGITS = np.array([2.0, 1.0, -0.5])
 SIGMOID = 1 / (1 + np.exp(-LOGITS))
 SOFTMAX = np.exp(LOGITS) / np.exp(LOGITS).sum()
@@ -39,6 +39,8 @@ def test_class_probabilities_are_a_distribution(kind):
         ("softmax", 2, 1, -np.log(SOFTMAX[1])),
         ("soft", 2, 1, -(np.log(SOFTMAX) * [np.exp(-1), 1, np.exp(-1)]).sum() / (1 + 2 * np.exp(-1))),
         ("soft", 2, 0, -(np.log(SOFTMAX) * [1, np.exp(-1), np.exp(-4)]).sum() / (1 + np.exp(-1) + np.exp(-4))),
+        ("distance", 2, 1, -np.log((1 - SOFTMAX[0]) * (1 - SOFTMAX[2]))),
+        ("distance", 2, 0, -np.log(1 - SOFTMAX[1]) - 4 * np.log(1 - SOFTMAX[2])),
     ],
 )
 def test_losses_by_hand(kind, top, target, expected):
@@ -81,6 +83,18 @@ def test_soft_labels_ask_for_probabilities_that_are_theirs(logits, target):
 def test_gradients(kind):
     logits = jax.random.normal(jax.random.key(0), (6, TOP + (kind in BY_CLASS)))
     check_grads(lambda z: ordinal_loss(z, jnp.arange(6), TOP, kind).sum(), (logits,), 1, atol=1e-2, rtol=1e-2)
+
+
+@slow_at_first
+@given(arrays(np.float32, (TOP + 1,), elements=numbers), st.integers(0, TOP))
+def test_the_weighted_distance_is_that_of_the_definition_and_finite(logits, target):
+    shifted = logits.astype(float) - logits.max()
+    rest = np.array([np.log(np.exp(np.delete(shifted, k)).sum()) for k in range(TOP + 1)])
+    log_not = rest - np.log(np.exp(shifted).sum())
+    expected = -(log_not * (np.arange(TOP + 1) - target) ** 2).sum()
+    assert loss_of(logits, target, "distance") == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    sure = loss_of(1e4 * np.eye(TOP + 1, dtype=np.float32)[0], TOP, "distance")
+    assert sure == pytest.approx(1e4 * TOP**2, rel=1e-3)
 
 
 def test_coral_biases_are_ordered():

@@ -33,9 +33,11 @@ class Bones(Task):
     mask_names = ("bones",)
 
     def head(self, model, *, rngs):
-        return learning.make_head(model, rngs)
+        return learning.make_head(self.config, model, rngs)
 
-    loss = staticmethod(learning.loss)
+    def loss(self, outputs, batch):
+        return learning.loss(self.config, outputs, batch)
+
     predict = staticmethod(learning.predict)
     observe = staticmethod(learning.observe)
     canvas_values = staticmethod(measuring.canvas_values)

@@ -1,5 +1,6 @@
 """How bones are learned: 30 sigmoids, since a projection shows one bone through another."""
 
+import functools
 from typing import Any
 
 import jax
@@ -9,18 +10,31 @@ from flax import nnx
 from jaxtyping import Array
 
 from ramjax import anatomy
-from ramjax.config import ModelConfig
+from ramjax.config import BonesConfig, ModelConfig
 from ramjax.data.labels import Labels, Spec, View
+from ramjax.losses import Masks, Term, mask_terms, needs_grid
+from ramjax.losses.pixelwise import BONE_SHARE
 from ramjax.record import Record
-from ramjax.tasks.base import Batch, Term
+from ramjax.tasks.base import Batch
 from ramjax.tasks.bones.sums import areas, pixel_sums, unpack
-from ramjax.tasks.dense import DenseHead, cells, grid_shape, in_blocks, inside_grid, on_grid, upsampled_logits
+from ramjax.tasks.dense import (
+    DenseHead,
+    cells,
+    fine,
+    grid_shape,
+    in_blocks,
+    inside_grid,
+    of_levels,
+    on_grid,
+    share_of_cells,
+    upsampled_logits,
+)
 
 PRIOR = -3.0
 """Initial logit: a bone covers about 5 % of the canvas, and starting there spares the first steps."""
 
-BONE_SHARE = 0.02
-"""Share of the canvas that a bone takes, about."""
+IN_ONE_PASS = ("dice_squared", "bce_area")
+"""The losses that are computed in one pass over the logits. Others keep several arrays of that size, in float32."""
 
 
 def _labels(record: Record, view: View) -> dict[str, Any]:
@@ -41,23 +55,43 @@ LABELS = Labels(
 )
 
 
-def make_head(model: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
+def make_head(config: BonesConfig, model: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """The head: dense logits of each channel."""
-    return DenseHead(model, (PRIOR,) * anatomy.NUM_BONES, rngs=rngs)
+    return DenseHead(model, (PRIOR,) * anatomy.NUM_BONES, rngs=rngs, supervise=config.deep_supervision)
 
 
-def loss(outputs: dict[str, Array], batch: Batch) -> list[Term]:
-    """Binary cross entropy and soft Dice (Milletari et al., arXiv 1606.04797) of each known channel."""
-    logits = outputs["logits"]
+def loss(config: BonesConfig, outputs: dict[str, Array], batch: Batch) -> list[Term]:
+    """The losses of the config, of each known channel."""
+    return of_levels(outputs, functools.partial(_terms, config, batch))
+
+
+def _terms(config: BonesConfig, batch: Batch, logits: Array) -> list[Term]:
     height, width = grid_shape(logits)
     known = batch["bones_known"] & batch["has_bones"][:, None] & batch["valid"][:, None]
+    if not fine(logits, batch["padding"]):
+        inside = share_of_cells(batch["padding"], height, width) == 0
+        target = share_of_cells(unpack(batch["bones"]), height, width)
+        return mask_terms(config, Masks(logits.astype(jnp.float32), target, inside, known))
     inside = inside_grid(batch["padding"], height, width)
     words = jnp.where(inside, majority(cells(batch["bones"], height, width)), 0)
+    if {name for name, _ in config.weighted_losses} <= set(IN_ONE_PASS):
+        terms = _in_one_pass(logits, words, inside, known)
+        return [terms[name].times(weight) for name, weight in config.weighted_losses]
+    logits = on_grid(logits) if needs_grid(config) else logits.astype(jnp.float32)
+    inside, words = in_blocks(inside, logits), in_blocks(words, logits)
+    return mask_terms(config, Masks(logits, unpack(words).astype(jnp.float32), inside, known))
+
+
+def _in_one_pass(logits: Array, words: Array, inside: Array, known: Array) -> dict[str, Term]:
+    """The losses `IN_ONE_PASS`: soft Dice (Milletari et al., arXiv 1606.04797), and the binary cross entropy."""
     cross_entropy, overlap, squares = pixel_sums(logits, in_blocks(words, logits), in_blocks(inside, logits))
     dice = 1 - (2 * overlap + 1) / (squares + areas(words) + 1)
     # Summed over the image and set against a bone's usual size, the cross entropy weighs as much as the Dice term.
-    usual_size = BONE_SHARE * height * width
-    return [Term((dice * known).sum(), known.sum()), Term((cross_entropy * known).sum() / usual_size, known.sum())]
+    usual_size = BONE_SHARE * words[0].size
+    return {
+        "dice_squared": Term((dice * known).sum(), known.sum()),
+        "bce_area": Term((cross_entropy * known).sum() / usual_size, known.sum()),
+    }
 
 
 def predict(outputs: dict[str, Array]) -> dict[str, Array]:

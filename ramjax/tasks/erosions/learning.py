@@ -1,20 +1,32 @@
 """Erosion labels: a softmax over background and three exclusive labels, or SvdH-BE-90 against the rest."""
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jaxtyping import Array
 
 from ramjax import anatomy
 from ramjax.config import ErosionsConfig, ModelConfig
 from ramjax.data.labels import Labels, Spec, View
+from ramjax.losses import Masks, Term, mask_terms, needs_grid
 from ramjax.record import Record
-from ramjax.tasks.base import Batch, Term
-from ramjax.tasks.dense import DenseHead, cells, grid_shape, in_blocks, inside_grid, on_grid, upsampled_logits
+from ramjax.tasks.base import Batch
+from ramjax.tasks.dense import (
+    DenseHead,
+    cells,
+    fine,
+    grid_shape,
+    in_blocks,
+    inside_grid,
+    of_levels,
+    on_grid,
+    share_of_cells,
+    upsampled_logits,
+)
 
 VARIANT_LABELS = {"labels": tuple(range(anatomy.NUM_EROSION_LABELS)), "svdh90": (0, 1)}
 """The released labels each variant tells apart; the others count as background."""
@@ -45,26 +57,29 @@ def labels_of(config: ErosionsConfig) -> tuple[int, ...]:
 def make_head(config: ErosionsConfig, model: ModelConfig, rngs: nnx.Rngs) -> nnx.Module:
     """The head: dense logits of the labels. A lesion is small: it is found on the finest level, by one more block."""
     bias = (PRIOR, *(0.0,) * (len(labels_of(config)) - 1))
-    return DenseHead(model, bias, rngs=rngs, blocks=1)
+    return DenseHead(model, bias, rngs=rngs, blocks=1, supervise=config.deep_supervision)
 
 
 def loss(config: ErosionsConfig, outputs: dict[str, Array], batch: Batch) -> list[Term]:
-    """Weighted cross entropy a pixel, and soft Dice of any erosion against none over the images that have one."""
-    logits, grid = outputs["logits"].astype(jnp.float32), grid_shape(outputs["logits"])
+    """The losses of the config."""
+    return of_levels(outputs, functools.partial(_terms, config, batch))
+
+
+def _terms(config: ErosionsConfig, batch: Batch, logits: Array) -> list[Term]:
+    grid = grid_shape(logits)
     known = batch["has_erosions"] & batch["valid"]
-    inside = in_blocks(inside_grid(batch["padding"], *grid) & known[:, None, None], logits)
-    of_cells = [_one_hot(config, in_blocks(labels, logits)) for labels in cells(batch["erosions"], *grid)]
-    target = sum(of_cells) / len(of_cells)
-    pixels = tuple(range(1, logits.ndim - 1))
-    weight = inside * (1 + (config.positive_weight - 1) * (1 - target[..., 0]))
-    cross_entropy = optax.softmax_cross_entropy(logits, target) * weight
-    probability = (1 - jax.nn.softmax(logits)[..., 0]) * inside
-    erosion = (1 - target[..., 0]) * inside
-    overlap = (probability * erosion).sum(pixels)
-    sizes = probability.sum(pixels) + erosion.sum(pixels)
-    eroded = erosion.sum(pixels) > 0
-    dice = 1 - (2 * overlap + 1) / (sizes + 1)
-    return [Term((dice * eroded).sum(), eroded.sum()), Term(cross_entropy.sum(), weight.sum())]
+    if fine(logits, batch["padding"]):
+        logits = on_grid(logits) if needs_grid(config) else logits.astype(jnp.float32)
+        inside = in_blocks(inside_grid(batch["padding"], *grid), logits)
+        of_cells = [_one_hot(config, in_blocks(labels, logits)) for labels in cells(batch["erosions"], *grid)]
+        target = sum(of_cells) / len(of_cells)
+    else:
+        logits = logits.astype(jnp.float32)
+        inside = share_of_cells(batch["padding"], *grid) == 0
+        target = share_of_cells(_one_hot(config, batch["erosions"]), *grid)
+    known = jnp.broadcast_to(known[:, None], (len(known), target.shape[-1]))
+    masks = Masks(logits, target, inside, known, exclusive=True, positive_weight=config.positive_weight)
+    return mask_terms(config, masks)
 
 
 def predict(config: ErosionsConfig, outputs: dict[str, Array]) -> dict[str, Array]:

@@ -8,6 +8,8 @@
 ``softmax``     a logit of each score
 ``soft``        a logit of each score, trained on labels that neighbours share by their distance: scores k get shares in
                 proportion to exp(-(k - score)^2) (Díaz and Marathe, CVPR 2019, with the squared distance)
+``distance``    a logit of each score; every other score k costs -(k - score)^2 log(1 - its probability) (class distance
+                weighted cross entropy, Polat et al., arXiv 2202.05167, with the power 2)
 ==============  =======================================================================================================
 """
 
@@ -17,9 +19,10 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from ramjax.losses.masks import one_against_rest
 from ramjax.models import layers
 
-BY_CLASS = ("softmax", "soft")
+BY_CLASS = ("softmax", "soft", "distance")
 """Kinds with a logit of each score; the others have one of each threshold."""
 
 
@@ -41,12 +44,16 @@ class OrdinalOutput(nnx.Module):
 
 
 def ordinal_loss(logits: Float[Array, "*b k"], target: Int[Array, "*b"], top: int, kind: str) -> Float[Array, "*b"]:
-    """Cross entropy of the score, or summed over the thresholds: over those that are asked, for ``corn``."""
+    """Cross entropy of the score, or summed over the thresholds: over those that are asked, for ``corn``; for
+    ``distance``, summed over the other scores."""
     if kind == "softmax":
         return optax.softmax_cross_entropy_with_integer_labels(logits, target)
     if kind == "soft":
         distance = target[..., None] - jnp.arange(top + 1)
         return optax.softmax_cross_entropy(logits, jax.nn.softmax(-(distance.astype(jnp.float32) ** 2)))
+    if kind == "distance":
+        squares = (target[..., None] - jnp.arange(top + 1)).astype(jnp.float32) ** 2
+        return (squares * jax.nn.softplus(one_against_rest(logits))).sum(-1)
     threshold = jnp.arange(top)
     losses = optax.sigmoid_binary_cross_entropy(logits, (target[..., None] > threshold).astype(jnp.float32))
     if kind == "corn":
