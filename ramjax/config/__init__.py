@@ -176,11 +176,6 @@ class Config:
                 )
 
     def _check_reconstruction(self) -> None:
-        if len(self.tasks) > 1:
-            raise ConfigError(
-                f"tasks is {self.tasks}, but reconstruction hides most of the image from the network, so it is trained "
-                "alone; name it alone, and start the other tasks from its run (init.source)."
-            )
         if self.teacher.weight:
             raise ConfigError("teacher.weight is above 0, but tasks has reconstruction alone, which takes no teacher.")
         canvas, patch = self.data.canvas, self.reconstruction.patch

@@ -1,7 +1,9 @@
 """Hides patches of the image from the network, which has to make them up: masked autoencoding.
 
-Hidden patches are replaced by one learned patch, the mask token, in the image itself, as in SimMIM (Xie et al., arXiv
-2111.09886). So it serves every encoder, convolutional or not, and shapes do not depend on what is hidden.
+Hidden patches become grey in the image itself, where a published encoder's input is 0. So the encoder computes on whole
+images, as in SimMIM (Xie et al., arXiv 2111.09886) and in the dense form of FCMAE (Woo et al., arXiv 2301.00808). That
+serves every encoder, convolutional or not, on every device. Leaving the patches out, as MAE does in a ViT, would save
+the time that they take, but needs another encoder.
 """
 
 import jax
@@ -23,18 +25,16 @@ class Masking(nnx.Module):
 
     def __init__(self, patch: int, ratio: float, *, rngs: nnx.Rngs):
         self.patch, self.ratio, self.deterministic = patch, ratio, False
-        self.token = nnx.Param(jnp.full((patch, patch), GREY_MEAN))
         self.rngs = rngs["mask"].fork()
 
     def __call__(self, image: Float[Array, "b h w 1"]) -> tuple[Float[Array, "b h w 1"], Bool[Array, "b rows columns"]]:
-        """Returns the image with the token in place of hidden patches, and which patches these are."""
+        """Returns the image with grey in the place of hidden patches, and which patches these are."""
         b, h, w, _ = image.shape
         grid = h // self.patch, w // self.patch
         key = jax.random.key(0) if self.deterministic else self.rngs()
         hidden = draw_hidden(key, 1 if self.deterministic else b, grid, self.ratio)
         hidden = jnp.broadcast_to(hidden, (b, *grid))
-        token = jnp.tile(self.token[...], grid)[None, ..., None].astype(image.dtype)
-        return jnp.where(over_pixels(hidden, self.patch)[..., None], token, image), hidden
+        return jnp.where(over_pixels(hidden, self.patch)[..., None], GREY_MEAN, image), hidden
 
 
 def draw_hidden(key: jax.Array, images: int, grid: tuple[int, int], ratio: float) -> Bool[Array, "b rows columns"]:

@@ -89,7 +89,13 @@ def union_of(several: Iterable[Sequence[Task]]) -> tuple[Task, ...]:
 
 
 def _check_alone(tasks: Sequence[Task]) -> None:
-    """Raises ConfigError where what there is to be once in a network is there twice."""
+    """Raises ConfigError where what there is to be once in a network is there twice, or a task has to be alone."""
+    hiding = [task.name for task in tasks if task.hides]
+    if hiding and len(tasks) > 1:
+        raise ConfigError(
+            f"tasks names {', '.join(task.name for task in tasks)}, but {hiding[0]} hides a part of the image from the "
+            "network, so it is trained alone; name it alone, and start the others from its run (init.source)."
+        )
     for what, of in (
         ("predict", lambda task: task.predictions),
         ("measure", lambda task: task.parts),

@@ -19,6 +19,7 @@ from ramjax.data.grid import Grid
 from ramjax.figures.overlay import Pixels, Shape
 from ramjax.metrics.cases import Cases, Mode, Values
 from ramjax.metrics.metric import Headline, Metric, Ranking, mean_metric
+from ramjax.models.encoders import GREY_MEAN
 from ramjax.models.masking import Masking
 from ramjax.record import Record
 from ramjax.tasks.base import Batch, Kind, NotJudged, Task, Term
@@ -31,7 +32,7 @@ class Made:
     """What is made of a radiograph.
 
     Attributes:
-      seen: float32 (h, w) 0..1, the canvas, the token in the place of hidden patches.
+      seen: float32 (h, w) 0..1, the canvas, grey in the place of hidden patches.
       made: the same with what is made of these patches.
       hidden: bool (h, w), which pixels these are.
       to_canvas: float64 (2, 3), pixels of the radiograph to those of the canvas.
@@ -102,8 +103,9 @@ class Reconstruction(Task):
         del min_confidence, found
         image, hidden, made, _ = np.moveaxis(maps["reconstruction"], -1, 0)
         hidden = hidden > 0.5
-        blank = np.float32(image[~hidden].mean() if not hidden.all() else 0)
-        return Made(np.where(hidden, blank, image), np.where(hidden, made, image), hidden, grid.to_canvas), []
+        return Made(
+            np.where(hidden, np.float32(GREY_MEAN), image), np.where(hidden, made, image), hidden, grid.to_canvas
+        ), []
 
     def write(self, finding: Made | None, written: dict[str, Any], spacing_mm: float) -> dict[str, Any]:
         """Nothing: it finds nothing in a radiograph."""
