@@ -82,13 +82,12 @@ def case_picture(
             right = task.contrast(truth.of(task), found.of(task), right)
         if task in answering:
             covered += task.covered(found.of(task))
-        if task in answering:
             words += task.captions(truth.of(task), found.of(task))
             remarks.append(task.remark(truth.of(task), found.of(task), record.pixel_spacing_mm))
     uncompared = [dataclasses.replace(of, colour=UNKNOWN) if isinstance(of, Box) else of for of in left]
     shown = [("Annotated", uncompared, [of for of, _ in words]), ("Predicted", right, [of for _, of in words])]
     if covered:
-        shown.insert(1, ("Shown", covered, []))
+        shown = [("Original", *shown[0][1:]), ("Seen", covered, []), ("Made up", *shown[1][1:])]
     panels = [(title, _panel(record.image, drawn), said) for title, drawn, said in shown]
     return _beside(panels, _caption(record), remarks)
 

@@ -6,16 +6,22 @@ serves every encoder, convolutional or not, on every device. Leaving the patches
 the time that they take, but needs another encoder.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from ramjax.models.encoders import GREY_MEAN
 
+PLASTIC = 1.32471795724474602596
+"""The real root of x^3 = x + 1."""
+
 
 class Masking(nnx.Module):
-    """Hides a share of the patches, others in each image and step; in evaluation always the same ones.
+    """Hides a share of the patches, others in each image and step; in evaluation the same ones, spread evenly.
 
     Args:
       patch: side of a patch in pixels; it divides the sides of the image.
@@ -31,18 +37,33 @@ class Masking(nnx.Module):
         """Returns the image with grey in the place of hidden patches, and which patches these are."""
         b, h, w, _ = image.shape
         grid = h // self.patch, w // self.patch
-        key = jax.random.key(0) if self.deterministic else self.rngs()
-        hidden = draw_hidden(key, 1 if self.deterministic else b, grid, self.ratio)
-        hidden = jnp.broadcast_to(hidden, (b, *grid))
+        if self.deterministic:
+            hidden = jnp.broadcast_to(spread_hidden(grid, self.ratio), (b, *grid))
+        else:
+            hidden = draw_hidden(self.rngs(), b, grid, self.ratio)
         return jnp.where(over_pixels(hidden, self.patch)[..., None], GREY_MEAN, image), hidden
 
 
 def draw_hidden(key: jax.Array, images: int, grid: tuple[int, int], ratio: float) -> Bool[Array, "b rows columns"]:
     """Chooses as many patches of each image, at least one and not all, whatever the other images."""
-    patches = grid[0] * grid[1]
-    count = min(max(1, round(ratio * patches)), patches - 1)
-    order = jnp.argsort(jax.random.uniform(key, (images, patches)))
-    return (jnp.argsort(order) < count).reshape(images, *grid)
+    order = jnp.argsort(jax.random.uniform(key, (images, math.prod(grid))))
+    return (jnp.argsort(order) < _count(grid, ratio)).reshape(images, *grid)
+
+
+def spread_hidden(grid: tuple[int, int], ratio: float) -> np.ndarray:
+    """As many patches spread evenly, bool (rows, columns).
+
+    They are those of the lowest value of a dither mask, whose steps are the powers of the inverse of the plastic number
+    (the R2 sequence, Roberts, extremelearning.com.au, 2018).
+    """
+    rows, columns = np.indices(grid)
+    value = (rows / PLASTIC + columns / PLASTIC**2) % 1
+    return (np.argsort(np.argsort(value, axis=None, kind="stable")) < _count(grid, ratio)).reshape(grid)
+
+
+def _count(grid: tuple[int, int], ratio: float) -> int:
+    """How many patches are hidden: at least one, and not all."""
+    return min(max(1, round(ratio * math.prod(grid))), math.prod(grid) - 1)
 
 
 def over_pixels(patches: Array, patch: int) -> Array:

@@ -15,7 +15,7 @@ from ramjax.data.grid import Grid
 from ramjax.devices import sharding
 from ramjax.figures.overlay import Pixels, paint
 from ramjax.models.encoders import GREY_MEAN
-from ramjax.models.masking import draw_hidden, over_pixels
+from ramjax.models.masking import draw_hidden, over_pixels, spread_hidden
 from ramjax.record import LABEL_FLAGS, Record
 from ramjax.steps.state import abstract_state, init_state, make_apply, make_train_apply, place_first_state
 from ramjax.steps.train import make_gradient
@@ -126,6 +126,14 @@ def test_the_network_does_not_see_what_is_hidden(state, batch):
     np.testing.assert_array_equal(one["pixels"], other["pixels"])
     seen = apply(state.params, np.where(hidden, batch["image"], 0.123))["reconstruction"]
     assert np.any(one["pixels"] != seen["pixels"])
+
+
+def test_in_evaluation_the_hidden_patches_are_spread_evenly():
+    """In every 4 x 4 patches, about as many as everywhere: a random choice is off by up to 6 in so many places."""
+    hidden = spread_hidden((14, 10), 0.6)
+    assert hidden.sum() == 84
+    windows = np.lib.stride_tricks.sliding_window_view(hidden, (4, 4)).sum((2, 3))
+    assert np.abs(windows - 0.6 * 16).max() <= 2
 
 
 @pytest.mark.parametrize(("ratio", "count"), [(0.5, 10), (0.01, 1), (0.99, 19), (0.75, 15)])
