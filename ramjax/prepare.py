@@ -4,8 +4,9 @@
 
 Data sets: ram_h1200 (whole hands); ram_w600/joint (wrists with bones and scores, splits by patient), ram_w600/bones and
 ram_w600/scores (one level in its official splits); ram_phantom/small, /full, /tiny (synthetic hands, which training
-prepares by itself). Without --source the release is looked for in DATA_DIR/downloads/manual. If it is not there, it is
-downloaded into DATA_DIR/downloads; an interrupted download continues.
+prepares by itself); radiographs (a folder of radiographs without labels). Without --source the release is looked for in
+DATA_DIR/downloads/manual. If it is not there, it is downloaded into DATA_DIR/downloads; an interrupted download
+continues.
 
 At the end a table is printed: found [published], and all defects. The same report is stored with the data as
 metadata.json. A deviation is a warning. A cell, box or score that cannot be right, or that another one contradicts, is

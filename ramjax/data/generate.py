@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class _Encoded:
-    """A record ready to be written, and all that the report needs of it."""
+    """A record ready to be written, and all that the report needs of it; no example of one that is left out."""
 
     key: str
-    example: dict[str, Any]
+    example: dict[str, Any] | None
     patient: str
     counts: Counts
     findings: tuple[Finding, ...]
@@ -33,6 +33,8 @@ class _Encode(Generic[T]):
 
     def __call__(self, item: T) -> _Encoded:
         made = self.make(item)
+        if made.record is None:
+            return _Encoded("", None, "", made.counts, made.findings)
         counts = count_record(made.record) + made.counts
         return _Encoded(made.record.id, features.encode(made.record), made.record.patient, counts, made.findings)
 
@@ -67,6 +69,7 @@ def examples(
     made = parallel.in_order(_Encode(make), items, name=name)
     for encoded in tqdm(made, desc=title, total=len(items), unit="image", mininterval=1):
         report.add(split, encoded.counts, encoded.patient, encoded.findings)
-        yield encoded.key, encoded.example
+        if encoded.example is not None:
+            yield encoded.key, encoded.example
     builder.info.metadata.clear()
     builder.info.metadata.update(report.to_json())

@@ -47,9 +47,9 @@ Counts = collections.Counter
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """A record as a builder made it, with the builder's own counts and findings."""
+    """A record as a builder made it, with the builder's own counts and findings; None where it had to be left out."""
 
-    record: Record
+    record: Record | None
     counts: Counts = dataclasses.field(default_factory=collections.Counter)
     findings: tuple[Finding, ...] = ()
 

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 FILE_FORMAT = "array_record"
 """Random access, and readable without TensorFlow."""
 
-DATASETS = ("ram_phantom", "ram_h1200", "ram_w600")
+DATASETS = ("ram_phantom", "ram_h1200", "ram_w600", "radiographs")
 """Packages of `tfds_builders`; each has a class `Builder` in its module ``<name>_dataset_builder``.
 
 A package elsewhere that is laid out like these is named by its dotted path, such as ``my_lab.films``."""
