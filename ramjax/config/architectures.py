@@ -51,5 +51,14 @@ ENCODERS: dict[str, Pyramid] = {
 }
 """The published encoders by name."""
 
-DECODERS: tuple[str, ...] = ("additive",)
+DECODERS: tuple[str, ...] = (
+    "additive",
+    "unet",
+    "unetpp",
+    "fpn",
+    "segformer",
+    "upernet",
+    "transunet",
+    "mask_transformer",
+)
 """Names of the decoders."""

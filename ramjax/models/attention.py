@@ -1,7 +1,5 @@
 """Attention (Vaswani et al., arXiv 1706.03762) and the block that transformers are made of."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -39,6 +37,18 @@ class Perceptron(nnx.Module):
         return self.fc2(jax.nn.gelu(self.fc1(x), approximate=False))
 
 
-def drop_path(rate: float, rngs: nnx.Rngs) -> Callable[[Array], Array]:
-    """`layers.drop_path` of a residual branch of tokens, (b, n, c)."""
-    return nnx.Dropout(rate, broadcast_dims=(1, 2), rngs=rngs) if rate else layers.unchanged
+class TransformerBlock(nnx.Module):
+    """Attention among all tokens and a perceptron of four times the width, each normalised before and with a shortcut
+    (Dosovitskiy et al., arXiv 2010.11929)."""
+
+    def __init__(self, width: int, heads: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.heads = heads
+        self.norm1 = layers.layer_norm(width, 1e-6, dtype=dtype, rngs=rngs)
+        self.qkv = layers.Linear(width, 3 * width, dtype=dtype, rngs=rngs)
+        self.proj = layers.Linear(width, width, dtype=dtype, rngs=rngs)
+        self.norm2 = layers.layer_norm(width, 1e-6, dtype=dtype, rngs=rngs)
+        self.mlp = Perceptron(width, 4 * width, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b n c"]) -> Float[Array, "b n c"]:
+        x = x + self.proj(attend(*jnp.split(self.qkv(self.norm1(x)), 3, -1), self.heads))
+        return x + self.mlp(self.norm2(x))

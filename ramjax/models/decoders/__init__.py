@@ -13,8 +13,20 @@ from flax import nnx
 
 from ramjax.config import ModelConfig
 from ramjax.models.decoders.additive import AdditiveDecoder
+from ramjax.models.decoders.mask_transformer import MaskTransformer
+from ramjax.models.decoders.pyramids import FeaturePyramid, SegFormerDecoder, UPerNetDecoder
+from ramjax.models.decoders.unet import TransUNetDecoder, UNetDecoder, UNetPlusPlusDecoder
 
-DECODERS: dict[str, Callable[..., nnx.Module]] = {"additive": AdditiveDecoder}
+DECODERS: dict[str, Callable[..., nnx.Module]] = {
+    "additive": AdditiveDecoder,
+    "unet": UNetDecoder,
+    "unetpp": UNetPlusPlusDecoder,
+    "fpn": FeaturePyramid,
+    "segformer": SegFormerDecoder,
+    "upernet": UPerNetDecoder,
+    "transunet": TransUNetDecoder,
+    "mask_transformer": MaskTransformer,
+}
 """The decoders by their name in `model.decoder`."""
 
 
