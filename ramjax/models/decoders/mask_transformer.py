@@ -21,7 +21,7 @@ EPSILON = 1e-5
 
 
 class QueryLayer(nnx.Module):
-    """Queries look at a level where their masks are, then at each other; normalised after each step, as in the paper."""
+    """Queries look at a level where their masks are, then at each other; normalised after each, as in the paper."""
 
     def __init__(self, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         self.heads = max(head for head in range(1, max(width // HEAD_WIDTH, 1) + 1) if width % head == 0)
