@@ -1,24 +1,27 @@
 """Answers several questions of experiments/ablations by small runs side by side on one machine, in minutes.
 
-    python -m benchmarks.ablations [--output=sweeps/small] [--pack=FOLDER] [--limit=330] [--jobs=0] [--seeds=3]
-                                   [--steps=600] [--data_dir=data] [--small] [--dry_run]
+    python -m benchmarks.ablations [--output=sweeps/small] [--pack=FOLDER] [--limit=290] [--jobs=0] [--seeds=3]
+                                   [--steps=400] [--questions=NAME,NAME] [--data_dir=data] [--small] [--dry_run]
     python -m ramjax.report --sweep=sweeps/small
 
-The questions are `QUESTIONS`; the joint run is the baseline of all of them, and is made once for each seed. It measures
-the affinity of the tasks, too. All runs are experiments/multitask.py on synthetic hands with the settings of `BUDGET`,
-which are the same for all: a canvas of 256 x 192 pixels, batches of 16 that the device makes, --steps steps. It is a
-budget for comparing arms in minutes, not for good networks.
+The questions are `QUESTIONS`, or some of them; the joint run is the baseline of all, and is made once for each seed. It
+measures the affinity of the tasks, too. All runs are experiments/multitask.py on synthetic hands with the settings of
+`BUDGET`: a canvas of 256 x 192 pixels, batches of 16 that the device makes, --steps steps. It is a budget for comparing
+arms in minutes, not for good networks.
 
 It is a sweep (`ramjax.sweep`) with --jobs runs at a time, which share the GPU where there is one; 0 is one a core, 12
 at most, on a GPU and one on a CPU. The first seed of every arm comes first. Its program is compiled, and kept in
 --output for the other seeds. After --limit seconds, data and all, nothing more is started, and runs that have not ended
-are stopped and named; the same command goes on with them. --pack writes what the report needs of the runs that are done
-to zip files of at most 15 MB, to be unpacked elsewhere into one folder. --small goes through all of it with two arms of
-two seeds of the debug experiment, on a CPU too; its numbers mean nothing.
+are stopped and named; the command then ends within half a minute, and goes on with them when it is started again.
+
+--pack writes what the report needs of the runs that are done to zip files of at most 15 MB, to be unpacked elsewhere
+into one folder. --small goes through all of it with two arms of two seeds of the debug experiment, on a CPU too; its
+numbers mean nothing.
 
 Exit codes: 0 all runs are done, 1 some are not (each is named), 2 wrong usage.
 """
 
+import dataclasses
 import json
 import logging
 import os
@@ -62,9 +65,11 @@ PACKED = ("config.json", "eval_test.json", "cases.parquet", "metrics.jsonl", "pa
 PART_BYTES = 15e6
 
 
-def make_runs(output: pathlib.Path, seeds: int, steps: int, data_dir: str, small: bool) -> list[plan.Run]:
-    """The runs, the first seed of every arm first."""
-    names = QUESTIONS[:1] if small else QUESTIONS
+def make_runs(
+    output: pathlib.Path, names: Sequence[str], seeds: int, steps: int, data_dir: str, small: bool
+) -> list[plan.Run]:
+    """The runs that answer the questions of these names, the first seed of every arm first."""
+    names = QUESTIONS[:1] if small else names
     configs = [f"experiments/ablations/{name}.py{':debug' if small else ''}" for name in names]
     keys = [f"data.data_dir={data_dir}"]
     if not small:
@@ -85,9 +90,7 @@ def _arms(run: plan.Run) -> dict[str, str]:
 def _asked(configs: Sequence[str], runs: Sequence[plan.Run]) -> list[questions.Question]:
     """The questions with the arms that are run."""
     asked = plan.find_questions(configs, runs)
-    return [
-        questions.Question(of.name, of.asks, {arm: names for arm, names in of.arms.items() if names}) for of in asked
-    ]
+    return [dataclasses.replace(of, arms={arm: names for arm, names in of.arms.items() if names}) for of in asked]
 
 
 def pack(runs: Sequence[plan.Run], output: pathlib.Path, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -121,10 +124,11 @@ def main(argv: list[str]) -> int:
     command_line.define_path("output", "sweeps/small", "Folder of the sweep.", flag_values=values)
     command_line.define_path("pack", None, "Folder for zip files of what the report needs.", flag_values=values)
     command_line.define_path("data_dir", "data", "Folder of prepared data sets.", flag_values=values)
-    flags.DEFINE_float("limit", 330.0, "Seconds for everything.", 1.0, flag_values=values)
+    flags.DEFINE_list("questions", list(QUESTIONS), "Those to answer.", flag_values=values)
+    flags.DEFINE_float("limit", 290.0, "Seconds for everything.", 1.0, flag_values=values)
     flags.DEFINE_integer("jobs", 0, "Runs at a time; 0: as many as suit the machine.", 0, 64, flag_values=values)
     flags.DEFINE_integer("seeds", 3, "Seeds of each arm.", 1, 100, flag_values=values)
-    flags.DEFINE_integer("steps", 600, "Steps of each run.", 1, flag_values=values)
+    flags.DEFINE_integer("steps", 400, "Steps of each run.", 1, flag_values=values)
     flags.DEFINE_bool("small", False, "Two arms of the debug experiment.", flag_values=values)
     flags.DEFINE_bool("dry_run", False, "Print what would be run.", flag_values=values)
     if command_line.wants_help(argv):
@@ -133,12 +137,15 @@ def main(argv: list[str]) -> int:
     try:
         if extra := values(argv)[1:]:
             raise flags.Error(f"{extra[0]!r} is unknown.")
+        if unknown := set(values.questions) - set(QUESTIONS):
+            raise flags.Error(f"--questions={sorted(unknown)[0]} is unknown; name any of {', '.join(QUESTIONS)}.")
     except flags.Error as error:
         print(f"Usage error: {error}", file=sys.stderr)
         return 2
     began, output = time.monotonic(), pathlib.Path(values.output).resolve()
     with logging_to(None), locks.one_sweep(output):
-        runs = make_runs(output, 2 if values.small else values.seeds, values.steps, values.data_dir, values.small)
+        seeds = 2 if values.small else values.seeds
+        runs = make_runs(output, values.questions, seeds, values.steps, values.data_dir, values.small)
         if values.dry_run:
             print("\n".join(f"{run.name}: {run.state}" for run in runs))
             return 0
@@ -151,6 +158,7 @@ def _work(values: flags.FlagValues, runs: Sequence[plan.Run], output: pathlib.Pa
         pipeline.open_sources(data, split)  # rendered and decoded once, before the runs would wait for each other
     seconds = {"data": time.monotonic() - began}
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(output / "compiled"))
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # of this process, too
     on_gpu = local.devices_for(2, share=True)[0] is not None
     jobs = values.jobs or (min(os.cpu_count() or 1, MOST_JOBS) if on_gpu else 1)
     log.info("%d runs, %d at a time; the data took %.0f s.", len(runs), jobs, seconds["data"])

@@ -39,11 +39,13 @@ class Ablation:
     Attributes:
       name: of the file, without folder and ending.
       asks: its docstring to the first question mark, or its first paragraph.
+      about: what its docstring says after the paragraph of the expected time.
       arms: the experiment of each arm, as `load_experiment` takes it, by its name; the first is the baseline.
     """
 
     name: str
     asks: str
+    about: str
     arms: Mapping[str, str]
 
 
@@ -62,10 +64,11 @@ def find_ablation(path: str) -> Ablation | None:
     names, words = tuple(content.get("ARMS", ())), preset.split("+") if preset else []
     if not names or set(words) & set(names):
         return None
-    asked, mark, _ = (content.get("__doc__") or "").partition("\n\n")[0].partition("?")
-    asks = " ".join((asked + mark).split())
-    name = pathlib.Path(file).stem
-    return Ablation(name, asks or name, {arm: f"{file}:{'+'.join([*words, arm])}" for arm in names})
+    paragraphs = [" ".join(text.split()) for text in (content.get("__doc__") or "").split("\n\n")]
+    asked, mark, _ = paragraphs[0].partition("?")
+    timed = [number for number, text in enumerate(paragraphs, 1) if text.startswith("Expected time")]
+    name, about = pathlib.Path(file).stem, " ".join(paragraphs[timed[0] :] if timed else ())
+    return Ablation(name, asked + mark or name, about, {arm: f"{file}:{'+'.join([*words, arm])}" for arm in names})
 
 
 def parse_experiment(path: str, changes: Sequence[str]) -> Config:

@@ -4,6 +4,8 @@
 
 Expected time: 8 minutes a run. What a task gains from another shows in its metrics in the arms with and without it;
 joint_or_single.py has the single tasks.
+
+Without the joints, the scores have no boxes but the annotated ones, which they are tested at, too.
 """
 
 import itertools

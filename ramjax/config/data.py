@@ -42,6 +42,8 @@ class AugmentConfig:
     Attributes:
       rotation: at most this many degrees either way.
       scale: the canvas is magnified by a factor in [1 / (1 + scale), 1 + scale], log-uniform.
+      scale_error: probability of an error of published training code, whose ``RandomScale((1.0, 1.1))`` adds 1 to the
+        factor: the canvas is magnified about its centre by a factor in [2, 2.1], uniform, beside all else.
       shift: at most this fraction of the canvas size either way.
       stretch: at most this relative change of the aspect ratio.
       wrist_crop: probability of keeping only a wrist-sized window, the rest marked as padding.
@@ -70,9 +72,10 @@ class AugmentConfig:
     blur: float = 0.8
     erase: float = 0.2
     resample: float = 0.0
+    scale_error: float = 0.0
 
     def __post_init__(self):
-        check(self, "wrist_crop", "mirror", "erase", "shift", "brightness", least=0, most=1)
+        check(self, "wrist_crop", "mirror", "erase", "shift", "brightness", "scale_error", least=0, most=1)
         check(self, "rotation", least=0, most=360)
         check(self, "scale", "contrast", "gamma", "noise", "blur", least=0, most=1000)
         check(self, "stretch", least=0, most=0.9)

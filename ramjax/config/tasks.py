@@ -109,6 +109,7 @@ class ScoresConfig(TaskConfig):
       ordinal: ``thresholds`` (independent), ``coral`` (shared weights, ordered biases), ``corn`` (a chain of
         conditions), ``softmax``, ``soft`` (softmax on labels that neighbours share) or ``distance`` (softmax whose
         misses cost more the farther they are); see `ramjax.tasks.scores.ordinal`.
+      scales: those that are learned, ``be`` and ``jsn``; what is predicted on another means nothing.
       roi_size: side of the square sampled from the canvas, in samples; a multiple of 4.
       roi_margin: the box is enlarged by this factor before it is sampled.
       jitter: in training the annotated box moves and grows by at most this fraction of its side.
@@ -119,6 +120,7 @@ class ScoresConfig(TaskConfig):
 
     weight: float = 1.5
     ordinal: Literal["thresholds", "coral", "corn", "softmax", "soft", "distance"] = "thresholds"
+    scales: tuple[str, ...] = tuple(anatomy.SCALES)
     roi_size: int = 32
     roi_margin: float = 1.0
     jitter: float = 0.1
@@ -130,6 +132,8 @@ class ScoresConfig(TaskConfig):
         super().__post_init__()
         _check_score_weights("be_weights", self.be_weights, anatomy.BE_MAX)
         _check_score_weights("jsn_weights", self.jsn_weights, anatomy.JSN_MAX)
+        if not self.scales or set(self.scales) - set(anatomy.SCALES) or len(set(self.scales)) < len(self.scales):
+            raise ConfigError(f"scales is {self.scales}; name be, jsn or both, each once.")
         check(self, "roi_size", least=1, most=4096)
         check(self, "roi_margin", above=0, most=1000)
         if self.roi_size % 4:

@@ -24,6 +24,9 @@ from ramjax.record import Record
 _WRIST_MARGIN = (1.2, 1.7)
 """Side of a wrist window over the extent of the carpal sites (about 65 mm): the 90 mm of a wrist film are 1.4."""
 
+_ERRONEOUS_SCALES = (2.0, 2.1)
+"""Of `AugmentConfig.scale_error`: 1 is added to a factor that is drawn from 1.0 to 1.1."""
+
 _WRIST_JITTER = 0.1
 """A wrist window's centre moves by at most this share of its side."""
 
@@ -54,6 +57,8 @@ def vary_placement(
     x, y = canvas.width / 2, canvas.height / 2
     stretch = math.sqrt(1 + rng.uniform(-augment.stretch, augment.stretch))
     size = _log_uniform(augment.scale, rng)
+    if augment.scale_error and rng.random() < augment.scale_error:
+        size *= rng.uniform(*_ERRONEOUS_SCALES)
     change = geometry.compose(
         geometry.translate(*(rng.uniform(-augment.shift, augment.shift, 2) * (canvas.width, canvas.height))),
         geometry.about(geometry.rotate(rng.uniform(-augment.rotation, augment.rotation)), x, y),

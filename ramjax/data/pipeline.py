@@ -58,7 +58,7 @@ _READING_THREADS = 2
 """Threads, at least, that make batches where worker processes do not; OpenCV releases the lock while it works."""
 
 
-ADDED_KEYS: tuple[str, ...] = ("augment.resample", "fraction", "labelled_fraction")
+ADDED_KEYS: tuple[str, ...] = ("augment.resample", "augment.scale_error", "fraction", "labelled_fraction")
 """Paths of keys of `DataConfig` that came later than the first release, and change what batches hold. At its default
 such a key leaves the fingerprint as it was, so that runs that are older than the key go on."""
 

@@ -27,6 +27,7 @@ class Answer:
     Attributes:
       question: its name, for ids.
       asks: the question.
+      about: what is to be known about it.
       arms: what was measured of each arm, by its name; the baseline first.
       differences: of each other arm from the baseline, corrected for all comparisons of this question.
       missing: arms of which no run is finished, and runs that are not.
@@ -34,6 +35,7 @@ class Answer:
 
     question: str
     asks: str
+    about: str
     arms: Mapping[str, Evaluated]
     differences: Mapping[str, estimates.Difference]
     missing: tuple[str, ...]
@@ -99,7 +101,7 @@ def answer(
         pairs = [(of, arms[baseline]) for arm, of in arms.items() if arm != baseline]
         found = estimates.compare_pairs(pairs, tasks, names, replicates, advance)
         differences = {of.a: of for of in found}
-    return Answer(question.name, question.asks, arms, differences, tuple(missing))
+    return Answer(question.name, question.asks, question.about, arms, differences, tuple(missing))
 
 
 def sections(answers: Sequence[Answer], tasks: Sequence[Task], replicates: int) -> list[Section]:
@@ -122,7 +124,7 @@ def _section(of: Answer, tasks: Sequence[Task], replicates: int) -> Section:
 
 
 def _text(of: Answer, replicates: int) -> list[str]:
-    text = []
+    text = [of.about] if of.about else []
     tested = [p for difference in of.differences.values() for p in difference.corrected.values() if np.isfinite(p)]
     if tested:
         text.append(

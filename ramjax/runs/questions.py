@@ -18,11 +18,13 @@ class Question:
       name: of the file that asks it, without folder and ending.
       asks: the question, for people.
       arms: the folders of each arm's runs within the sweep's, by the name of the arm; the first is the baseline.
+      about: what is to be known about it; '' for nothing.
     """
 
     name: str
     asks: str
     arms: Mapping[str, tuple[str, ...]]
+    about: str = ""
 
 
 def save(questions: Sequence[Question], output: pathlib.Path) -> None:
@@ -40,7 +42,8 @@ def load(output: pathlib.Path) -> list[Question]:
     try:
         content = files.parse_json(path.read_bytes())
         return [
-            Question(of["name"], of["asks"], {arm: tuple(runs) for arm, runs in of["arms"].items()}) for of in content
+            Question(of["name"], of["asks"], {arm: tuple(runs) for arm, runs in of["arms"].items()}, of["about"])
+            for of in content
         ]
     except FileNotFoundError:
         raise RunError(

@@ -128,6 +128,7 @@ def find_questions(configs: Sequence[str], runs: Sequence[Run]) -> list[question
             of.name,
             of.asks,
             {arm: tuple(run.name for run in runs if run.settings.get(of.name) == arm) for arm in of.arms},
+            of.about,
         )
         for of in filter(None, map(_ablation, configs))
     ]

@@ -47,6 +47,17 @@ def test_geometry_fills_its_ranges_and_stays_inside():
     assert 0.9 <= min(ratios) < 0.92 and 1.08 < max(ratios) <= 1.1
 
 
+def test_the_published_error_of_scale_doubles_a_share_of_the_canvases_about_the_centre():
+    record = handmade.make_record(128, 96)
+    found = [rotation_and_scale(augmented(record, seed, scale_error=0.5), 1.0)[1] for seed in range(200)]
+    wrong = [scale for scale in found if scale > 1.5]
+    assert 0.4 < len(wrong) / len(found) < 0.6 and {scale for scale in found if scale <= 1.5} == {1.0}
+    assert 2 <= min(wrong) < 2.01 and 2.09 < max(wrong) <= 2.1
+    center = (CONFIG.width / 2, CONFIG.height / 2)
+    affine = augmented(record, 3, scale_error=1.0)["affine"]
+    np.testing.assert_allclose(affine @ [*center, 1], center, atol=1e-3)
+
+
 def test_mirroring_is_as_frequent_as_asked():
     record = handmade.make_record()
     share = np.mean([augmented(record, seed, mirror=0.3)["mirrored"] for seed in range(300)])

@@ -28,7 +28,9 @@ def sweep(tmp_path_factory):
     fakes.write_run(folder / "bones,seed=0", bones, name="bones", pictures=False, tasks=["bones"])
     seeds = ("base,seed=0", "base,seed=1")
     asked = [
-        Question("encoder", "Which encoder?", {"residual": seeds, "small": ("worse,seed=0", "worse,seed=1")}),
+        Question(
+            "encoder", "Which encoder?", {"residual": seeds, "small": ("worse,seed=0", "worse,seed=1")}, "Take care."
+        ),
         Question("joint", "Joint or single?", {
             "joint": seeds, "bones": ("bones,seed=0", "bones,seed=1"), "scores": ("scores,seed=0",),
         }),
@@ -48,6 +50,7 @@ def page(sweep, tmp_path_factory):
 def test_each_question_has_a_table_and_charts_of_its_arms(page):
     text, tables = page.read_text(), pages.tables(page.read_text())
     assert all(f"<h2>{title}</h2>" in text for title in ("Which encoder?", "Joint or single?", "Anything else?"))
+    assert "<p>Take care.</p>" in text
     means = tables["ram-phantom-encoder-means"]
     assert [row[0] for row in means[1:]] == ["residual", "small"] and [row[1] for row in means[1:]] == ["2", "2"]
     columns = ["Bones, DSC", "Erosions, DSC of any", "Joint sites, IoU", "BE, QWK", "JSN, QWK"]

@@ -12,7 +12,10 @@ from ramjax.sweep import plan
 ABLATION = """
 \"\"\"{asks}
 
-More about it.
+Expected time: 1 minute a run. All of it.
+
+More
+about it.
 \"\"\"
 
 from experiments.ablations import with_arm
@@ -62,6 +65,7 @@ def test_an_arm_of_several_questions_is_run_once(width, rate, tmp_path):
     ]
     asked = plan.find_questions(configs, runs)
     assert [(of.name, of.asks) for of in asked] == [("width", "How wide?"), ("rate", "How fast?")]
+    assert [of.about for of in asked] == ["More about it."] * 2
     assert asked[0].arms == {"usual": (runs[0].name,), "thin": (runs[1].name,)}
     assert asked[1].arms == {"fast": (runs[0].name,), "slow": (runs[2].name,), "thin": (runs[1].name,)}
     questions.save(asked, tmp_path)

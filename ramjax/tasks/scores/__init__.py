@@ -20,7 +20,6 @@ class Scores(Task):
     needs = ("boxes",)
     predictions: ClassVar = {"be": Kind.SITE, "jsn": Kind.SITE}
     parts = measuring.PARTS
-    selected_by = ("scores/be_qwk", "scores/jsn_qwk")
     headlines = (
         Headline("scores/be_qwk", "BE, QWK"),
         Headline("scores/be_mae", "BE, MAE", better=-1, by_group=True),
@@ -37,6 +36,10 @@ class Scores(Task):
     absent = "the model was not trained on scores, or not to find the joints they belong to"
     leading_columns = finding.LEADING_COLUMNS
     columns = finding.COLUMNS
+
+    @property
+    def selected_by(self):
+        return tuple(f"scores/{scale}_qwk" for scale in self.config.scales)
 
     def head(self, model, *, rngs):
         return learning.ScoresHead(self.config, model, rngs=rngs)

@@ -68,9 +68,10 @@ class ScoresHead(nnx.Module):
 
 
 def loss(config: ScoresConfig, outputs: dict[str, Array], batch: Batch) -> list[Term]:
-    """Ordinal cross entropy of BE and of JSN, each over the sites whose score is known, weighted by the score."""
+    """Ordinal cross entropy of each learned scale, over the sites whose score is known, weighted by the score."""
     terms = []
-    for name, (top, _) in anatomy.SCALES.items():
+    for name in config.scales:
+        top, _ = anatomy.SCALES[name]
         known = _known(name, batch)
         target = jnp.where(known, batch[name], 0)
         weight = known * jnp.array(getattr(config, f"{name}_weights"))[target]
