@@ -17,6 +17,7 @@ ABOUT = {
     "data_fraction": {"data.fraction"},
     "encoder": {"model.encoder"},
     "joint_or_single": {"tasks", "affinity.every"},
+    "loss": {"bones.losses", "erosions.losses"},
     "ordinal_head": {"scores.ordinal"},
     "pretraining": {"init.source", "model.batch_norm", "optimizer.frozen", "optimizer.rates"},
     "resolution": {"data.canvas.height", "data.canvas.width"},

@@ -206,6 +206,8 @@ def test_integers_pass_for_floats_but_not_the_reverse():
         ("scores.roi_margin", 0.0), ("scores.jitter", -0.1), ("scores.width", 0), ("scores.width", 13),
         ("scores.be_weights", (1.0,) * 5), ("scores.be_weights", (1.0,) * 5 + (-1.0,)),
         ("scores.jsn_weights", (0.0,) * 5), ("scores.jsn_weights", (1.0,) * 4 + (INF,)),
+        ("scores.scales", ()), ("scores.scales", ("be", "be")), ("scores.scales", ("be", "xy")),
+        ("data.augment.scale_error", 1.5), ("data.augment.scale_error", -0.1),
         ("data.datasets", ()), ("data.datasets", ("ram_phantom/tiny",) * 2),
         ("data.weights", (1.0, 1.0)), ("data.weights", (0.0,)), ("data.crops", 0), ("data.crops", 3),
         ("optimizer.learning_rate", 0.0), ("optimizer.warmup_steps", -1), ("optimizer.final_fraction", 1.5),

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from experiments.ablations import with_arm
 
-HEADS = ("thresholds", "coral", "corn", "softmax", "soft")
+HEADS = ("thresholds", "coral", "corn", "softmax", "soft", "distance")
 
 ARMS = {name: {"scores.ordinal": name} for name in HEADS}
 

@@ -231,6 +231,14 @@ def test_a_scores_weight_multiplies_its_sites_in_sum_and_count(outputs):
     )  # a weighted mean below count 1, too
 
 
+def test_a_scale_that_is_not_learned_has_no_loss_and_selects_no_checkpoint(outputs):
+    both = tasks.Scores(CONFIG.scores)
+    one = tasks.Scores(dataclasses.replace(CONFIG.scores, scales=("jsn",)))
+    (loss,) = one.loss(outputs["scores"], random_batch())
+    assert float(loss.total) == float(both.loss(outputs["scores"], random_batch())[1].total)
+    assert one.selected_by == ("scores/jsn_qwk",) and both.selected_by == ("scores/be_qwk", "scores/jsn_qwk")
+
+
 def test_score_metrics_by_hand():
     be, jsn = np.full((2, 22), -1), np.full((2, 22), -1)
     be[0, :3], be[1, 0], jsn[0, 0] = (0, 2, 5), 1, 4
