@@ -28,7 +28,10 @@ class Question:
 
 
 def save(questions: Sequence[Question], output: pathlib.Path) -> None:
-    """Writes them into the folder of a sweep."""
+    """Writes them into the folder of a sweep; without any, those of an earlier sweep there are removed."""
+    if not questions:
+        (output / FILE).unlink(missing_ok=True)
+        return
     files.write_json(output / FILE, [dataclasses.asdict(question) for question in questions])
 
 

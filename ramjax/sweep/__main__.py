@@ -120,8 +120,7 @@ def act(values: flags.FlagValues, fixed: Sequence[str]) -> int:
         return 0
     with locks.one_sweep(output):
         plan.save(runs, output)
-        if asked := plan.find_questions(values.config, runs):
-            questions.save(asked, output)
+        questions.save(plan.find_questions(values.config, runs), output)
         if values.run == "print":
             _print_lines(map(run.command, run.not_done(runs)))
         elif values.run == "slurm":

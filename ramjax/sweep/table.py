@@ -8,6 +8,7 @@ from typing import Any
 
 from ramjax import csv_text, files
 from ramjax.notice import NOTE
+from ramjax.runs import questions
 from ramjax.sweep.plan import FOLD, LABEL, REPLICATES, Run
 from ramjax.tasks import make_tasks, union_of
 
@@ -53,7 +54,10 @@ def to_markdown(runs: Sequence[Run], results: Sequence[Mapping[str, float]], met
     ]
     text += ["Each run:", "", *_markdown_table([*settings, "state", *metrics], rows)]
     done = [run for run, of in zip(runs, results, strict=True) if of]
-    if len(done) > 1 and FOLD not in settings:  # the folds' cases differ, so there is nothing to pair
+    if done and (done[0].workdir.parent / questions.FILE).exists():
+        command = shlex.join(["python", "-m", "ramjax.report", f"--sweep={done[0].workdir.parent}"])
+        text += ["Question by question, with intervals:", "", f"    {command}", ""]
+    elif len(done) > 1 and FOLD not in settings:  # the folds' cases differ, so there is nothing to pair
         page = done[0].workdir.parent / "report" / "report.html"
         names = [f"--name={run.label or run.name}" for run in done] if LABEL in settings else []
         flags = shlex.join([*(f"--workdir={run.workdir}" for run in done), *names, f"--output={page}"])

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from ramjax import config as config_lib
 from ramjax.errors import RunError
 from ramjax.experiment import parse_experiment
 from ramjax.runs import questions
-from ramjax.sweep import plan
+from ramjax.sweep import plan, table
 
 ABLATION = """
 \"\"\"{asks}
@@ -103,3 +104,16 @@ def test_a_sweep_without_questions_says_so(tmp_path):
         (tmp_path / questions.FILE).write_text(content)
         with pytest.raises(RunError, match=r"questions\.json is damaged"):
             questions.load(tmp_path)
+
+
+def test_the_table_names_the_report_of_the_questions(width, tmp_path):
+    runs = plan.make_runs(f"{width}:debug", tmp_path / "sweep", grid=["seed=0"])
+    for run in runs:
+        run.workdir.mkdir(parents=True)
+        (run.workdir / "config.json").write_text(json.dumps(config_lib.to_dict(run.config)))
+        (run.workdir / "eval_test.json").write_text('{"bones/dsc": 0.5}')
+    asked = plan.find_questions([f"{width}:debug"], runs)
+    questions.save(asked, tmp_path / "sweep")
+    assert f"python -m ramjax.report --sweep={tmp_path / 'sweep'}\n" in table.write(runs, tmp_path / "sweep")
+    questions.save([], tmp_path / "sweep")  # another sweep in the folder, without questions
+    assert f"--workdir={runs[0].workdir} --workdir={runs[1].workdir}" in table.write(runs, tmp_path / "sweep")
