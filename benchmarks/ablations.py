@@ -1,7 +1,7 @@
 """Answers several questions of experiments/ablations by small runs side by side on one machine, in minutes.
 
     python -m benchmarks.ablations [--output=sweeps/small] [--pack=FOLDER] [--limit=290] [--jobs=0] [--seeds=3]
-                                   [--steps=400] [--questions=NAME,NAME] [--data_dir=data] [--small] [--dry_run]
+                                   [--steps=300] [--questions=NAME,NAME] [--data_dir=data] [--small] [--dry_run]
     python -m ramjax.report --sweep=sweeps/small
 
 The questions are `QUESTIONS`, or some of them; the joint run is the baseline of all, and is made once for each seed. It
@@ -128,7 +128,7 @@ def main(argv: list[str]) -> int:
     flags.DEFINE_float("limit", 290.0, "Seconds for everything.", 1.0, flag_values=values)
     flags.DEFINE_integer("jobs", 0, "Runs at a time; 0: as many as suit the machine.", 0, 64, flag_values=values)
     flags.DEFINE_integer("seeds", 3, "Seeds of each arm.", 1, 100, flag_values=values)
-    flags.DEFINE_integer("steps", 400, "Steps of each run.", 1, flag_values=values)
+    flags.DEFINE_integer("steps", 300, "Steps of each run.", 1, flag_values=values)
     flags.DEFINE_bool("small", False, "Two arms of the debug experiment.", flag_values=values)
     flags.DEFINE_bool("dry_run", False, "Print what would be run.", flag_values=values)
     if command_line.wants_help(argv):

@@ -10,7 +10,10 @@ from ml_collections import ConfigDict
 
 from experiments.ablations import with_arm
 
-ENCODERS = ("resnet18", "resnet34", "convnextv2_atto", "convnextv2_tiny")
+ENCODERS = (
+    "resnet18", "resnet34", "densenet121", "efficientnetv2_s", "convnextv2_atto", "convnextv2_tiny", "swin_tiny",
+    "swinv2_tiny", "mit_b0", "mit_b2",
+)  # fmt: skip
 
 ARMS = {"residual": {}} | {name: {"model.encoder": name} for name in ENCODERS}
 
