@@ -31,8 +31,8 @@ class OptimizerConfig:
     """The optimiser, its learning rate over the steps, and the average of the parameters.
 
     Attributes:
-      name: ``adamw``, ``sgd``, ``lion``, ``muon`` or ``adafactor`` (see `ramjax.steps.optimizer`). The learning rate
-        that serves one does not serve another.
+      name: ``adamw``, ``sgd``, ``lion``, ``muon``, ``adafactor`` or ``schedule_free`` (see `ramjax.steps.optimizer`).
+        The learning rate that serves one does not serve another.
       learning_rate: at the end of the warmup, the highest.
       schedule: how it goes on from there: ``cosine``, ``linear``, ``step`` or ``constant``; or ``one_cycle``, whose
         warmup is a cosine, too.
@@ -45,10 +45,11 @@ class OptimizerConfig:
       decays: other weight decays, as PATTERN=DECAY, as `rates`.
       frozen: regular expressions; parameters whose path one of them matches somewhere do not change.
       clip_norm: global norm the gradient is clipped to.
-      ema_decay: of the averaged parameters used in evaluation; 0 switches averaging off.
+      ema_decay: of the averaged parameters used in evaluation; 0 switches averaging off. ``schedule_free`` has an
+        average of its own; this is of the statistics of batches alone there.
     """
 
-    name: Literal["adamw", "sgd", "lion", "muon", "adafactor"] = "adamw"
+    name: Literal["adamw", "sgd", "lion", "muon", "adafactor", "schedule_free"] = "adamw"
     learning_rate: float = 3e-3
     schedule: Literal["cosine", "linear", "step", "one_cycle", "constant"] = "cosine"
     warmup_steps: int = 50
@@ -66,6 +67,11 @@ class OptimizerConfig:
         check(self, "warmup_steps", least=0, most=INT32_MAX)
         check(self, "weight_decay", least=0, most=1e9)
         check(self, "final_fraction", "ema_decay", least=0, most=1)
+        if self.name == "schedule_free" and self.schedule != "constant":
+            raise ConfigError(
+                f"name is schedule_free, but schedule is {self.schedule}; an average takes the place of a falling "
+                "learning rate, so set schedule=constant."
+            )
         if self.ema_decay == 1:
             raise ConfigError("ema_decay is 1.0, which never takes a parameter in; it must be below 1.")
         if not self.drops or list(self.drops) != sorted({drop for drop in self.drops if 0 < drop < 1}):

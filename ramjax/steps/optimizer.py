@@ -1,14 +1,16 @@
 """The optimiser and its learning rate; a head whose task has no label is not updated.
 
-=============  ========================================================================================================
-``adamw``      Loshchilov and Hutter, arXiv 1711.05101
-``sgd``        Nesterov's momentum of 0.9 (Sutskever et al., ICML 2013)
-``lion``       Chen et al., arXiv 2302.06675; wants about a tenth of AdamW's learning rate and ten times its decay
-``muon``       Jordan et al., 2024 (kellerjordan.github.io/posts/muon): kernels move by orthogonal matrices, a
-               convolution's as a matrix of all that enters by outputs, scaled to the size of AdamW's updates (Liu et
-               al., arXiv 2502.16982); all else by Adam
-``adafactor``  Shazeer and Stern, arXiv 1804.04235; the learning rate is relative to the size of a parameter
-=============  ========================================================================================================
+=================  ====================================================================================================
+``adamw``          Loshchilov and Hutter, arXiv 1711.05101
+``sgd``            Nesterov's momentum of 0.9 (Sutskever et al., ICML 2013)
+``lion``           Chen et al., arXiv 2302.06675; wants about a tenth of AdamW's learning rate and ten times its decay
+``muon``           Jordan et al., 2024 (kellerjordan.github.io/posts/muon): kernels move by orthogonal matrices, a
+                   convolution's as a matrix of all that enters by outputs, scaled to the size of AdamW's updates (Liu
+                   et al., arXiv 2502.16982); all else by Adam
+``adafactor``      Shazeer and Stern, arXiv 1804.04235; the learning rate is relative to the size of a parameter
+``schedule_free``  AdamW without momentum, whose average takes the place of a falling learning rate (Defazio et al.,
+                   arXiv 2405.15682); gradients are taken between the parameters that move and their average
+=================  ====================================================================================================
 
 All but the learning rate and the decay are as in the papers, which are optax's defaults. Weight decay is decoupled:
 each step takes away the learning rate times the decay of a parameter.
@@ -27,6 +29,9 @@ from ramjax.config.training import split_rule
 from ramjax.trees import by_name, name_of
 
 _SHARED, _FROZEN = "shared", "(frozen)"
+
+_BETWEEN = 0.9
+"""Where `schedule_free` takes gradients: at so much of the average and the rest of the parameters that move."""
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -57,40 +62,86 @@ def make_optimizer(config: OptimizerConfig, steps: int, tasks: Sequence[str]) ->
 
     Without labels, momentum and weight decay would still change a head. So ``update`` takes ``labelled={task: bool
     ()}``. Where it is False, ``heads/<task>`` keeps its parameters, its moments and their count; only the schedule
-    advances. If every task has labels, this is the plain optimiser.
+    advances, but for `schedule_free`, whose heads have a warmup of their own. If every task has labels, this is the
+    plain optimiser.
 
     Args:
       config: the settings.
       steps: of the whole training, for the schedule.
       tasks: the names of the heads.
     """
+    schedule = make_schedule(config, steps)
     part = optax.chain(_MAKE[config.name](), _add_decayed_weights(config))
+    rated = [optax.scale_by_learning_rate(schedule)]
+    if config.rates:
+        rated.append(optax.stateless(lambda updates, params: _scaled(config, updates)))
+    if config.name == "schedule_free":  # The average is of what has moved, so that the rate belongs into it.
+        part, rated = optax.contrib.schedule_free(optax.chain(part, *rated), schedule, _BETWEEN), []
     heads = {
         task: optax.conditionally_mask(part, lambda step, labelled, task=task: labelled[task], forward_extra_args=True)
         for task in tasks
     }
     parts = {_SHARED: part, **heads} | ({_FROZEN: optax.set_to_zero()} if config.frozen else {})
-    transforms = [
+    return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         optax.partition(parts, functools.partial(_labels, config)),
-        optax.scale_by_learning_rate(make_schedule(config, steps)),
-    ]
-    if config.rates:
-        transforms.append(optax.stateless(lambda updates, params: _scaled(config, updates)))
-    return optax.chain(*transforms)
+        *rated,
+    )
+
+
+def average(
+    config: OptimizerConfig,
+    before: optax.Params,
+    params: optax.Params,
+    opt_state: optax.OptState,
+    decay: jax.Array,
+) -> optax.Params:
+    """The averaged parameters after a step: the optimiser's own average where it keeps one, else a moving one.
+
+    Args:
+      config: the settings.
+      before: the averaged parameters before the step.
+      params, opt_state: after the step.
+      decay: of the moving average.
+    """
+    if config.name != "schedule_free":
+        return _keep_frozen(config, optax.incremental_update(params, before, 1 - decay), before)
+    moving = {name: leaf for state in _schedule_free(opt_state) for name, leaf in by_name(state.z).items()}
+
+    def of(path, param, old):
+        if name_of(path) not in moving:  # it is frozen
+            return old
+        return (param - (1 - _BETWEEN) * moving[name_of(path)]) / _BETWEEN
+
+    return jax.tree_util.tree_map_with_path(of, params, before)
+
+
+def begin_from(opt_state: optax.OptState, params: optax.Params) -> optax.OptState:
+    """The optimiser's state before the first step, placed as it is, now from those parameters."""
+    values = by_name(params)
+
+    def begin(node):
+        if not _is_schedule_free(node):
+            return node
+        copy = lambda path, leaf: jax.device_put(values[name_of(path)], leaf.sharding, may_alias=False)  # noqa: E731
+        return node._replace(z=jax.tree_util.tree_map_with_path(copy, node.z))
+
+    return jax.tree.map(begin, opt_state, is_leaf=_is_schedule_free)
+
+
+def _schedule_free(opt_state: optax.OptState) -> list[optax.contrib.ScheduleFreeState]:
+    """The states of the parts of the network."""
+    return list(filter(_is_schedule_free, jax.tree.leaves(opt_state, is_leaf=_is_schedule_free)))
+
+
+def _is_schedule_free(node: Any) -> bool:
+    return isinstance(node, optax.contrib.ScheduleFreeState)
 
 
 def stop_frozen(config: OptimizerConfig, params: optax.Params) -> optax.Params:
     """The parameters, those of `config.frozen` as constants: no gradient of them is computed."""
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: jax.lax.stop_gradient(leaf) if _is_frozen(config, name_of(path)) else leaf, params
-    )
-
-
-def keep_frozen(config: OptimizerConfig, after: optax.Params, before: optax.Params) -> optax.Params:
-    """Averages after a step, those of `config.frozen` as before it: rounding would change them."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, new, old: old if _is_frozen(config, name_of(path)) else new, after, before
     )
 
 
@@ -135,6 +186,7 @@ _MAKE: dict[str, Callable[[], optax.GradientTransformation]] = {
     "sgd": lambda: optax.trace(decay=0.9, nesterov=True),
     "lion": optax.scale_by_lion,
     "muon": _muon,
+    "schedule_free": lambda: optax.scale_by_rms(0.999, eps_in_sqrt=False, bias_correction=True),
     "adafactor": lambda: optax.chain(
         optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0), optax.scale_by_param_block_rms()
     ),
@@ -178,6 +230,13 @@ def _labels(config: OptimizerConfig, params: optax.Params) -> optax.Params:
     return jax.tree_util.tree_map_with_path(
         lambda path, label: _FROZEN if _is_frozen(config, name_of(path)) else label,
         jax.tree.broadcast(labels, params),
+    )
+
+
+def _keep_frozen(config: OptimizerConfig, after: optax.Params, before: optax.Params) -> optax.Params:
+    """Averages after a step, those of `config.frozen` as before it: rounding would change them."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, new, old: old if _is_frozen(config, name_of(path)) else new, after, before
     )
 
 

@@ -15,7 +15,7 @@ from ramjax.config import Config
 from ramjax.steps.balancing import BALANCERS, ByGradients, add_up, check_curves, gram
 from ramjax.steps.balancing.by_gradients import Observed
 from ramjax.steps.batches import SHOWN_BOXES, split, vary_boxes
-from ramjax.steps.optimizer import keep_frozen, make_optimizer, make_schedule, stop_frozen
+from ramjax.steps.optimizer import average, make_optimizer, make_schedule, stop_frozen
 from ramjax.steps.state import TrainState, make_train_apply
 from ramjax.steps.teacher import make_teacher
 from ramjax.tasks import make_tasks
@@ -51,8 +51,7 @@ def make_train_step(config: Config) -> Callable[..., tuple[TrainState, dict[str,
         # Early averages forget the random start sooner: the decay rises with the step.
         decay = jnp.minimum(config.optimizer.ema_decay, (1.0 + state.step) / (10.0 + state.step))
         decay = jnp.where(config.optimizer.ema_decay > 0, decay, 0.0)
-        ema_params = optax.incremental_update(params, state.ema_params, 1 - decay)
-        ema_params = keep_frozen(config.optimizer, ema_params, state.ema_params)
+        ema_params = average(config.optimizer, state.ema_params, params, opt_state, decay)
         ema_variables = jax.tree.map(
             lambda new, old: optax.incremental_update(new, old, 1 - decay) if _is_float(new) else new,
             variables,

@@ -17,6 +17,7 @@ from ramjax.models import pretrained
 from ramjax.models.encoders import ENCODERS
 from ramjax.runs import weights
 from ramjax.steps import state as states
+from ramjax.steps.optimizer import begin_from
 from ramjax.steps.state import TrainState
 from ramjax.trees import by_name, name_of
 
@@ -58,12 +59,10 @@ def start_from_source(config: Config, state: TrainState, abstract: TrainState, w
         files.write_text(workdir / TABLE, table(origins, config.init.source))
     log.info("%s", summary(origins, here, config.init.source))
     fields = ("params", "variables", "ema_params", "ema_variables")
-    return state.replace(
-        **{
-            name: jax.tree_util.tree_map_with_path(begin, getattr(state, name), getattr(abstract, name))
-            for name in fields
-        }
-    )
+    begun = {
+        name: jax.tree_util.tree_map_with_path(begin, getattr(state, name), getattr(abstract, name)) for name in fields
+    }
+    return state.replace(**begun, opt_state=begin_from(state.opt_state, begun["params"]))
 
 
 def _source(config: Config, here: Mapping[str, Any], mesh: Mesh) -> dict[str, Any]:

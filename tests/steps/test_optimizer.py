@@ -10,7 +10,7 @@ import pytest
 
 from ramjax.config import ConfigError, OptimizerConfig
 from ramjax.runs.checkpoints import Checkpoints
-from ramjax.steps.optimizer import check_rules, make_optimizer, make_schedule
+from ramjax.steps.optimizer import average, begin_from, check_rules, make_optimizer, make_schedule
 from ramjax.steps.state import TrainState
 from tests.training.heads import adam_of
 
@@ -18,7 +18,7 @@ CONFIG = OptimizerConfig(
     learning_rate=0.01, warmup_steps=3, final_fraction=0.1, weight_decay=0.1, clip_norm=1.0, ema_decay=0.0
 )
 STEPS = 12
-NAMES = ("adamw", "sgd", "lion", "muon", "adafactor")
+NAMES = ("adamw", "sgd", "lion", "muon", "adafactor", "schedule_free")
 LABELLED = [True, True, False, True, False, False, True, True, True, False, True, True]
 """Whether the steps' batches have labels of joints; of bones they always have."""
 
@@ -50,6 +50,8 @@ def adamw(schedule):
 
 
 def changed(**keys):
+    if keys.get("name") == "schedule_free":
+        keys.setdefault("schedule", "constant")
     return dataclasses.replace(CONFIG, **keys)
 
 
@@ -59,6 +61,8 @@ def of_optax(name, schedule):
     decay = {"weight_decay": CONFIG.weight_decay}
     if name == "adamw":
         return adamw(schedule)
+    if name == "schedule_free":
+        return optax.contrib.schedule_free(optax.adamw(schedule, b1=0.0, mask=weights, **decay), schedule, 0.9)
     if name == "lion":
         return optax.lion(schedule, mask=weights, **decay)
     if name == "muon":  # the mask is False where Adam moves the parameters
@@ -88,7 +92,8 @@ def train(config, params):
 @pytest.mark.parametrize("name", NAMES)
 def test_with_every_task_labelled_it_is_that_of_optax(name):
     expected = make_params()
-    reference = optax.chain(optax.clip_by_global_norm(CONFIG.clip_norm), of_optax(name, make_schedule(CONFIG, STEPS)))
+    schedule = make_schedule(changed(name=name), STEPS)
+    reference = optax.chain(optax.clip_by_global_norm(CONFIG.clip_norm), of_optax(name, schedule))
     state = reference.init(expected)
     for step, params in enumerate(train(changed(name=name), expected)):
         updates, state = reference.update(gradients(step, expected), state, expected)
@@ -134,7 +139,39 @@ def test_muon_moves_a_convolution_as_the_matrix_that_it_is():
     assert np.sqrt(np.mean(by_kernel**2)) == pytest.approx(0.2 * CONFIG.learning_rate, rel=0.3)  # as AdamW's
 
 
-@pytest.mark.parametrize("name", ["sgd", "lion", "muon", "adafactor"])
+def test_the_average_of_schedule_free_is_that_of_the_paper():
+    """Algorithm 1 of arXiv 2405.15682 in float64, with a rate of its own for the encoder and a frozen head.
+
+    z moves, x is the average of z weighted by the squared learning rate, and gradients are of y = 0.9 x + 0.1 z.
+    """
+    config = changed(name="schedule_free", clip_norm=1e9, rates=("encoder=0.5",), frozen=("heads/bones",))
+    optimizer = make_optimizer(config, STEPS, ("bones", "joints"))
+    first = jax.tree.map(lambda leaf: leaf + 1, make_params())  # as of a source, after others
+    params, mean, state = first, first, begin_from(optimizer.init(make_params()), first)
+    update, labelled = jax.jit(optimizer.update), {"bones": jnp.bool_(True), "joints": jnp.bool_(True)}
+    x = z = y = np.asarray(first["encoder"]["kernel"], np.float64)
+    squares, weights = np.zeros_like(x), 0.0
+    for step in range(STEPS):
+        grads = gradients(step, params)
+        updates, state = update(grads, state, params, labelled=labelled)
+        params = optax.apply_updates(params, updates)
+        mean = average(config, mean, params, state, jnp.float32(0.5))
+
+        gradient = np.asarray(grads["encoder"]["kernel"], np.float64)
+        squares = 0.999 * squares + 0.001 * gradient**2
+        scaled = gradient / (np.sqrt(squares / (1 - 0.999 ** (step + 1))) + 1e-8)
+        rates = [config.learning_rate * min(number / config.warmup_steps, 1) for number in (step, step + 1)]
+        z = z - 0.5 * rates[0] * (scaled + config.weight_decay * y)
+        weights += rates[1] ** 2
+        x = x + rates[1] ** 2 / weights * (z - x)
+        y = 0.9 * x + 0.1 * z
+        np.testing.assert_allclose(params["encoder"]["kernel"], y, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(mean["encoder"]["kernel"], x, rtol=1e-4, atol=1e-6)
+    assert np.abs(x - y).max() > 1e-4
+    jax.tree.map(np.testing.assert_array_equal, mean["heads"]["bones"], first["heads"]["bones"])
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
 def test_an_unlabelled_head_rests_whatever_the_optimiser(name):
     params, labelled = make_params(), {"bones": jnp.bool_(True), "joints": jnp.bool_(False)}
     optimizer = make_optimizer(changed(name=name, warmup_steps=0), STEPS, ("bones", "joints"))
@@ -205,6 +242,10 @@ def test_rates_and_decays_by_the_names_of_parameters():
         ({"rates": ("encoder=-1",)}, r"rates has 'encoder=-1'; write PATTERN=NUMBER"),
         ({"rates": ("encoder=nan",)}, r"write PATTERN=NUMBER"),
         ({"decays": ("(=0.1",)}, r"decays has '\(', which is no regular expression"),
+        (
+            {"name": "schedule_free", "schedule": "cosine"},
+            "name is schedule_free, but schedule is cosine; .*schedule=constant",
+        ),
         ({"drops": ()}, r"drops is \(\); name shares"),
         ({"drops": (0.5, 0.5)}, r"drops is \(0.5, 0.5\)"),
         ({"drops": (0.5, 1.0)}, r"drops is \(0.5, 1.0\)"),
