@@ -48,6 +48,10 @@ ENCODERS: dict[str, Pyramid] = {
     "mit_b1": Pyramid(4, (64, 128, 320, 512)),
     "mit_b2": Pyramid(4, (64, 128, 320, 512)),
     "mit_b3": Pyramid(4, (64, 128, 320, 512)),
+    "vit_small": Pyramid(4, (256, 256, 256, 256)),
+    "vit_base": Pyramid(4, (256, 256, 256, 256)),
+    "vit_small_dinov3": Pyramid(4, (256, 256, 256, 256)),
+    "vit_base_dinov3": Pyramid(4, (256, 256, 256, 256)),
 }
 """The published encoders by name."""
 

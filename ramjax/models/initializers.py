@@ -29,6 +29,11 @@ def lecun_normal(key: jax.Array, shape: Shape, dtype: jnp.dtype = jnp.float32) -
     return _truncated_normal(1.0, key, shape, dtype)
 
 
+def token_normal(key: jax.Array, shape: Shape, dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    """Learned tokens and positions (..., features): standard deviation 0.02 (Dosovitskiy et al., arXiv 2010.11929)."""
+    return _truncated_normal(0.02**2 * math.prod(shape[:-1]), key, shape, dtype)
+
+
 embedding_normal = jax.jit(
     nnx.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0), static_argnums=(1, 2)
 )

@@ -76,8 +76,9 @@ def _source(config: Config, here: Mapping[str, Any], mesh: Mesh) -> dict[str, An
             f"init.source: {source} is of another library, but model.encoder is {encoder}; set model.encoder to the "
             f"network that it is of: {', '.join(ENCODERS)}."
         )
-    expected = {name.removeprefix(PUBLISHED): leaf.shape for name, leaf in here.items() if name.startswith(PUBLISHED)}
     published = ENCODERS[encoder]
+    held = published.held(name.removeprefix(PUBLISHED) for name in here if name.startswith(PUBLISHED))
+    expected = {name: here[PUBLISHED + name].shape for name in held}
     tensors = pretrained.convert(pretrained.read(source), published.renames, expected, source, published.unused)
     return {PUBLISHED + name: tensor for name, tensor in tensors.items()}
 

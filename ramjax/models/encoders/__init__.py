@@ -12,14 +12,15 @@ its dotted path, ``package.module.Class``.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flax import nnx
 from jaxtyping import Array, Float
 
 from ramjax.config import ModelConfig
-from ramjax.models.encoders import convnextv2, densenet, efficientnetv2, mit, resnet, swin
+from ramjax.models.encoders import convnextv2, densenet, efficientnetv2, mit, resnet, swin, vit
 from ramjax.models.encoders.residual import ResidualEncoder
 from ramjax.typed import import_class
 
@@ -36,12 +37,18 @@ class Published:
       renames: from the names of timm's parameters to those here.
       paper: where it was published.
       unused: regular expressions of timm's parameters that are not in the pyramid, such as those of the classifier.
+      own: regular expressions of the parameters here that no file holds, such as those of a pyramid on a transformer.
     """
 
     make: Callable[..., nnx.Module]
     renames: Renames
     paper: str
     unused: tuple[str, ...] = (r"^(fc|classifier|head)\b",)
+    own: tuple[str, ...] = ()
+
+    def held(self, names: Iterable[str]) -> list[str]:
+        """The parameters here, by their names, that a file of weights holds."""
+        return [name for name in names if not any(re.search(pattern, name) for pattern in self.own)]
 
 
 def _resnet(block: type, counts: tuple[int, ...]) -> Published:
@@ -62,6 +69,11 @@ def _swin(version: int, counts: tuple[int, ...], window: int, paper: str) -> Pub
 def _mit(widths: tuple[int, ...], counts: tuple[int, ...]) -> Published:
     make = functools.partial(mit.MixTransformer, widths, counts)
     return Published(make, mit.TRANSFORMERS, "Xie et al., arXiv 2105.15203", mit.UNUSED)
+
+
+def _vit(kind: vit.Kind, width: int, paper: str) -> Published:
+    make = functools.partial(vit.PyramidTransformer, kind, width)
+    return Published(make, vit.TIMM, paper, vit.UNUSED, vit.OWN)
 
 
 ENCODERS: dict[str, Published] = {
@@ -91,6 +103,10 @@ ENCODERS: dict[str, Published] = {
     "mit_b1": _mit((64, 128, 320, 512), (2, 2, 2, 2)),
     "mit_b2": _mit((64, 128, 320, 512), (3, 4, 6, 3)),
     "mit_b3": _mit((64, 128, 320, 512), (3, 4, 18, 3)),
+    "vit_small": _vit(vit.DINOV2, 384, "Oquab et al., arXiv 2304.07193"),
+    "vit_base": _vit(vit.DINOV2, 768, "Oquab et al., arXiv 2304.07193"),
+    "vit_small_dinov3": _vit(vit.DINOV3, 384, "Siméoni et al., arXiv 2508.10104"),
+    "vit_base_dinov3": _vit(vit.DINOV3, 768, "Siméoni et al., arXiv 2508.10104"),
 }
 """The published encoders by their name in `model.encoder`."""
 

@@ -16,6 +16,10 @@ TIMM = {
     "swin_small": "swin_small_patch4_window7_224",
     "swinv2_tiny": "swinv2_tiny_window8_256",
     "swinv2_small": "swinv2_small_window8_256",
+    "vit_small": "vit_small_patch14_reg4_dinov2",
+    "vit_base": "vit_base_patch14_reg4_dinov2",
+    "vit_small_dinov3": "vit_small_patch16_dinov3",
+    "vit_base_dinov3": "vit_base_patch16_dinov3",
 }
 
 TRANSFORMERS = {
@@ -29,5 +33,6 @@ TRANSFORMERS = {
 SIZES: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("swin_tiny", "swin_small"), (224, 256)),
     **dict.fromkeys(("swinv2_tiny", "swinv2_small"), (256, 288)),
+    **dict.fromkeys(("vit_small", "vit_base"), (56, 84)),
 }
 """Height and width of the image, where it is not 64 x 96."""

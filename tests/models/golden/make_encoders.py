@@ -67,6 +67,8 @@ def main(names: Iterable[str]) -> None:
 def from_timm(name: str, size: tuple[int, int]) -> Made:
     """timm's network with a classifier, that of its pyramid, what the tensors of the latter are called in files, and
     its call, which returns levels (b, h, w, c)."""
+    if name.startswith("vit"):
+        return vit_from_timm(name)
     whole = timm.create_model(name, pretrained=False)
     sized = {"img_size": size} if "swin" in name else {}
     network = timm.create_model(name, pretrained=False, features_only=True, **sized).eval()
@@ -77,6 +79,18 @@ def from_timm(name: str, size: tuple[int, int]) -> Made:
         return [level.permute(0, 2, 3, 1) if level.shape[1] == count else level for level, count in levels]
 
     return whole, network, {key: original(key, whole.state_dict()) for key in network.state_dict()}, run
+
+
+def vit_from_timm(name: str) -> Made:
+    """The same of a Vision Transformer, which has one level: its tokens."""
+    network = timm.create_model(name, pretrained=False, dynamic_img_size=True, num_classes=0).eval()
+
+    def run(image):
+        tokens = network.forward_features(image)[:, network.num_prefix_tokens :]
+        patch = network.patch_embed.patch_size[0]
+        return [tokens.unflatten(1, (image.shape[2] // patch, image.shape[3] // patch))]
+
+    return network, network, {key: key for key in network.state_dict()}, run
 
 
 def from_transformers(settings: dict[str, Any], size: tuple[int, int]) -> Made:
