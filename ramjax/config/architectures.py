@@ -29,11 +29,14 @@ class Pyramid:
 
 
 ENCODERS: dict[str, Pyramid] = {
+    "unet": Pyramid(1, (64, 128, 256, 512, 1024)),
+    "nnunet": Pyramid(1, (32, 64, 128, 256, 512, 512, 512)),
     "resnet18": Pyramid(2, (64, 64, 128, 256, 512)),
     "resnet34": Pyramid(2, (64, 64, 128, 256, 512)),
     "resnet50": Pyramid(2, (64, 256, 512, 1024, 2048)),
     "densenet121": Pyramid(2, (64, 256, 512, 1024, 1024)),
     "efficientnetv2_s": Pyramid(2, (24, 48, 64, 160, 256)),
+    "mobilevit_s": Pyramid(2, (32, 64, 96, 128, 640)),
     "convnextv2_atto": Pyramid(4, (40, 80, 160, 320)),
     "convnextv2_femto": Pyramid(4, (48, 96, 192, 384)),
     "convnextv2_pico": Pyramid(4, (64, 128, 256, 512)),

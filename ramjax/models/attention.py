@@ -1,5 +1,8 @@
 """Attention (Vaswani et al., arXiv 1706.03762) and the block that transformers are made of."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -26,29 +29,65 @@ def attend(
     return jax.nn.dot_product_attention(*split, bias=bias).reshape(queries.shape)
 
 
-class Perceptron(nnx.Module):
-    """Two matrices with GELU between them."""
+gelu = functools.partial(jax.nn.gelu, approximate=False)
 
-    def __init__(self, width: int, hidden: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+
+class Perceptron(nnx.Module):
+    """Two matrices with an activation between them."""
+
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        *,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+        activation: Callable[[Array], Array] = gelu,
+    ):
+        self.activation = activation
         self.fc1 = layers.Linear(width, hidden, dtype=dtype, rngs=rngs)
         self.fc2 = layers.Linear(hidden, width, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
-        return self.fc2(jax.nn.gelu(self.fc1(x), approximate=False))
+        return self.fc2(self.activation(self.fc1(x)))
 
 
 class TransformerBlock(nnx.Module):
-    """Attention among all tokens and a perceptron of four times the width, each normalised before and with a shortcut
-    (Dosovitskiy et al., arXiv 2010.11929)."""
+    """Attention among all tokens and a perceptron, each normalised before and with a shortcut (Dosovitskiy et al.,
+    arXiv 2010.11929).
 
-    def __init__(self, width: int, heads: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    Args:
+      width: channels of the tokens.
+      heads: of the attention.
+      hidden: channels of the perceptron; None for four times the width.
+      activation: of the perceptron.
+      epsilon: of the normalisations.
+      dtype, rngs: as of all modules.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        hidden: int | None = None,
+        *,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+        activation: Callable[[Array], Array] = gelu,
+        epsilon: float = 1e-6,
+    ):
         self.heads = heads
-        self.norm1 = layers.layer_norm(width, 1e-6, dtype=dtype, rngs=rngs)
+        self.norm1 = layers.layer_norm(width, epsilon, dtype=dtype, rngs=rngs)
         self.qkv = layers.Linear(width, 3 * width, dtype=dtype, rngs=rngs)
         self.proj = layers.Linear(width, width, dtype=dtype, rngs=rngs)
-        self.norm2 = layers.layer_norm(width, 1e-6, dtype=dtype, rngs=rngs)
-        self.mlp = Perceptron(width, 4 * width, dtype=dtype, rngs=rngs)
+        self.norm2 = layers.layer_norm(width, epsilon, dtype=dtype, rngs=rngs)
+        self.mlp = Perceptron(width, hidden or 4 * width, activation=activation, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b n c"]) -> Float[Array, "b n c"]:
         x = x + self.proj(attend(*jnp.split(self.qkv(self.norm1(x)), 3, -1), self.heads))
         return x + self.mlp(self.norm2(x))
+
+
+def drop_path(rate: float, rngs: nnx.Rngs) -> Callable[[Array], Array]:
+    """`layers.drop_path` of a residual branch of tokens, (b, n, c)."""
+    return nnx.Dropout(rate, broadcast_dims=(1, 2), rngs=rngs) if rate else layers.unchanged

@@ -45,7 +45,9 @@ def load(output: pathlib.Path) -> list[Question]:
     try:
         content = files.parse_json(path.read_bytes())
         return [
-            Question(of["name"], of["asks"], {arm: tuple(runs) for arm, runs in of["arms"].items()}, of.get("about", ""))
+            Question(
+                of["name"], of["asks"], {arm: tuple(runs) for arm, runs in of["arms"].items()}, of.get("about", "")
+            )
             for of in content
         ]
     except FileNotFoundError:

@@ -20,7 +20,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from ramjax.config import ModelConfig
-from ramjax.models.encoders import convnextv2, densenet, efficientnetv2, mit, resnet, swin, vit
+from ramjax.models.encoders import convnextv2, densenet, efficientnetv2, mit, mobilevit, resnet, swin, unet, vit
 from ramjax.models.encoders.residual import ResidualEncoder
 from ramjax.typed import import_class
 
@@ -77,6 +77,12 @@ def _vit(kind: vit.Kind, width: int, paper: str) -> Published:
 
 
 ENCODERS: dict[str, Published] = {
+    "unet": Published(
+        functools.partial(unet.UNetEncoder, unet.PLAIN), (), "Ronneberger, Fischer and Brox, arXiv 1505.04597"
+    ),
+    "nnunet": Published(
+        functools.partial(unet.ResidualUNetEncoder, unet.RESIDUAL), (), "Isensee et al., arXiv 2404.09556"
+    ),
     "resnet18": _resnet(resnet.BasicBlock, (2, 2, 2, 2)),
     "resnet34": _resnet(resnet.BasicBlock, (3, 4, 6, 3)),
     "resnet50": _resnet(resnet.Bottleneck, (3, 4, 6, 3)),
@@ -88,6 +94,9 @@ ENCODERS: dict[str, Published] = {
         efficientnetv2.TIMM,
         "Tan and Le, arXiv 2104.00298",
         efficientnetv2.UNUSED,
+    ),
+    "mobilevit_s": Published(
+        functools.partial(mobilevit.MobileViT, mobilevit.SMALL), mobilevit.TIMM, "Mehta and Rastegari, arXiv 2110.02178"
     ),
     "convnextv2_atto": _convnextv2(40, (2, 2, 6, 2)),
     "convnextv2_femto": _convnextv2(48, (2, 2, 6, 2)),

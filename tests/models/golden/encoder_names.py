@@ -6,6 +6,7 @@ TIMM = {
     "resnet50": "resnet50",
     "densenet121": "densenet121",
     "efficientnetv2_s": "tf_efficientnetv2_s",
+    "mobilevit_s": "mobilevit_s",
     "convnextv2_atto": "convnextv2_atto",
     "convnextv2_femto": "convnextv2_femto",
     "convnextv2_pico": "convnextv2_pico",
