@@ -1,5 +1,5 @@
-"""The encoders of U-Net (Ronneberger et al., arXiv 1505.04597) and of nnU-Net with residual blocks (Isensee et al., arXiv
-2404.09556), from full resolution down.
+"""The encoders of U-Net (Ronneberger et al., arXiv 1505.04597) and of nnU-Net with residual blocks (Isensee et al.,
+arXiv 2404.09556), from full resolution down.
 
 nnU-Net plans depth and width by the size of the images: `RESIDUAL` is what its residual planner makes of 320 to 512
 pixels a side. U-Net's convolutions are padded here, and normalised in groups, as batches are small.
