@@ -87,13 +87,17 @@ class ErosionsConfig(MaskTaskConfig):
 
 @dataclasses.dataclass(frozen=True)
 class JointsConfig(TaskConfig):
-    """Joint sites: a heatmap a site with offset and size.
+    """Joint sites.
 
     Attributes:
+      loss: ``heatmap``, a softmax over the cells and the absence of a site, with offset and size; ``offset``, each cell
+        tells by itself if it is the centre, with offset and size; ``dsnt``, the mean place of a heatmap, with size (see
+        `ramjax.tasks.joints.learning`).
       sigma: standard deviation of a target peak, in pixels of the heatmap.
     """
 
     weight: float = 0.3
+    loss: Literal["heatmap", "offset", "dsnt"] = "heatmap"
     sigma: float = 1.0
 
     def __post_init__(self):

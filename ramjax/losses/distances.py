@@ -1,8 +1,9 @@
 """Distance maps on the device: exact Euclidean distances to the nearest pixel of a mask.
 
 Separable (Felzenszwalb and Huttenlocher, Theory of Computing 2012): the distance within each column, then the least sum
-of squares along each row. The second pass looks at every pair of pixels of a row, w operations a pixel, which are
-vectorised without a loop over the data; the lower envelope of parabolas would take fewer, but one after the other.
+of squares along each row. The second pass looks at every pair of pixels of a row: a loop over the w columns, each of
+which is compared with all pixels at once. So it takes w operations a pixel, and memory for two maps; the lower envelope
+of parabolas would take fewer, but one pixel after the other.
 """
 
 import jax
@@ -16,9 +17,13 @@ FAR = 2.0**20
 def distances(mask: Bool[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     """Distance of each pixel to the nearest pixel of the mask, in pixels, 0 in the mask; `FAR` or more for no mask."""
     squares = jnp.square(_along_columns(mask))
-    apart = jnp.arange(mask.shape[2], dtype=jnp.float32)
-    apart = jnp.square(apart[:, None] - apart)[:, :, None]  # of pixels w from pixels v of the row
-    return jnp.sqrt(jnp.min(squares[:, :, None] + apart, axis=3))
+    columns = jnp.arange(mask.shape[2], dtype=jnp.float32)
+
+    def nearer(best, given):
+        column, of_column = given
+        return jnp.minimum(best, of_column[:, :, None] + jnp.square(columns - column)[:, None]), None
+
+    return jnp.sqrt(jax.lax.scan(nearer, squares, (columns, jnp.moveaxis(squares, 2, 0)))[0])
 
 
 def signed_distances(mask: Bool[Array, "b h w c"], inside: Bool[Array, "b h w"]) -> Float[Array, "b h w c"]:

@@ -7,6 +7,7 @@ array are the first of a larger one, and a few lengths serve all shapes. This is
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +49,11 @@ def zeros(key: jax.Array | None, shape: Shape, dtype: jnp.dtype = jnp.float32) -
 def ones(key: jax.Array | None, shape: Shape, dtype: jnp.dtype = jnp.float32) -> jax.Array:
     """Scales, mostly."""
     return jax.device_put(np.ones(shape, dtype))
+
+
+def constant(*values: float) -> Callable[..., jax.Array]:
+    """An initializer of biases that begin with these values: one each, or one for all."""
+    return lambda key, shape, dtype=jnp.float32: jax.device_put(np.full(shape, values, dtype))
 
 
 def _truncated_normal(scale: float, key: jax.Array, shape: Shape, dtype: jnp.dtype) -> jax.Array:

@@ -4,7 +4,6 @@ import functools
 import math
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -12,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from ramjax.config import ModelConfig
 from ramjax.losses import Term
-from ramjax.models import layers
+from ramjax.models import initializers, layers
 from ramjax.models.features import Features, dense_level, dense_width
 
 
@@ -37,7 +36,7 @@ class DenseHead(nnx.Module):
             model.decoder_width,
             len(bias) * self.block**2,
             dtype=dtype,
-            bias_init=_constant(bias * self.block**2),
+            bias_init=initializers.constant(*bias * self.block**2),
             rngs=rngs,
         )
         self.coarse = layers.Pointwise(
@@ -51,7 +50,7 @@ class DenseHead(nnx.Module):
         self.deep = nnx.Dict(
             {
                 f"level_{level}": layers.Pointwise(
-                    dense_width(level, model), len(bias), dtype=dtype, bias_init=_constant(bias), rngs=rngs
+                    dense_width(level, model), len(bias), dtype=dtype, bias_init=initializers.constant(*bias), rngs=rngs
                 )
                 for level in levels
             }
@@ -86,11 +85,6 @@ class DenseHead(nnx.Module):
         kernel = kernel.reshape(-1, side, self.block, side, self.block, self.fine.out_features // self.block**2)
         kernel = kernel.transpose(0, 1, 3, 2, 4, 5).reshape(self.coarse.in_features, -1).astype(self.coarse.dtype)
         return x.reshape(-1, x.shape[-1]).astype(self.coarse.dtype) @ kernel  # matrices, as in `layers.Pointwise`
-
-
-def _constant(values: tuple[float, ...]) -> Callable[..., Array]:
-    """An initializer of those values."""
-    return lambda key, shape, dtype: jax.device_put(np.asarray(values, dtype))
 
 
 def of_levels(outputs: dict[str, Array], terms: Callable[[Array], list[Term]]) -> list[Term]:

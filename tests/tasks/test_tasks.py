@@ -14,7 +14,7 @@ from ramjax.tasks.base import Term
 from ramjax.tasks.bones import learning as bones
 from ramjax.tasks.bones.sums import unpack
 from ramjax.tasks.dense import on_grid
-from ramjax.tasks.joints import learning as joints
+from ramjax.tasks.joints import heatmap as joints
 from ramjax.tasks.scores import learning as scores
 from tests.tasks import contract
 from tests.tasks.batches import random_batch
@@ -189,7 +189,9 @@ def test_heatmap_of_a_box_decodes_to_the_box():
     regression[0, ..., 1] = center[0, :, 1] - columns[None, :, None]
     regression[0, ..., 2:] = np.log((boxes[0, :, 2:] - boxes[0, :, :2]) / stride / (joints.USUAL_SIDE * h))
     absence = jnp.array([[-20.0, 20.0]])
-    found, confidence = joints.decode(jnp.asarray(-distance[None]), absence, jnp.asarray(regression), stride)
+    found, confidence = joints.decode(
+        {"heatmap": -distance[None], "absence": absence, "regression": regression}, stride
+    )
     np.testing.assert_allclose(found, boxes, atol=1e-3)
     np.testing.assert_allclose(confidence[0], [1, 0], atol=5e-3)
 

@@ -32,12 +32,14 @@ class Joints(Task):
     columns = ("sites_found",)
 
     def head(self, model, *, rngs):
-        return learning.JointsHead(model, rngs=rngs)
+        return learning.JointsHead(self.config, model, rngs=rngs)
 
     def loss(self, outputs, batch):
         return learning.loss(self.config, outputs, batch)
 
-    consistency = staticmethod(learning.consistency)
+    def consistency(self, outputs, taught, batch):
+        return learning.consistency(self.config, outputs, taught, batch)
+
     predict = staticmethod(learning.predict)
     observe = staticmethod(learning.observe)
     canvas_values = staticmethod(measuring.canvas_values)

@@ -1,4 +1,14 @@
-"""Joint sites: a heatmap a site with offset and size. A site occurs at most once, so its peak is its box."""
+"""How joint sites are learned: a heatmap a site, with size and offset. A site occurs at most once.
+
+===========  ==========================================================================================================
+``heatmap``  a softmax over all cells and the absence: `ramjax.tasks.joints.heatmap`
+``offset``   each cell by itself, as detectors without anchors do: `ramjax.tasks.joints.offset`
+``dsnt``     the mean place of the heatmap: `ramjax.tasks.joints.dsnt`
+===========  ==========================================================================================================
+"""
+
+import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -7,96 +17,95 @@ from jaxtyping import Array, Float
 
 from ramjax import anatomy
 from ramjax.config import JointsConfig, ModelConfig
-from ramjax.models import layers
+from ramjax.losses import Term
+from ramjax.models import initializers, layers
 from ramjax.models.features import Features, dense_level, dense_width
-from ramjax.tasks.base import Batch, Term
+from ramjax.tasks.base import Batch
 from ramjax.tasks.consistency import TAUGHT
+from ramjax.tasks.joints import dsnt, heatmap, offset
+from ramjax.tasks.joints.target import Target, target_on
 
 LEVEL = 1
 """The level of the dense features that the heatmaps are on: a joint is many cells wide on the finest one."""
 
-PEAK_RADIUS = 2
-"""Cells about the peak whose opinions on centre and size are averaged."""
 
-USUAL_SIDE = 0.1
-"""Box sides are learned as the logarithm of their ratio to this share of the canvas height: about a finger joint's."""
+@dataclasses.dataclass(frozen=True)
+class Placing:
+    """A way of placing sites.
+
+    Attributes:
+      terms: from settings, outputs and target to the terms of the loss.
+      decode: from outputs and the stride of the heatmaps in canvas pixels to boxes (b, 22, 4) in canvas pixels and
+        confidence (b, 22).
+      chances: from outputs to the probabilities of the cells, (b, h, w, 22), and of the absence, (b, 22), if it has
+        one.
+      regressed: numbers of each cell and site: offset (row, column) and logarithmic sides, or the sides alone.
+      tells_absence: it has a logit of a site's absence.
+      prior: the first logit of a cell.
+    """
+
+    terms: Callable[[JointsConfig, dict[str, Array], Target], list[Term]]
+    decode: Callable[[dict[str, Array], float], tuple[Float[Array, "b n 4"], Float[Array, "b n"]]]
+    chances: Callable[[dict[str, Array]], tuple[Array, ...]]
+    regressed: int = 4
+    tells_absence: bool = True
+    prior: float = 0.0
+
+
+PLACINGS: dict[str, Placing] = {
+    "heatmap": Placing(heatmap.terms, heatmap.decode, heatmap.chances),
+    # The chance of a cell begins at 0.1, as in CenterNet.
+    "offset": Placing(offset.terms, offset.decode, offset.chances, tells_absence=False, prior=-2.19),
+    "dsnt": Placing(dsnt.terms, dsnt.decode, dsnt.chances, regressed=2),
+}
+"""By their name in `joints.loss`."""
 
 
 class JointsHead(nnx.Module):
-    """Dense features to a heatmap, offsets, sizes and the absence of each site."""
+    """Dense features to a heatmap, and to offsets, sizes and the absence of each site."""
 
-    def __init__(self, model: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: JointsConfig, model: ModelConfig, *, rngs: nnx.Rngs):
         dtype, self.level = jnp.dtype(model.dtype), dense_level(LEVEL, model)
+        self.loss, placing = config.loss, PLACINGS[config.loss]
         width = dense_width(self.level, model)
+        prior = initializers.constant(placing.prior)
         self.mix = layers.ConvNorm(width, width, 3, dtype=dtype, rngs=rngs)
-        self.heatmap = layers.Pointwise(width, anatomy.NUM_SITES, dtype=dtype, rngs=rngs)
-        self.boxes = layers.Pointwise(width, anatomy.NUM_SITES * 4, dtype=dtype, rngs=rngs)
-        self.absence = layers.Linear(model.widths[-1], anatomy.NUM_SITES, dtype=dtype, rngs=rngs)
+        self.heatmap = layers.Pointwise(width, anatomy.NUM_SITES, dtype=dtype, bias_init=prior, rngs=rngs)
+        self.boxes = layers.Pointwise(width, anatomy.NUM_SITES * placing.regressed, dtype=dtype, rngs=rngs)
+        if placing.tells_absence:
+            self.absence = layers.Linear(model.widths[-1], anatomy.NUM_SITES, dtype=dtype, rngs=rngs)
 
     def __call__(self, features: Features) -> dict[str, Array]:
-        """Returns ``heatmap`` (b, h, w, 22), ``absence`` (b, 22), ``regression`` (b, h, w, 22, 4), ``boxes`` and
-        ``confidence``.
-
-        The softmax of a site's heatmap and absence together says where the site is, or that it is not there.
-        """
+        """Returns ``heatmap`` (b, h, w, 22), ``regression`` (b, h, w, 22, 4 or 2), ``boxes`` (b, 22, 4), ``confidence``
+        (b, 22), and ``absence`` (b, 22) where it has one."""
+        placing = PLACINGS[self.loss]
         x = self.mix(features.dense[self.level])
-        heatmap = self.heatmap(x).astype(jnp.float32)
-        regression = self.boxes(x).astype(jnp.float32).reshape(*heatmap.shape, 4)
-        absence = self.absence(layers.spatial_max(features.dense[-1])).astype(jnp.float32)
-        boxes, confidence = decode(heatmap, absence, regression, features.stride * 2**self.level)
-        return {
-            "heatmap": heatmap,
-            "absence": absence,
-            "regression": regression,
-            "boxes": jax.lax.stop_gradient(boxes),
-            "confidence": confidence,
+        of_cells = self.heatmap(x).astype(jnp.float32)
+        outputs = {
+            "heatmap": of_cells,
+            "regression": self.boxes(x).astype(jnp.float32).reshape(*of_cells.shape, placing.regressed),
         }
+        if placing.tells_absence:
+            outputs["absence"] = self.absence(layers.spatial_max(features.dense[-1])).astype(jnp.float32)
+        boxes, confidence = placing.decode(outputs, features.stride * 2**self.level)
+        return outputs | {"boxes": jax.lax.stop_gradient(boxes), "confidence": confidence}
 
 
 def loss(config: JointsConfig, outputs: dict[str, Array], batch: Batch) -> list[Term]:
-    """Cross entropy of the place (or of the absence), and the absolute error of offset and size near it."""
-    known = batch["joints_known"] & (batch["has_joints"] & batch["valid"])[:, None]
-    present = batch["present"] & known
-    heatmap = outputs["heatmap"]
-    h, w = heatmap.shape[1:3]
-    stride = batch["padding"].shape[1] / h
-    boxes = batch["boxes"] / stride
-    center = (boxes[..., :2] + boxes[..., 2:]) / 2
-    rows, columns = jnp.arange(h) + 0.5, jnp.arange(w) + 0.5
-    peak = _gaussian(rows, center[..., 0], config.sigma)[..., :, None]
-    peak = peak * _gaussian(columns, center[..., 1], config.sigma)[..., None, :]
-    peak = jnp.where(present[..., None, None], peak, 0)
-    peak = peak / jnp.maximum(peak.sum((2, 3), keepdims=True), 1e-6)
-    peak = peak.transpose(0, 2, 3, 1)
-    # Not the softmax of one array of cells and absence: XLA's compiler for GPUs (of jax 0.10) fails at its reshape.
-    total = jnp.logaddexp(jax.nn.logsumexp(heatmap, axis=(1, 2)), outputs["absence"])
-    of_cells = (peak * (total[:, None, None] - heatmap)).sum((1, 2))
-    place = jnp.where(present, of_cells, total - outputs["absence"]) * known
-
-    offset_y = center[:, None, None, :, 0] - rows[:, None, None]
-    offset_x = center[:, None, None, :, 1] - columns[None, :, None]
-    sides = jnp.log(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 1e-3) / (USUAL_SIDE * h))[:, None, None]
-    regression = outputs["regression"]
-    error = jnp.abs(regression[..., 0] - offset_y) + jnp.abs(regression[..., 1] - offset_x)
-    error += USUAL_SIDE * h / 2 * jnp.abs(regression[..., 2:] - sides).sum(-1)  # in cells, as the offset
-    return [Term(place.sum(), known.sum()), Term((error * peak).sum(), present.sum())]
+    """The terms of the config's way of placing sites."""
+    target = target_on(outputs["heatmap"].shape[1:3], batch)
+    return PLACINGS[config.loss].terms(config, outputs, target)
 
 
-def consistency(outputs: dict[str, Array], taught: dict[str, Array], batch: Batch) -> list[Term]:
+def consistency(config: JointsConfig, outputs: dict[str, Array], taught: dict[str, Array], batch: Batch) -> list[Term]:
     """Squared differences of the chances that a site is in each cell, or absent; the mean over all sites."""
+    chances = PLACINGS[config.loss].chances
     error = sum(
-        jnp.square(ours - theirs).sum(axis)
-        for ours, theirs, axis in zip(_chances(outputs), _chances(taught), ((1, 2), ()), strict=True)
+        jnp.square(ours - theirs).sum((1, 2) if ours.ndim == 4 else ())
+        for ours, theirs in zip(chances(outputs), chances(taught), strict=True)
     )
     valid = jnp.broadcast_to(batch["valid"][:, None], error.shape)
     return [Term((error * valid * batch[TAUGHT].weight[:, None]).sum(), valid.sum())]
-
-
-def _chances(outputs: dict[str, Array]) -> tuple[Float[Array, "b h w n"], Float[Array, "b n"]]:
-    """Of each cell and of the absence, 1 together."""
-    heatmap, absence = outputs["heatmap"], outputs["absence"]
-    total = jnp.logaddexp(jax.nn.logsumexp(heatmap, axis=(1, 2)), absence)
-    return jnp.exp(heatmap - total[:, None, None]), jnp.exp(absence - total)
 
 
 def predict(outputs: dict[str, Array]) -> dict[str, Array]:
@@ -112,30 +121,3 @@ def observe(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
         "absent": batch["joints_known"] & ~batch["present"] & batch["has_joints"][:, None],
         "pixel_spacing_mm": batch["pixel_spacing_mm"],
     }
-
-
-def decode(
-    heatmap: Float[Array, "b h w n"], absence: Float[Array, "b n"], regression: Float[Array, "b h w n 4"], stride: float
-) -> tuple[Float[Array, "b n 4"], Float[Array, "b n"]]:
-    """Returns each site's box (ymin, xmin, ymax, xmax in canvas pixels) and the confidence in it, 0 to 1."""
-    b, h, w, n = heatmap.shape
-    best = jnp.argmax(heatmap.reshape(b, h * w, n), axis=1)
-    row, column = best // w, best % w
-    rows, columns = jnp.arange(h), jnp.arange(w)
-    near = (jnp.abs(rows[:, None] - row[:, None]) <= PEAK_RADIUS)[:, :, None, :]
-    near = near & (jnp.abs(columns[:, None] - column[:, None]) <= PEAK_RADIUS)[:, None, :, :]
-    weight = jax.nn.softmax(jnp.where(near, heatmap, -jnp.inf), axis=(1, 2))
-    centers = regression[..., :2] + jnp.stack(jnp.meshgrid(rows + 0.5, columns + 0.5, indexing="ij"), -1)[:, :, None]
-    center = (weight[..., None] * centers).sum((1, 2)) * stride
-    sides = jnp.exp((weight[..., None] * regression[..., 2:]).sum((1, 2))) * (USUAL_SIDE * h * stride)
-    boxes = jnp.concatenate([center - sides / 2, center + sides / 2], -1)
-    inside_y = jnp.abs(rows[:, None] + 0.5 - center[:, None, :, 0] / stride) <= sides[:, None, :, 0] / stride / 2
-    inside_x = jnp.abs(columns[:, None] + 0.5 - center[:, None, :, 1] / stride) <= sides[:, None, :, 1] / stride / 2
-    inside = inside_y[:, :, None] & inside_x[:, None]
-    here = jax.nn.logsumexp(jnp.where(inside, heatmap, -jnp.inf), axis=(1, 2))
-    anywhere = jax.nn.logsumexp(heatmap, axis=(1, 2))
-    return boxes, jnp.exp(here - jnp.logaddexp(anywhere, absence))
-
-
-def _gaussian(cells: Float[Array, "*m"], center: Float[Array, "b n"], sigma: float) -> Float[Array, "b n *m"]:
-    return jnp.exp(-0.5 * ((cells - center[..., None]) / sigma) ** 2)
