@@ -155,6 +155,25 @@ def test_the_other_tasks_on_eight_devices_have_the_losses_of_one(config):
     assert {f"loss/{task}" for task in config.tasks} < results[0][0].keys()
 
 
+@pytest.mark.parametrize("task", ["joints", "reconstruction"])
+def test_what_is_learned_without_labels_on_eight_devices_is_what_one_learns(config, task):
+    """With a teacher, in two parts; and of hidden patches, which cross the borders of what a device holds."""
+    config = dataclasses.replace(config, tasks=(task,))
+    if task == "joints":
+        config = dataclasses.replace(
+            config,
+            teacher=dataclasses.replace(config.teacher, weight=2.0, ramp_steps=0),
+            data=dataclasses.replace(config.data, labelled_fraction=0.5),
+            train=dataclasses.replace(config.train, accumulation_steps=2),
+        )
+    results = []
+    for shape in ((1, 1, 1), (2, 2, 2)):
+        at = on(config, *shape)
+        mesh, state = start(at)
+        results.append(train(at, mesh, state, 0, STEPS)[0])
+    assert_close(*results, rtol=1e-4)
+
+
 def test_statistics_and_dropout_on_eight_devices_are_those_of_one(config, tmp_path):
     """A network with batch statistics, dropout and drop path, its batch in two parts, and its checkpoint."""
     model = dataclasses.replace(config.model, blocks=(0, 2), encoder=stochastic.ENCODER)
