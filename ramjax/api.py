@@ -251,10 +251,10 @@ def train(config: Config, workdir: str | pathlib.Path) -> Run:
     Raises:
       ConfigError, RunError: something that you can fix; the message says how.
     """
-    from ramjax.training import loop
+    from ramjax.training import epochs, loop
 
     command_line.keep_compiled_programs()
-    workdir = pathlib.Path(workdir).expanduser()
+    config, workdir = epochs.in_steps(config), pathlib.Path(workdir).expanduser()
     run_dir.prepare(workdir, config)
     with logging_to(workdir / "log.txt"), Preemption() as preemption:
         loop.run(config, workdir, "train_and_eval", preemption)

@@ -171,7 +171,7 @@ def _run(values: flags.FlagValues, preemption: "Preemption") -> None:
 
     from ramjax.devices import hosts
     from ramjax.runs import run_dir
-    from ramjax.training import loop
+    from ramjax.training import epochs, loop
 
     command_line.set_up_jax()
     workdir = pathlib.Path(values.workdir)
@@ -184,6 +184,8 @@ def _run(values: flags.FlagValues, preemption: "Preemption") -> None:
         if values.config is not None:
             if values.mode == "eval":
                 run_dir.load_config(workdir)
+            else:
+                config = epochs.in_steps(config)
             run_dir.prepare(workdir, config)
     with logging_to(workdir / "log.txt", first=first):
         try:

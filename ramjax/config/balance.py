@@ -69,9 +69,14 @@ class AffinityConfig:
 
     Attributes:
       every: steps from one measurement to the next; 0 for none.
+      parts: the tasks of which single parts are measured, too: each bone of ``bones``, site of ``joints`` or score of
+        ``scores``.
     """
 
     every: int = 0
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self):
         check(self, "every", least=0, most=INT32_MAX)
+        if self.parts and not self.every:
+            raise ConfigError(f"parts is {self.parts}, but every is 0; say after how many steps, such as every=500.")

@@ -37,6 +37,7 @@ class OptimizerConfig:
       schedule: how it goes on from there: ``cosine``, ``linear``, ``step`` or ``constant``; or ``one_cycle``, whose
         warmup is a cosine, too.
       warmup_steps: of rise, linear from 0 but for ``one_cycle``.
+      warmup_epochs: where it is not 0, `warmup_steps` is set to as many passes through the training records.
       drops: of ``step``: after which shares of all steps the learning rate drops, by equal factors.
       final_fraction: of the learning rate, at the last step; ``constant`` has none.
       rates: factors on the learning rate, as PATTERN=FACTOR; the first counts whose regular expression PATTERN matches
@@ -53,6 +54,7 @@ class OptimizerConfig:
     learning_rate: float = 3e-3
     schedule: Literal["cosine", "linear", "step", "one_cycle", "constant"] = "cosine"
     warmup_steps: int = 50
+    warmup_epochs: float = 0.0
     drops: tuple[float, ...] = (0.5, 0.75)
     final_fraction: float = 0.01
     rates: tuple[str, ...] = ()
@@ -65,7 +67,7 @@ class OptimizerConfig:
     def __post_init__(self):
         check(self, "learning_rate", "clip_norm", above=0, most=1e9)
         check(self, "warmup_steps", least=0, most=INT32_MAX)
-        check(self, "weight_decay", least=0, most=1e9)
+        check(self, "weight_decay", "warmup_epochs", least=0, most=1e9)
         check(self, "final_fraction", "ema_decay", least=0, most=1)
         if self.name == "schedule_free" and self.schedule != "constant":
             raise ConfigError(
@@ -176,6 +178,7 @@ class TrainConfig:
 
     Attributes:
       steps: optimiser steps.
+      epochs: where it is not 0, `steps` is set to as many passes through the training records.
       accumulation_steps: each batch is processed in this many parts, to save memory; the gradient is that of the whole
         batch.
       log_every, eval_every, checkpoint_every: in steps; the last step is always logged, evaluated and saved.
@@ -184,6 +187,7 @@ class TrainConfig:
     """
 
     steps: int = 1000
+    epochs: float = 0.0
     accumulation_steps: int = 1
     log_every: int = 20
     eval_every: int = 250
@@ -193,6 +197,7 @@ class TrainConfig:
 
     def __post_init__(self):
         check(self, "steps", "log_every", "eval_every", "checkpoint_every", least=1, most=INT32_MAX)
+        check(self, "epochs", least=0, most=1e6)
         check(self, "accumulation_steps", "keep_checkpoints", least=1, most=2**20)
 
 

@@ -113,31 +113,35 @@ def heat_map(counts: np.ndarray, labels: Sequence[str] | None = None) -> str:
     return _svg(draw, 4.4)
 
 
-def signed_map(values: np.ndarray, labels: Sequence[str], xlabel: str = "", ylabel: str = "") -> str:
-    """A matrix (n, n) of signed values as text, in one colour above 0 and another below; NaN stays empty.
+def signed_map(
+    values: np.ndarray, labels: Sequence[str], xlabel: str = "", ylabel: str = "", rows: Sequence[str] = ()
+) -> str:
+    """A matrix (n, m) of signed values as text, in one colour above 0 and another below; NaN stays empty.
 
     Args:
-      values: row by column; shaded by their size relative to the largest off the diagonal.
-      labels: of rows and columns.
+      values: row by column; shaded by their size relative to the largest, off the diagonal if it has one.
+      labels: of the columns, and of the rows where these have none of their own.
       xlabel, ylabel: what columns and rows are.
+      rows: the labels of the rows.
     """
 
     def draw(ax: Axes) -> None:
-        size = len(values)
-        apart = np.abs(values[~np.eye(size, dtype=bool)])
+        height, width = values.shape
+        apart = np.abs(values[~np.eye(height, dtype=bool)] if not rows else values)
         largest = max(float(np.nanmax(apart, initial=0.0)), 1e-12)
         for i, j in np.argwhere(np.isfinite(values)):
             alpha = 0.06 + 0.64 * min(abs(values[i, j]) / largest, 1)
             face = {"facecolor": SERIES[0] if values[i, j] >= 0 else SERIES[1], "alpha": alpha}
             ax.add_patch(mpl.patches.Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, linewidth=0, **face))
-            ax.text(j, i, f"{values[i, j]:+.2f}".replace("-", "−"), ha="center", va="center", fontsize=11)
-        ax.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xlabel=xlabel, ylabel=ylabel)
-        ax.set_xticks(range(size), labels)
-        ax.set_yticks(range(size), labels)
+            text = f"{values[i, j]:+.2f}".replace("-", "−")
+            ax.text(j, i, text, ha="center", va="center", fontsize=8 if rows else 11)
+        ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xlabel=xlabel, ylabel=ylabel)
+        ax.set_xticks(range(width), labels)
+        ax.set_yticks(range(height), rows or labels)
         ax.tick_params(length=0, pad=5)
         ax.spines[:].set_visible(False)
 
-    return _svg(draw, 0.9 + 0.55 * len(values))
+    return _svg(draw, 0.9 + (0.22 if rows else 0.55) * len(values))
 
 
 def small_lines(series: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str) -> str:

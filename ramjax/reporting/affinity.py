@@ -37,8 +37,39 @@ def section(systems: Sequence[System], tasks: Sequence[Task]) -> Section | None:
             picture = charts.signed_map(100 * matrix if percent else matrix, titles, *labels)
             unit = " (% of the loss)" if percent else ""
             blocks.append(Chart(identity, of + unit, "", picture, f"{of}: {_words(matrix, titles, percent)}."))
+            if measure == "cosine":
+                blocks += _of_parts(system, tasks, of, identity)
             blocks.append(_over_steps(pairs, f"{identity}-steps", f"{of} over the steps{unit}", percent))
     return Section("affinity", "Task affinity", _TEXT, tuple(blocks)) if blocks else None
+
+
+def _of_parts(system: System, tasks: Sequence[Task], of: str, identity: str) -> list[Chart]:
+    """For each task whose parts were measured, the mean cosine of each part with each task."""
+    charts_of = []
+    names = [task.name for task in tasks]
+    for task in tasks:
+        rows = {
+            part: [_mean(_curve(system.runs, "cosine", f"{task.name}.{part}", name)) for name in names]
+            for part in task.learned_parts
+        }
+        rows = {part: values for part, values in rows.items() if np.isfinite(values).any()}
+        if not rows:
+            continue
+        matrix = np.array(list(rows.values()))
+        picture = charts.signed_map(matrix, [layout.title(name) for name in names], rows=list(rows))
+        title = f"{of}, the parts of {task.name}"
+        words = "; ".join(
+            f"{part} and {name} {value:+.2f}"
+            for part, values in rows.items()
+            for name, value in zip(names, values, strict=True)
+            if np.isfinite(value)
+        )
+        charts_of.append(Chart(f"{identity}-{task.name}", title, "", picture, f"{title}: {words}."))
+    return charts_of
+
+
+def _mean(curve: tuple[np.ndarray, np.ndarray]) -> float:
+    return float(curve[1].mean()) if len(curve[1]) else float("nan")
 
 
 def _over_steps(

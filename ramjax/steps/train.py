@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from ramjax.config import Config
-from ramjax.steps.balancing import BALANCERS, ByGradients, add_up, check_curves, gram
+from ramjax.steps.balancing import BALANCERS, ByGradients, add_up, gram
 from ramjax.steps.balancing.by_gradients import Observed
 from ramjax.steps.batches import SHOWN_BOXES, split, vary_boxes
 from ramjax.steps.optimizer import average, make_optimizer, make_schedule, stop_frozen
@@ -97,7 +97,6 @@ def make_balanced_gradient(config: Config) -> Callable[[TrainState, jax.Array, B
     """
     tasks = make_tasks(config)
     names, weights = tuple(task.name for task in tasks), jnp.array([task.weight for task in tasks])
-    check_curves(config.balance, names)
     balancer = BALANCERS[config.balance.method]
     if config.balance.method == "fixed":
         plain = make_gradient(config)

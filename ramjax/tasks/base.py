@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ramjax import anatomy
 from ramjax.config import CanvasConfig, EvaluationConfig, ModelConfig
@@ -97,6 +97,7 @@ class Task:
       predictions: what `predict` returns, and of which kind each is. Names are unique among the tasks of a network.
       parts: the groups of values that it measures, and the names of each one's parts, such as ``{"bones": (...),
         "pairs": (...)}``.
+      learned_parts: what it can be trained on alone, such as single sites, by name; see `only`.
       selected_by: the metrics, at most 1 and higher for better, whose mean tells which checkpoint is the best.
       headlines: the metrics that come first, in the order of the tables.
       definitions: what its metrics mean, by their name in the report.
@@ -116,6 +117,7 @@ class Task:
     hides: ClassVar[bool] = False
     predictions: ClassVar[Mapping[str, Kind]] = {}
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    learned_parts: ClassVar[tuple[str, ...]] = ()
     selected_by: ClassVar[tuple[str, ...]] = ()
     headlines: ClassVar[tuple[Headline, ...]] = ()
     definitions: ClassVar[Mapping[str, str]] = {}
@@ -149,6 +151,10 @@ class Task:
         taken first, of outputs that are all zero: `jax.debug.print` prints these too, `print` does not.
         """
         raise NotImplementedError(f"The task {self.name} has no loss; define {type(self).__name__}.loss.")
+
+    def only(self, batch: Batch, kept: Bool[Array, " parts"]) -> Batch:
+        """Returns the batch without the labels of those of the `learned_parts` that are not kept."""
+        raise NotImplementedError(f"The task {self.name} has learned_parts; define {type(self).__name__}.only.")
 
     def consistency(self, outputs: dict[str, Array], taught: dict[str, Array], batch: Batch) -> list[Term]:
         """Returns terms that tell how far the outputs are from those of a teacher, whatever is labelled.

@@ -15,7 +15,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from benchmarks import collectives
-from ramjax.config import ConfigError
+from ramjax.config import BalanceConfig, ConfigError
 from ramjax.data import pipeline
 from ramjax.data.canvas import empty
 from ramjax.devices import sharding
@@ -172,6 +172,18 @@ def test_what_is_learned_without_labels_on_eight_devices_is_what_one_learns(conf
         mesh, state = start(at)
         results.append(train(at, mesh, state, 0, STEPS)[0])
     assert_close(*results, rtol=1e-4)
+
+
+def test_balancing_by_gradients_on_eight_devices_is_that_of_one(config):
+    """The products of gradients of which each device has a part."""
+    config = dataclasses.replace(config, balance=BalanceConfig(method="nash"))
+    results = []
+    for shape in ((1, 1, 1), (2, 4, 1)):
+        at = on(config, *shape)
+        mesh, state = start(at)
+        results.append(train(at, mesh, state, 0, 2)[0])
+    assert_close(*results, rtol=1e-3)
+    assert results[0][0]["factor/joints"] > 0
 
 
 def test_statistics_and_dropout_on_eight_devices_are_those_of_one(config, tmp_path):

@@ -43,5 +43,16 @@ def test_means_over_steps_and_runs():
     assert set(re.findall(r">([+−]\d+\.\d\d)<", picture)) == {"+50.00", "+2.00", "−1.50"}
 
 
+def test_the_parts_of_a_task():
+    sites = TASKS[1].learned_parts
+    of_part = {
+        f"train/affinity/cosine/joints.{sites[2]}/{name}": value for name, value in (("bones", -0.25), ("joints", 0.5))
+    }
+    section = affinity.section(systems([row(1, 0.5, 0, 0) | of_part], [row(1, 0.5, 0, 0)]), TASKS)
+    chart = next(chart for chart in section.blocks if chart.title == "Cosine of gradients, the parts of joints")
+    assert chart.alt.endswith(f"{sites[2]} and bones -0.25; {sites[2]} and joints +0.50.")
+    assert ">−0.25<" in chart.svg and sites[2] in chart.svg and sites[3] not in chart.svg
+
+
 def test_nothing_where_nothing_was_measured():
     assert affinity.section(systems([{"step": 1, "train/loss": 1.0}]), TASKS) is None

@@ -8,9 +8,10 @@ import numpy as np
 import optax
 import pytest
 
+from ramjax import anatomy
 from ramjax.config import AffinityConfig, Config, ConfigError
 from ramjax.steps.affinity import STEP, make_affinity
-from ramjax.steps.state import init_state
+from ramjax.steps.state import init_state, make_apply
 from ramjax.steps.train import make_gradient, make_losses, vary_boxes
 from ramjax.tasks import make_tasks
 from tests.steps.test_step import CONFIG
@@ -68,3 +69,43 @@ def test_a_task_without_labels_is_not_measured(measured):
 def test_affinity_needs_two_tasks():
     with pytest.raises(ConfigError, match=r"affinity.every is 10, but tasks has joints alone; name two or more"):
         Config(tasks=("joints",), affinity=AffinityConfig(every=10))
+
+
+def test_the_cosine_of_a_part_is_that_of_the_task_with_its_label_alone(measured):
+    state, batch, measure = measured
+    config = dataclasses.replace(CONFIG, affinity=AffinityConfig(every=1, parts=("joints",)))
+    sites = anatomy.SITE_NAMES
+    batch = batch | {"joints_known": batch["joints_known"] & (np.arange(len(sites)) != 3)}
+    of_parts = jax.jit(make_affinity(config))(state, batch)
+    for site in (0, 7):
+        alone = measure(state, batch | {"joints_known": batch["joints_known"] & (np.arange(len(sites)) == site)})
+        found = float(of_parts[f"cosine/joints.{sites[site]}/erosions"])
+        assert found == pytest.approx(float(alone["cosine/erosions/joints"]), abs=1e-4)
+        assert 0 < of_parts[f"cosine/joints.{sites[site]}/joints"] <= 1 + 1e-5
+    assert all(jnp.isnan(of_parts[f"cosine/joints.{sites[3]}/{name}"]) for name in CONFIG.tasks)  # nowhere known
+    assert sum("." in name for name in of_parts) == 2 * len(sites)
+
+
+def test_the_sums_of_the_parts_add_up_to_that_of_the_task():
+    config, batch = dataclasses.replace(CONFIG, tasks=("bones", "joints", "scores")), random_batch(3, seed=1)
+    state = jax.eval_shape(lambda: init_state(config))
+    shapes = jax.eval_shape(make_apply(config), state.params, batch["image"], batch["boxes"])
+    outputs = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(0), leaf.shape, leaf.dtype), shapes)
+    for task in make_tasks(config):
+
+        @jax.jit
+        def terms(batch, task=task):
+            return [(term.total, term.count) for term in task.loss(outputs[task.name], batch)]
+
+        kept = np.eye(len(task.learned_parts), dtype=bool)
+        parts = np.array([terms(task.only(batch, jnp.asarray(only))) for only in kept])
+        np.testing.assert_allclose(parts.sum(0), terms(batch), rtol=1e-4)
+        assert (parts[:, :, 1] > 0).sum() >= len(parts)
+
+
+def test_parts_that_cannot_be_measured_are_named():
+    with pytest.raises(ConfigError, match=r"parts is \('joints',\), but every is 0"):
+        AffinityConfig(parts=("joints",))
+    config = dataclasses.replace(CONFIG, affinity=AffinityConfig(every=1, parts=("erosions",)))
+    with pytest.raises(ConfigError, match=r"affinity.parts has erosions, .* those with parts are: joints; name some"):
+        make_affinity(config)

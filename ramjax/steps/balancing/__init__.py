@@ -29,6 +29,7 @@ from jaxtyping import Array, Bool, Float
 
 from ramjax.config import BalanceConfig, Config, ConfigError
 from ramjax.steps.balancing import by_gradients, by_losses
+from ramjax.tasks import make_tasks
 
 State = Mapping[str, Any]
 """What a balancer remembers, a dict of arrays; empty for nothing."""
@@ -84,7 +85,12 @@ BALANCERS: dict[str, ByLosses | ByGradients] = {
 
 
 def init_balance(config: Config) -> State:
-    """The state of the balancer before the first step; empty for those that remember nothing."""
+    """The state of the balancer before the first step; empty for those that remember nothing.
+
+    Raises:
+      ConfigError: a curve is of no task.
+    """
+    check_curves(config.balance, tuple(task.name for task in make_tasks(config)))
     return BALANCERS[config.balance.method].init(config.balance, len(config.tasks))
 
 

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from ramjax.config import BalanceConfig
+from ramjax.steps.balancing.by_losses import rested
 
 TINY = 1e-12
 """Squared length below which a gradient is none."""
@@ -66,9 +67,10 @@ def gradnorm(config: BalanceConfig, state, seen: Observed, key: jax.Array):
     rate = ratio / jnp.maximum(ratio.sum() / count, TINY)
     gradient = jnp.where(active, jnp.sign(lengths - mean * rate**config.restoring) * seen.lengths, 0)
     updates, adam = optax.adam(config.learning_rate).update(gradient, state["adam"])
-    factors = jnp.maximum(state["factors"] + jnp.where(active, updates, 0), 1e-3)
-    factors = factors * factors.size / factors.sum()
-    return state["factors"] * seen.labelled, {"factors": factors, "first": first, "adam": adam}
+    factors = jnp.maximum(state["factors"] + updates, 1e-3)
+    factors = factors * (state["factors"] * active).sum() / jnp.maximum((factors * active).sum(), TINY)
+    after = {"factors": factors, "first": first, "adam": adam}
+    return state["factors"] * seen.labelled, rested(active, after, state)
 
 
 def pcgrad(config: BalanceConfig, state, seen: Observed, key: jax.Array):
@@ -96,7 +98,8 @@ def cagrad(config: BalanceConfig, state, seen: Observed, key: jax.Array):
     """The direction within `radius` lengths of the mean gradient whose least product with a task's is largest.
 
     By the dual of arXiv 2110.14048: the weights w on the simplex that minimise g_w . g_0 + radius |g_0| |g_w|, where
-    g_0 is the mean and g_w the weighted one; found by exponentiated gradients. As long as the sum of the gradients.
+    g_0 is the mean and g_w the weighted one; found by exponentiated gradients. Scaled by 1 / (1 + radius^2) as in the
+    authors' code, and by the number of tasks, so that a radius of 0 is the sum of the gradients.
     """
     active, count = seen.active, jnp.maximum(seen.active.sum(), 1)
     gram = jnp.where(active[:, None] & active, seen.gram, 0)
@@ -125,7 +128,7 @@ def cagrad(config: BalanceConfig, state, seen: Observed, key: jax.Array):
 
 
 def nash(config: BalanceConfig, state, seen: Observed, key: jax.Array):
-    """The factors a > 0 with (products a)_i = 1 / a_i, scaled to be 1 on average.
+    """The factors a > 0 with (products a)_i = 1 / a_i; the direction is then as long as the root of the tasks' number.
 
     They minimise a . products . a / 2 - sum(log a), which Newton's steps do from anywhere, each shortened by
     1 + its decrement (Nesterov and Nemirovskii's damping for such functions).
@@ -141,5 +144,4 @@ def nash(config: BalanceConfig, state, seen: Observed, key: jax.Array):
         return factors - newton / (1 + jnp.sqrt(jnp.maximum(gradient @ newton, 0)))
 
     factors = jax.lax.fori_loop(0, NEWTON_STEPS, improve, jnp.ones(len(lengths)))
-    factors = jnp.where(active, factors / lengths, 0)
-    return factors * active.sum() / jnp.maximum(factors.sum(), TINY), state
+    return jnp.where(active, factors / lengths, 0), state

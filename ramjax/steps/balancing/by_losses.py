@@ -18,6 +18,11 @@ def unchanged(config: BalanceConfig, state, losses: Float[Array, "*t"], labelled
     return state
 
 
+def rested(labelled: Bool[Array, "*t"], after, before):
+    """The state after a step, that of tasks without labels as before it; the count of Adam's steps is common to all."""
+    return jax.tree.map(lambda new, old: jnp.where(labelled, new, old) if new.ndim else new, after, before)
+
+
 def of_curves(config: BalanceConfig, tasks: tuple[str, ...], state, share: Float[Array, ""]) -> Float[Array, "*t"]:
     """The curves of the config at this share of all steps, 0 to 1."""
     curves = dict(map(config.points, config.curves))
@@ -42,9 +47,9 @@ def update_uncertainty(config: BalanceConfig, state, losses: Float[Array, "*t"],
     That is twice the likelihood of arXiv 1705.07115 with its factor of a half in both terms. Twice it does not matter
     to Adam, and so the factors begin with 1.
     """
-    gradient = jnp.where(labelled, 1 - jnp.exp(-state["log_variance"]) * losses, 0)
+    gradient = 1 - jnp.exp(-state["log_variance"]) * losses
     updates, adam = optax.adam(config.learning_rate).update(gradient, state["adam"])
-    return {"log_variance": state["log_variance"] + jnp.where(labelled, updates, 0), "adam": adam}
+    return rested(labelled, {"log_variance": state["log_variance"] + updates, "adam": adam}, state)
 
 
 def init_dwa(config: BalanceConfig, tasks: int):

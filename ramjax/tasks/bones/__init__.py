@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from ramjax import anatomy
 from ramjax.config import BonesConfig
 from ramjax.metrics.metric import Headline
 from ramjax.tasks.base import Kind, Task
@@ -18,6 +19,7 @@ class Bones(Task):
     labels = (learning.LABELS,)
     predictions: ClassVar = {"bones": Kind.DENSE}
     parts = measuring.PARTS
+    learned_parts = anatomy.BONES
     selected_by = ("bones/dsc",)
     headlines = (
         Headline("bones/dsc", "Bones, DSC", by_group=True),
@@ -37,6 +39,9 @@ class Bones(Task):
 
     def loss(self, outputs, batch):
         return learning.loss(self.config, outputs, batch)
+
+    def only(self, batch, kept):
+        return batch | {"bones_known": batch["bones_known"] & kept}
 
     predict = staticmethod(learning.predict)
     observe = staticmethod(learning.observe)

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from ramjax import anatomy
 from ramjax.config import JointsConfig
 from ramjax.data.joint_labels import JOINT_LABELS
 from ramjax.metrics.metric import Headline
@@ -20,6 +21,7 @@ class Joints(Task):
     finds_boxes = True
     predictions: ClassVar = {"boxes": Kind.BOXES, "confidence": Kind.CONFIDENCE}
     parts = measuring.PARTS
+    learned_parts = anatomy.SITE_NAMES
     selected_by = ("joints/iou",)
     headlines = (
         Headline("joints/recall_50", "Joint sites, recall at IoU 0.5"),
@@ -39,6 +41,9 @@ class Joints(Task):
 
     def consistency(self, outputs, taught, batch):
         return learning.consistency(self.config, outputs, taught, batch)
+
+    def only(self, batch, kept):
+        return batch | {"joints_known": batch["joints_known"] & kept}
 
     predict = staticmethod(learning.predict)
     observe = staticmethod(learning.observe)

@@ -20,6 +20,7 @@ class Scores(Task):
     needs = ("boxes",)
     predictions: ClassVar = {"be": Kind.SITE, "jsn": Kind.SITE}
     parts = measuring.PARTS
+    learned_parts = learning.PARTS
     headlines = (
         Headline("scores/be_qwk", "BE, QWK"),
         Headline("scores/be_mae", "BE, MAE", better=-1, by_group=True),
@@ -46,6 +47,9 @@ class Scores(Task):
 
     def loss(self, outputs, batch):
         return learning.loss(self.config, outputs, batch)
+
+    def only(self, batch, kept):
+        return learning.only(batch, kept)
 
     def vary_boxes(self, key, boxes):
         return learning.jitter_boxes(key, boxes, self.config.jitter)

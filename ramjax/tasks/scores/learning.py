@@ -4,18 +4,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ramjax import anatomy
 from ramjax.config import ModelConfig, ScoresConfig
 from ramjax.models import layers
 from ramjax.models.features import Features, dense_level, dense_width
 from ramjax.models.roi_align import roi_align
+from ramjax.record import UNKNOWN_SCORE
 from ramjax.tasks.base import Batch, Term
 from ramjax.tasks.scores.ordinal import OrdinalOutput, class_probabilities, ordinal_loss
 
 LEVEL = 1
 """The level of the dense features that are sampled beside the canvas."""
+
+PARTS = tuple(f"{name} {anatomy.SITE_NAMES[site]}" for name, (_, sites) in anatomy.SCALES.items() for site in sites)
+"""Each score of each site."""
 
 
 class ScoresHead(nnx.Module):
@@ -78,6 +82,16 @@ def loss(config: ScoresConfig, outputs: dict[str, Array], batch: Batch) -> list[
         losses = ordinal_loss(outputs[name], target, top, config.ordinal)
         terms.append(Term((losses * weight).sum(), weight.sum()))
     return terms
+
+
+def only(batch: Batch, kept: Bool[Array, " parts"]) -> Batch:
+    """The batch with those of the scores alone that are kept, of `PARTS`."""
+    changed, first = {}, 0
+    for name, (_, sites) in anatomy.SCALES.items():
+        of_sites = jnp.zeros(anatomy.NUM_SITES, bool).at[jnp.array(sites)].set(kept[first : first + len(sites)])
+        changed[name] = jnp.where(of_sites, batch[name], UNKNOWN_SCORE)
+        first += len(sites)
+    return batch | changed
 
 
 def predict(config: ScoresConfig, outputs: dict[str, Array]) -> dict[str, Array]:
