@@ -15,6 +15,7 @@ FOLDER = pathlib.Path(ablations.__file__).parent
 ABOUT = {
     "balancing": {"balance.method", "balance.curves"},
     "data_fraction": {"data.fraction"},
+    "decoder": {"model.decoder"},
     "encoder": {"model.encoder"},
     "joint_or_single": {"tasks", "affinity.every"},
     "loss": {"bones.losses", "erosions.losses"},

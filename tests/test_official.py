@@ -59,7 +59,7 @@ def test_a_protocol_is_that_of_the_paper(name, preset):
     assert found["train.steps"] % found["train.eval_every"] == 0  # validated after every epoch
 
 
-@pytest.mark.parametrize("preset", ["h1200+w600", "resnet99", "resnet34+residual"])
+@pytest.mark.parametrize("preset", ["h1200+w600", "resnet99", "segformer+residual"])
 def test_unknown_presets_are_named(preset):
     with pytest.raises(ValueError, match=rf"^Unknown preset '{re.escape(preset)}'; join one of h1200, w600 and one of"):
         settings("bones", preset)

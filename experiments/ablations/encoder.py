@@ -12,7 +12,7 @@ from experiments.ablations import with_arm
 
 ENCODERS = (
     "resnet18", "resnet34", "densenet121", "efficientnetv2_s", "convnextv2_atto", "convnextv2_tiny", "swin_tiny",
-    "swinv2_tiny", "mit_b0", "mit_b2",
+    "swinv2_tiny", "mit_b0", "mit_b2", "vit_small",
 )  # fmt: skip
 
 ARMS = {"residual": {}} | {name: {"model.encoder": name} for name in ENCODERS}

@@ -4,7 +4,7 @@
 
 ``h1200``: MSE + BCE + squared Dice, AdamW 1e-4 with decay 1e-3, 200 epochs of 16 crops of each hand in batches of 32,
 tested on the native pixels by windows that overlap by half. ``w600``: squared Dice, decay 0.01, 100 epochs in batches
-of 4, left hands mirrored, tested on the 512 x 512 grid. `NETWORKS` has the networks of the papers that there are.
+of 4, left hands mirrored, tested on the 512 x 512 grid. The networks are `NETWORKS`.
 
 What differs, beside `experiments.official`:
 
@@ -18,7 +18,13 @@ from ml_collections import ConfigDict
 
 from experiments.official import parse, published, train_for
 
-NETWORKS = {"residual": {}, "resnet34": {"model.encoder": "resnet34"}}
+NETWORKS = {
+    "residual": {},
+    "unetpp": {"model.encoder": "resnet34", "model.stem_stride": 2, "model.decoder": "unetpp"},
+    "transunet": {"model.encoder": "resnet50", "model.stem_stride": 2, "model.decoder": "transunet"},
+    "segformer": {"model.encoder": "mit_b2", "model.decoder": "segformer", "model.decoder_width": 256},
+}
+"""Those of the papers that there are, as near as the encoders and decoders here come; and the project's own."""
 
 
 def get_config(preset: str = "") -> ConfigDict:
