@@ -17,6 +17,7 @@ ABOUT = {
     "data_fraction": {"data.fraction"},
     "decoder": {"model.decoder"},
     "encoder": {"model.encoder"},
+    "joint_loss": {"joints.loss"},
     "joint_or_single": {"tasks", "affinity.every"},
     "loss": {"bones.losses", "erosions.losses"},
     "ordinal_head": {"scores.ordinal"},
