@@ -151,7 +151,8 @@ class Config:
                 raise ConfigError(
                     f"{key} is {value}, but tasks has {self.tasks[0]} alone; name two or more, or leave {key} out."
                 )
-        if self.teacher.weight and not self.optimizer.ema_decay:
+        averages = self.optimizer.ema_decay or self.optimizer.name == "schedule_free"
+        if self.teacher.weight and not averages:
             raise ConfigError(
                 f"teacher.weight is {self.teacher.weight:g}, but optimizer.ema_decay is 0, so that the teacher "
                 "would be the student; set an ema_decay such as 0.99, or teacher.weight=0."
