@@ -20,7 +20,6 @@ class Scores(Task):
     needs = ("boxes",)
     predictions: ClassVar = {"be": Kind.SITE, "jsn": Kind.SITE}
     parts = measuring.PARTS
-    learned_parts = learning.PARTS
     headlines = (
         Headline("scores/be_qwk", "BE, QWK"),
         Headline("scores/be_mae", "BE, MAE", better=-1, by_group=True),
@@ -42,6 +41,10 @@ class Scores(Task):
     def selected_by(self):
         return tuple(f"scores/{scale}_qwk" for scale in self.config.scales)
 
+    @property
+    def learned_parts(self):
+        return learning.parts(self.config)
+
     def head(self, model, *, rngs):
         return learning.ScoresHead(self.config, model, rngs=rngs)
 
@@ -49,7 +52,7 @@ class Scores(Task):
         return learning.loss(self.config, outputs, batch)
 
     def only(self, batch, kept):
-        return learning.only(batch, kept)
+        return learning.only(self.config, batch, kept)
 
     def vary_boxes(self, key, boxes):
         return learning.jitter_boxes(key, boxes, self.config.jitter)

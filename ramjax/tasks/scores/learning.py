@@ -18,9 +18,6 @@ from ramjax.tasks.scores.ordinal import OrdinalOutput, class_probabilities, ordi
 LEVEL = 1
 """The level of the dense features that are sampled beside the canvas."""
 
-PARTS = tuple(f"{name} {anatomy.SITE_NAMES[site]}" for name, (_, sites) in anatomy.SCALES.items() for site in sites)
-"""Each score of each site."""
-
 
 class ScoresHead(nnx.Module):
     """Boxes to ordinal logits.
@@ -84,10 +81,16 @@ def loss(config: ScoresConfig, outputs: dict[str, Array], batch: Batch) -> list[
     return terms
 
 
-def only(batch: Batch, kept: Bool[Array, " parts"]) -> Batch:
-    """The batch with those of the scores alone that are kept, of `PARTS`."""
+def parts(config: ScoresConfig) -> tuple[str, ...]:
+    """Each score of each site."""
+    return tuple(f"{name} {anatomy.SITE_NAMES[site]}" for name in config.scales for site in anatomy.SCALES[name][1])
+
+
+def only(config: ScoresConfig, batch: Batch, kept: Bool[Array, " parts"]) -> Batch:
+    """The batch with those of the `parts` alone that are kept."""
     changed, first = {}, 0
-    for name, (_, sites) in anatomy.SCALES.items():
+    for name in config.scales:
+        sites = anatomy.SCALES[name][1]
         of_sites = jnp.zeros(anatomy.NUM_SITES, bool).at[jnp.array(sites)].set(kept[first : first + len(sites)])
         changed[name] = jnp.where(of_sites, batch[name], UNKNOWN_SCORE)
         first += len(sites)
