@@ -39,9 +39,6 @@ class Joints(Task):
     def loss(self, outputs, batch):
         return learning.loss(self.config, outputs, batch)
 
-    def only(self, batch, kept):
-        return batch | {"joints_known": batch["joints_known"] & kept}
-
     def consistency(self, outputs, taught, batch):
         return learning.consistency(self.config, outputs, taught, batch)
 
