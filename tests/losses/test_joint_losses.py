@@ -91,7 +91,7 @@ def test_the_contract(name):
         tasks=("joints",),
         joints=JointsConfig(loss=name),
         data=dataclasses.replace(CONFIG.data, canvas=canvas),
-        model=dataclasses.replace(CONFIG.model, blocks=(0, 0, 0)),
+        model=dataclasses.replace(CONFIG.model, widths=(8, 8), blocks=(0, 0), decoder_width=8),
     )
     contract.check(config, "joints")
 

@@ -36,7 +36,7 @@ def logits_of(name, height=8, width=6, seed=0):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_contract(name):
-    losses = ("focal", "boundary=0.01")
+    losses = ("focal", "dice_batch=0.5")
     canvas = dataclasses.replace(CONFIG.data.canvas, height=64, width=48)
     config = dataclasses.replace(
         CONFIG,
