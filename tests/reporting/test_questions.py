@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks import ablations_table
 from ramjax import report as command
 from ramjax.config import Config
 from ramjax.errors import RunError
@@ -93,6 +94,21 @@ def test_differences_are_paired_with_the_baseline_and_corrected_within_their_que
         )
         assert float(values["ram-phantom-encoder-p", "small", "strict", headline.title]["value"]) == pytest.approx(p)
     assert by_hand[0].high < 0  # the worse arm is worse
+
+
+def test_the_answers_as_markdown(page, capsys):
+    assert ablations_table.main(["ablations_table", str(page.with_name("tables.csv"))]) == 0
+    text, values = capsys.readouterr().out, pages.values(page.with_name("tables.csv"))
+    cell = values["ram-phantom-encoder-differences", "small", "strict", "Bones, DSC"]
+    numbers = [f"{float(cell[key]):+.3f}".replace("-", "−") for key in ("value", "low", "high")]
+    assert float(values["ram-phantom-encoder-p", "small", "strict", "Bones, DSC"]["value"]) > 0.05  # of 100 replicates
+    (line,) = [line for line in text.splitlines() if line.startswith("| small ")]
+    assert line.split(" | ")[1] == f"{numbers[0]} ({numbers[1]} to {numbers[2]})"
+    (line,) = [line for line in text.splitlines() if line.startswith("| bones ")]
+    assert [cell.strip() != "" for cell in line.split("|")[3:-1]] == [False] * 4
+    mean = values["ram-phantom-encoder-means", "residual", "strict", "Bones, DSC"]
+    assert f"| residual | {float(mean['value']):.3f} ± {float(mean['sd']):.3f} |" in text
+    assert ablations_table.main(["ablations_table"]) == 2
 
 
 def test_an_interval_that_cannot_reach_the_level_says_so(page):
