@@ -55,6 +55,8 @@ ENCODERS: dict[str, Pyramid] = {
     "vit_base": Pyramid(4, (256, 256, 256, 256)),
     "vit_small_dinov3": Pyramid(4, (256, 256, 256, 256)),
     "vit_base_dinov3": Pyramid(4, (256, 256, 256, 256)),
+    "vmamba_tiny": Pyramid(4, (96, 192, 384, 768)),
+    "umamba": Pyramid(1, (32, 64, 128, 256, 512, 512, 512)),
 }
 """The published encoders by name."""
 

@@ -156,14 +156,19 @@ def _path(name: str, renames: Sequence[tuple[str, str]], expected: Mapping[str, 
 
 def _laid_out(tensor: np.ndarray, path: str, shape: tuple[int, ...]) -> np.ndarray:
     """A tensor of PyTorch in the layout here; its shape may still differ."""
-    if not path.endswith("kernel"):
-        return np.ascontiguousarray(tensor)
-    if tensor.ndim == 4 and len(shape) == 4:
-        tensor = tensor.transpose(2, 3, 1, 0)
-        if tensor.shape[2] == COLOURS != shape[2]:
-            tensor = np.repeat(tensor.sum(2, keepdims=True) / shape[2], shape[2], 2)
-    elif tensor.ndim == 4 and len(shape) == 2 and tensor.shape[2:] == (1, 1):
-        tensor = tensor[:, :, 0, 0].T  # a 1x1 convolution that is a matrix here
-    elif tensor.ndim == 2:
-        tensor = tensor.T
+    if path.endswith("kernel"):
+        if tensor.ndim == 4 and len(shape) == 4:
+            tensor = tensor.transpose(2, 3, 1, 0)
+            if tensor.shape[2] == COLOURS != shape[2]:
+                tensor = np.repeat(tensor.sum(2, keepdims=True) / shape[2], shape[2], 2)
+        elif tensor.ndim == 4 and len(shape) == 2 and tensor.shape[2:] == (1, 1):
+            tensor = tensor[:, :, 0, 0].T  # a 1x1 convolution that is a matrix here
+        elif tensor.ndim == 2:
+            tensor = tensor.T
+    if tensor.ndim != len(shape) and _without_ones(tensor.shape) == _without_ones(shape):
+        tensor = tensor.reshape(shape)
     return np.ascontiguousarray(tensor)
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(side for side in shape if side != 1)

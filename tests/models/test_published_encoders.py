@@ -1,4 +1,4 @@
-"""The published encoders beside timm: golden values made by tests/models/golden/make_encoders.py."""
+"""The published encoders beside timm and others: golden values made by tests/models/golden/make_encoders.py."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ GOLDEN = {path.stem: path for path in sorted(pathlib.Path(__file__).with_name("g
 
 COMPARED = {
     "resnet18", "resnet50", "densenet121", "efficientnetv2_s", "mobilevit_s", "convnextv2_atto", "mit_b0",
-    "swin_tiny", "swinv2_tiny", "vit_small", "vit_small_dinov3",
+    "swin_tiny", "swinv2_tiny", "vit_small", "vit_small_dinov3", "vmamba_tiny", "umamba",
 }  # fmt: skip
 """Those whose values are compared: one for each kind of block. The shapes of all are."""
 

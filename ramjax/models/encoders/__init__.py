@@ -20,7 +20,19 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from ramjax.config import ModelConfig
-from ramjax.models.encoders import convnextv2, densenet, efficientnetv2, mit, mobilevit, resnet, swin, unet, vit
+from ramjax.models.encoders import (
+    convnextv2,
+    densenet,
+    efficientnetv2,
+    mit,
+    mobilevit,
+    resnet,
+    swin,
+    umamba,
+    unet,
+    vit,
+    vmamba,
+)
 from ramjax.models.encoders.residual import ResidualEncoder
 from ramjax.typed import import_class
 
@@ -116,6 +128,10 @@ ENCODERS: dict[str, Published] = {
     "vit_base": _vit(vit.DINOV2, 768, "Oquab et al., arXiv 2304.07193"),
     "vit_small_dinov3": _vit(vit.DINOV3, 384, "Siméoni et al., arXiv 2508.10104"),
     "vit_base_dinov3": _vit(vit.DINOV3, 768, "Siméoni et al., arXiv 2508.10104"),
+    "vmamba_tiny": Published(
+        functools.partial(vmamba.VMamba, 96, (2, 2, 8, 2)), vmamba.FILES, "Liu et al., arXiv 2401.10166", vmamba.UNUSED
+    ),
+    "umamba": Published(umamba.UMamba, umamba.FILES, "Ma et al., arXiv 2401.04722", umamba.UNUSED),
 }
 """The published encoders by their name in `model.encoder`."""
 

@@ -26,7 +26,7 @@ import transformers
 sys.path.insert(0, str(pathlib.Path(__file__).parents[3]))  # ramjax and tests of this checkout
 
 from tests.models.golden import random_tensors
-from tests.models.golden.encoder_names import SIZES, TIMM, TRANSFORMERS
+from tests.models.golden.encoder_names import AUTHORS, SIZES, TIMM, TRANSFORMERS
 
 Made = tuple[torch.nn.Module, torch.nn.Module, dict[str, str], Callable[..., Any]]
 
@@ -37,7 +37,12 @@ def main(names: Iterable[str]) -> None:
     """Writes the golden values of encoders, by their name here."""
     FOLDER.mkdir(exist_ok=True)
     for name in names:
-        make, theirs = (from_timm, TIMM[name]) if name in TIMM else (from_transformers, TRANSFORMERS[name])
+        make, table = next(
+            (make, table)
+            for make, table in ((from_timm, TIMM), (from_transformers, TRANSFORMERS), (from_authors, AUTHORS))
+            if name in table
+        )
+        theirs, renamed = table[name], in_files if table is TRANSFORMERS else str
         height, width = size = SIZES.get(name, (64, 96))
         image = torch.from_numpy(random_tensors.image(3, height, width).transpose(0, 3, 1, 2).copy())
         whole, network, called, run = make(theirs, size)
@@ -55,7 +60,7 @@ def main(names: Iterable[str]) -> None:
             "size": [height, width],
             "tensors": {key: list(value.shape) for key, value in state.items() if "num_batches" not in key},
             "unused": {
-                key: list(value.shape) for key, value in whole.state_dict().items() if in_files(key) not in state
+                key: list(value.shape) for key, value in whole.state_dict().items() if renamed(key) not in state
             },
             "pyramid": [list(level.shape) for level in pyramid],
             "values": [[float(f"{value:.7g}") for value in random_tensors.sample(level)] for level in pyramid],
@@ -111,6 +116,15 @@ def from_transformers(settings: dict[str, Any], size: tuple[int, int]) -> Made:
     return whole, network, called, run
 
 
+def from_authors(repository: str, size: tuple[int, int]) -> Made:
+    """The same in the code of the authors."""
+    from tests.models.golden import authors  # which needs more than the rest
+
+    makers = {"MzeroMiko/VMamba": authors.vmamba_tiny, "bowang-lab/U-Mamba": authors.umamba}
+    whole, network, run = makers[repository]()
+    return whole, network, {key: key for key in network.state_dict()}, run
+
+
 def in_files(key: str) -> str:
     """What a parameter of transformers is called in files of weights, such as that of nvidia/mit-b0."""
     for pattern, becomes in FILES:
@@ -143,4 +157,4 @@ def original(key: str, names: Container[str]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or [*TIMM, *TRANSFORMERS])
+    main(sys.argv[1:] or [*TIMM, *TRANSFORMERS, *AUTHORS])
