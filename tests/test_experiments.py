@@ -120,6 +120,7 @@ LEARNED = {
     "positioning": lambda metrics: (
         metrics["canvas/positioning/right_acc"] == metrics["canvas/positioning/hand_acc"] == 1
     ),
+    "reconstruction": lambda metrics: metrics["canvas/reconstruction/explained"] > 0.3,
     "scores": lambda metrics: metrics["canvas/scores/be_qwk"] > 0.6 and metrics["canvas/scores/jsn_qwk"] > 0.6,
 }
 
