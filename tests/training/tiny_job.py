@@ -56,8 +56,8 @@ def init_state(config):
 def make_train_step(config):
     """Momentum on a least-squares loss, with noise that depends on the step as dropout would."""
 
-    def train_step(state, batch):
-        noise = jax.random.normal(jax.random.fold_in(jax.random.key(config.seed), state.step), (3,))
+    def train_step(state, batch, seed=config.seed):
+        noise = jax.random.normal(jax.random.fold_in(jax.random.key(seed), state.step), (3,))
 
         def loss_of(params):
             return jnp.mean((batch["x"] @ (params["w"] + 0.01 * noise) + params["b"] - batch["y"]) ** 2)
