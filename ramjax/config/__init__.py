@@ -144,7 +144,11 @@ class Config:
                 f"tasks is {self.tasks}; name one or more of {', '.join(TASK_NAMES)}, or of your own as "
                 "package.module.Class, each once."
             )
-        for key, needs in (("balance.method", self.balance.method != "fixed"), ("affinity.every", self.affinity.every)):
+        for key, needs in (
+            ("balance.method", self.balance.method != "fixed"),
+            ("affinity.every", self.affinity.every),
+            ("model.sharing", self.model.sharing != "hard"),
+        ):
             if needs and len(self.tasks) < 2:
                 group, _, name = key.partition(".")
                 value = getattr(getattr(self, group), name)

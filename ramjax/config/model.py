@@ -28,6 +28,8 @@ class ModelConfig:
         normalisation in its place.
       drop_path: of a published encoder: stochastic depth, the share of the examples that skip its last residual block
         in training; those before are skipped less often, in proportion to their number.
+      sharing: what a task has of its own between the decoder and its head: ``hard``, nothing; ``adapters``, ``mtan`` or
+        ``cross_attention``, which also lets tasks tell each other (see `ramjax.models.sharing`).
       dtype: of activations; parameters, gradients and the optimiser's state are float32.
       remat: what the backward pass computes again instead of keeping it: ``none``; ``activations``, everything within a
         block except the results of its convolutions; ``blocks``, everything within a block, which needs the least
@@ -42,6 +44,7 @@ class ModelConfig:
     decoder_width: int = 32
     batch_norm: Literal["global", "frozen", "group"] = "global"
     drop_path: float = 0.0
+    sharing: Literal["hard", "adapters", "mtan", "cross_attention"] = "hard"
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: Literal["none", "activations", "blocks"] = "none"
 

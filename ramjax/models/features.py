@@ -1,7 +1,7 @@
 """What a head is given: the image, the dense features of the decoder, and what other heads found."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from jaxtyping import Array, Float
 
@@ -15,11 +15,13 @@ class Features:
     Attributes:
       image: (b, h, w, 1) the canvas, grey values 0..1.
       dense: the decoder's features, (b, h / stride, w / stride, c) at the finest level, half that at each further one;
-        the last is the encoder's coarsest level.
+        with a `model.sharing` other than ``hard``, what the task of the head makes of them.
       stride: of the finest level, in canvas pixels.
       boxes: (b, 22, 4) ymin, xmin, ymax, xmax of the joint sites in canvas pixels, or None where they are unknown.
       hidden: what was hidden from encoder and decoder, of the module that did; None for nothing.
       outputs: of the heads before, by the name of the task.
+      look: the network's encoder and decoder, for a head that looks at images of its own: (n, h, w, 1), whose sides its
+        coarsest stride divides, to their dense features. None where a head stands alone.
     """
 
     image: Float[Array, "b h w 1"]
@@ -28,6 +30,7 @@ class Features:
     boxes: Array | None
     hidden: Array | None = None
     outputs: Mapping[str, Mapping[str, Array]] = dataclasses.field(default_factory=dict)
+    look: Callable[[Float[Array, "n h w 1"]], list[Array]] | None = None
 
 
 def dense_level(wanted: int, model: ModelConfig) -> int:

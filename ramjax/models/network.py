@@ -11,6 +11,7 @@ from ramjax.config import ModelConfig
 from ramjax.models.decoders import make_decoder
 from ramjax.models.encoders import make_encoder
 from ramjax.models.features import Features
+from ramjax.models.sharing import SHARING, features_of
 
 Head = Callable[..., nnx.Module]
 """Makes a head: ``head(config, rngs=rngs)`` returns the module that turns `Features` into a dict of raw outputs."""
@@ -37,13 +38,16 @@ class MultiTaskNetwork(nnx.Module):
         masking: Callable[..., nnx.Module] | None = None,
     ):
         options = {"dtype": jnp.dtype(config.dtype), "remat": config.remat, "rngs": rngs}
-        self.stride, self.finds_boxes = config.stem_stride, finds_boxes
+        self.stride, self.finds_boxes, self.sharing = config.stem_stride, finds_boxes, config.sharing
         self.encoder = make_encoder(config, **options)
         self.decoder = make_decoder(config, **options)
         # What a head asks of the config is what the dense features are like.
         levels = self.decoder.widths
         config = dataclasses.replace(config, widths=levels, blocks=(0,) * len(levels))
         self.heads = nnx.Dict({name: head(config, rngs=rngs) for name, head in heads.items()})
+        if config.sharing != "hard":
+            for head in self.heads.values():
+                head.sharing = SHARING[config.sharing](levels, len(heads) - 1, **options)
         self.masking = masking(rngs=rngs) if masking else None
 
     def __call__(
@@ -60,14 +64,19 @@ class MultiTaskNetwork(nnx.Module):
           heads: the tasks wanted; None is all.
         """
         seen, hidden = self.masking(image) if self.masking else (image, None)
-        dense = self.decoder(self.encoder(seen))
-        features = Features(image=image, dense=dense, stride=self.stride, boxes=boxes, hidden=hidden)
+        dense = self.look(seen)
+        of_task = {} if self.sharing == "hard" else features_of(self.heads, dense)
+        features = Features(image=image, dense=dense, stride=self.stride, boxes=boxes, hidden=hidden, look=self.look)
         outputs = {}
         for name, head in self.heads.items():
             if heads is not None and name not in heads:
                 continue
-            outputs[name] = head(features)
+            outputs[name] = head(dataclasses.replace(features, dense=of_task.get(name, dense)))
             if boxes is None and name == self.finds_boxes:
                 features = dataclasses.replace(features, boxes=outputs[name]["boxes"])
             features = dataclasses.replace(features, outputs=dict(outputs))
         return outputs
+
+    def look(self, image: Float[Array, "b h w 1"]) -> list[Float[Array, "b _ _ _"]]:
+        """Returns the dense features of images, finest level first, before tasks make them their own."""
+        return self.decoder(self.encoder(image))
