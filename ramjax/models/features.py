@@ -1,7 +1,7 @@
 """What a head is given: the image, the dense features of the decoder, and what other heads found."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from jaxtyping import Array, Float
 
@@ -20,8 +20,6 @@ class Features:
       boxes: (b, 22, 4) ymin, xmin, ymax, xmax of the joint sites in canvas pixels, or None where they are unknown.
       hidden: what was hidden from encoder and decoder, of the module that did; None for nothing.
       outputs: of the heads before, by the name of the task.
-      look: the network's encoder and decoder, for a head that looks at images of its own: (n, h, w, 1), whose sides its
-        coarsest stride divides, to their dense features. None where a head stands alone.
     """
 
     image: Float[Array, "b h w 1"]
@@ -30,7 +28,6 @@ class Features:
     boxes: Array | None
     hidden: Array | None = None
     outputs: Mapping[str, Mapping[str, Array]] = dataclasses.field(default_factory=dict)
-    look: Callable[[Float[Array, "n h w 1"]], list[Array]] | None = None
 
 
 def dense_level(wanted: int, model: ModelConfig) -> int:

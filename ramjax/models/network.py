@@ -64,9 +64,9 @@ class MultiTaskNetwork(nnx.Module):
           heads: the tasks wanted; None is all.
         """
         seen, hidden = self.masking(image) if self.masking else (image, None)
-        dense = self.look(seen)
+        dense = self.decoder(self.encoder(seen))
         of_task = {} if self.sharing == "hard" else features_of(self.heads, dense)
-        features = Features(image=image, dense=dense, stride=self.stride, boxes=boxes, hidden=hidden, look=self.look)
+        features = Features(image=image, dense=dense, stride=self.stride, boxes=boxes, hidden=hidden)
         outputs = {}
         for name, head in self.heads.items():
             if heads is not None and name not in heads:
@@ -76,7 +76,3 @@ class MultiTaskNetwork(nnx.Module):
                 features = dataclasses.replace(features, boxes=outputs[name]["boxes"])
             features = dataclasses.replace(features, outputs=dict(outputs))
         return outputs
-
-    def look(self, image: Float[Array, "b h w 1"]) -> list[Float[Array, "b _ _ _"]]:
-        """Returns the dense features of images, finest level first, before tasks make them their own."""
-        return self.decoder(self.encoder(image))
