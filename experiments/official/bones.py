@@ -20,8 +20,10 @@ from experiments.official import parse, published, train_for
 
 NETWORKS = {
     "residual": {},
+    "unet": {"model.encoder": "unet", "model.stem_stride": 1, "model.decoder": "unet"},
     "unetpp": {"model.encoder": "resnet34", "model.stem_stride": 2, "model.decoder": "unetpp"},
     "transunet": {"model.encoder": "resnet34", "model.stem_stride": 2, "model.decoder": "transunet"},
+    "umamba": {"model.encoder": "umamba", "model.stem_stride": 1, "model.decoder": "unet"},
     "segformer": {"model.encoder": "mit_b2", "model.decoder": "segformer", "model.decoder_width": 256},
 }
 """Those of the papers that there are, as near as the encoders and decoders here come; and the project's own."""

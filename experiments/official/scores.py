@@ -21,6 +21,7 @@ NETWORKS = {
     "densenet121": {"model.encoder": "densenet121"},
     "efficientnetv2_s": {"model.encoder": "efficientnetv2_s"},
     "convnextv2_tiny": {"model.encoder": "convnextv2_tiny"},
+    "mobilevit_s": {"model.encoder": "mobilevit_s"},
     "residual": {},
 }
 
