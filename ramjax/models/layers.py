@@ -119,6 +119,22 @@ def layer_norm(features: int, epsilon: float, *, dtype: jnp.dtype, rngs: nnx.Rng
     return nnx.LayerNorm(features, epsilon=epsilon, dtype=dtype, rngs=rngs, **first)
 
 
+class InstanceNorm(nnx.GroupNorm):
+    """Normalisation of each channel of each image (Ulyanov et al., arXiv 1607.08022), with float32 moments."""
+
+    def __init__(self, features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        super().__init__(
+            features,
+            num_groups=None,
+            group_size=1,
+            epsilon=EPSILON,
+            dtype=dtype,
+            scale_init=initializers.ones,
+            bias_init=initializers.zeros,
+            rngs=rngs,
+        )
+
+
 def drop_path(rate: float, rngs: nnx.Rngs) -> Callable[[Array], Array]:
     """Stochastic depth (Huang et al., arXiv 1603.09382) of a residual branch (b, h, w, c).
 

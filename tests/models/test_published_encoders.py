@@ -18,6 +18,7 @@ from ramjax.models import pretrained
 from ramjax.models.encoders import ENCODERS, make_encoder
 from ramjax.trees import by_name, name_of
 from tests.models.golden import random_tensors
+from tests.models.golden.encoder_names import LEVELS
 
 GOLDEN = {path.stem: path for path in sorted(pathlib.Path(__file__).with_name("golden").joinpath("encoders").iterdir())}
 
@@ -90,7 +91,8 @@ def test_the_pyramid_is_that_of_timm_to_a_ten_thousandth(name):
     expected = golden(name)
     pyramid = apply(state, random_tensors.image(3, *expected["size"]))
     assert [list(level.shape) for level in pyramid] == expected["pyramid"]
-    for level, values in zip(pyramid, expected["values"], strict=True):
+    compared = pyramid[: LEVELS.get(name)]
+    for level, values in zip(compared, expected["values"], strict=True):
         np.testing.assert_allclose(
             random_tensors.sample(np.asarray(level)), values, rtol=0, atol=1e-4 * float(np.abs(values).max())
         )

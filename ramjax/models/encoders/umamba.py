@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from ramjax.models import initializers, layers, normalization
+from ramjax.models import initializers, layers
 from ramjax.models.selective_scan import StateSpace
 
 WIDTHS = (32, 64, 128, 256, 512, 512, 512)
@@ -48,17 +48,6 @@ EPSILON, SLOPE = 1e-5, 0.01
 """Of the normalisations; of the rectifier below 0."""
 
 
-class InstanceNorm(nnx.Module):
-    """Normalises each channel of an image (Ulyanov et al., arXiv 1607.08022)."""
-
-    def __init__(self, features: int):
-        self.scale = nnx.Param(initializers.ones(None, (features,)))
-        self.bias = nnx.Param(initializers.zeros(None, (features,)))
-
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        return normalization.group_norm(x, self.scale[...], self.bias[...], x.shape[-1], EPSILON)
-
-
 class Block(nnx.Module):
     """Two 3x3 convolutions and a shortcut, which a 1x1 convolution projects in the first block of a stage."""
 
@@ -66,8 +55,9 @@ class Block(nnx.Module):
         self, ins: int, width: int, stride: int, projects: bool, rate: float, *, dtype: jnp.dtype, rngs: nnx.Rngs
     ):
         conv = functools.partial(layers.conv, bias=True, dtype=dtype, rngs=rngs)
-        self.conv1, self.norm1 = conv(ins, width, 3, stride=stride, symmetric=True), InstanceNorm(width)
-        self.conv2, self.norm2 = conv(width, width, 3), InstanceNorm(width)
+        norm = functools.partial(layers.InstanceNorm, dtype=dtype, rngs=rngs)
+        self.conv1, self.norm1 = conv(ins, width, 3, stride=stride, symmetric=True), norm(width)
+        self.conv2, self.norm2 = conv(width, width, 3), norm(width)
         self.drop_path = layers.drop_path(rate, rngs)
         if projects:
             self.conv3 = conv(ins, width, 1, stride=stride)

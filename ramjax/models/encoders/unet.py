@@ -71,13 +71,13 @@ class Residual(nnx.Module):
     def __init__(self, ins: int, outs: int, stride: int, drop_path: float, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         self.stride = stride
         self.conv1 = layers.conv(ins, outs, 3, stride=stride, symmetric=True, bias=True, dtype=dtype, rngs=rngs)
-        self.norm1 = InstanceNorm(outs, dtype=dtype, rngs=rngs)
+        self.norm1 = layers.InstanceNorm(outs, dtype=dtype, rngs=rngs)
         self.conv2 = layers.conv(outs, outs, 3, bias=True, dtype=dtype, rngs=rngs)
-        self.norm2 = InstanceNorm(outs, dtype=dtype, rngs=rngs)
+        self.norm2 = layers.InstanceNorm(outs, dtype=dtype, rngs=rngs)
         self.drop_path = layers.drop_path(drop_path, rngs)
         if ins != outs:
             self.project = layers.conv(ins, outs, 1, dtype=dtype, rngs=rngs)
-            self.project_norm = InstanceNorm(outs, dtype=dtype, rngs=rngs)
+            self.project_norm = layers.InstanceNorm(outs, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         y = jax.nn.leaky_relu(self.norm1(checkpoint_name(self.conv1(x), layers.CONVOLUTION)), SLOPE)
@@ -87,13 +87,6 @@ class Residual(nnx.Module):
         if hasattr(self, "project"):
             x = self.project_norm(self.project(x))
         return jax.nn.leaky_relu(y + x, SLOPE)
-
-
-class InstanceNorm(nnx.GroupNorm):
-    """Normalisation of each channel of each image (Ulyanov et al., arXiv 1607.08022), with float32 moments."""
-
-    def __init__(self, features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        super().__init__(features, num_groups=None, group_size=1, epsilon=1e-5, dtype=dtype, rngs=rngs)
 
 
 class ResidualUNetEncoder(nnx.Module):
@@ -118,7 +111,7 @@ class ResidualUNetEncoder(nnx.Module):
     ):
         self.remat, (widths, counts) = remat, plan
         self.stem = layers.conv(channels, widths[0], 3, bias=True, dtype=dtype, rngs=rngs)
-        self.stem_norm = InstanceNorm(widths[0], dtype=dtype, rngs=rngs)
+        self.stem_norm = layers.InstanceNorm(widths[0], dtype=dtype, rngs=rngs)
         ins, levels = widths[0], []
         for level, rates in enumerate(layers.split_rates(drop_path, counts)):
             blocks = []

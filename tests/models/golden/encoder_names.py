@@ -41,3 +41,7 @@ SIZES: dict[str, tuple[int, int]] = {
     "umamba": (64, 128),
 }
 """Height and width of the image, where it is not 64 x 96."""
+
+LEVELS = {"umamba": 5}
+"""How many levels have their values compared, where it is not all: over the few pixels of the others, instance
+normalisation multiplies the rounding errors of those before."""

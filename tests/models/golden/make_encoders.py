@@ -26,7 +26,7 @@ import transformers
 sys.path.insert(0, str(pathlib.Path(__file__).parents[3]))  # ramjax and tests of this checkout
 
 from tests.models.golden import random_tensors
-from tests.models.golden.encoder_names import AUTHORS, SIZES, TIMM, TRANSFORMERS
+from tests.models.golden.encoder_names import AUTHORS, LEVELS, SIZES, TIMM, TRANSFORMERS
 
 Made = tuple[torch.nn.Module, torch.nn.Module, dict[str, str], Callable[..., Any]]
 
@@ -63,7 +63,10 @@ def main(names: Iterable[str]) -> None:
                 key: list(value.shape) for key, value in whole.state_dict().items() if renamed(key) not in state
             },
             "pyramid": [list(level.shape) for level in pyramid],
-            "values": [[float(f"{value:.7g}") for value in random_tensors.sample(level)] for level in pyramid],
+            "values": [
+                [float(f"{value:.7g}") for value in random_tensors.sample(level)]
+                for level in pyramid[: LEVELS.get(name)]
+            ],
         }
         (FOLDER / f"{name}.json").write_text(json.dumps(held, separators=(",", ":")) + "\n")
         print(name, held["parameters_with_classifier"], held["pyramid"])
