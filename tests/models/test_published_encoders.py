@@ -23,7 +23,7 @@ from tests.models.golden.encoder_names import LEVELS
 GOLDEN = {path.stem: path for path in sorted(pathlib.Path(__file__).with_name("golden").joinpath("encoders").iterdir())}
 
 COMPARED = {
-    "resnet18", "resnet50", "densenet121", "efficientnetv2_s", "mobilevit_s", "convnextv2_atto", "mit_b0",
+    "resnet18", "resnet50", "densenet121", "efficientnetv2_s", "mobilevit_s", "convnextv2_atto", "nnunet", "mit_b0",
     "swin_tiny", "swinv2_tiny", "vit_small", "vit_small_dinov3", "vmamba_tiny", "umamba",
 }  # fmt: skip
 """Those whose values are compared: one for each kind of block. The shapes of all are."""

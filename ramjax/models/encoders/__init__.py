@@ -93,7 +93,10 @@ ENCODERS: dict[str, Published] = {
         functools.partial(unet.UNetEncoder, unet.PLAIN), (), "Ronneberger, Fischer and Brox, arXiv 1505.04597"
     ),
     "nnunet": Published(
-        functools.partial(unet.ResidualUNetEncoder, unet.RESIDUAL), (), "Isensee et al., arXiv 2404.09556"
+        functools.partial(unet.ResidualUNetEncoder, unet.RESIDUAL),
+        unet.FILES,
+        "Isensee et al., arXiv 2404.09556",
+        unet.UNUSED,
     ),
     "resnet18": _resnet(resnet.BasicBlock, (2, 2, 2, 2)),
     "resnet34": _resnet(resnet.BasicBlock, (3, 4, 6, 3)),

@@ -1,8 +1,9 @@
 """The encoders of U-Net (Ronneberger et al., arXiv 1505.04597) and of nnU-Net with residual blocks (Isensee et al.,
 arXiv 2404.09556), from full resolution down.
 
-nnU-Net plans depth and width by the size of the images: `RESIDUAL` is what its residual planner makes of 320 to 512
-pixels a side. U-Net's convolutions are padded here, and normalised in groups, as batches are small.
+nnU-Net plans depth and width by the size of the images: `RESIDUAL` is what its residual planner makes of patches of 225
+to 448 pixels a side; from 449 to 896 it adds an eighth level of 512 channels. U-Net's convolutions are padded here, and
+normalised in groups, as batches are small.
 """
 
 import jax
@@ -18,6 +19,21 @@ PLAIN = (64, 128, 256, 512, 1024)
 
 RESIDUAL = ((32, 64, 128, 256, 512, 512, 512), (1, 3, 4, 6, 6, 6, 6))
 """Channels and residual blocks of the levels of nnU-Net's plan."""
+
+FILES = (
+    (r"^encoder/", ""),
+    (r"^stem/convs/0/conv/", "stem/"),
+    (r"^stem/convs/0/norm/", "stem_norm/"),
+    (r"^stages/(\d)/blocks/(\d)/", r"levels/\1/\2/"),
+    (r"/conv(\d)/conv/", r"/conv\1/"),
+    (r"/conv(\d)/norm/", r"/norm\1/"),
+    (r"/skip/\d/conv/", "/project/"),
+    (r"/skip/\d/norm/", "/project_norm/"),
+)
+"""From the names of nnU-Net's residual network."""
+
+UNUSED = (r"^decoder\b", r"all_modules")
+"""The latter is a second name of layers."""
 
 SLOPE = 0.01
 """Of nnU-Net's leaky ReLU below 0."""

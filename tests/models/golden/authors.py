@@ -1,8 +1,8 @@
 """Networks in their authors' own code, for `make_encoders`.
 
-Needs vmamba.py of github.com/MzeroMiko/VMamba (2ed52ead) and umamba/nnunetv2/nets/UMambaEnc_2d.py of
-github.com/bowang-lab/U-Mamba (28459e33) in a folder of PYTHONPATH, and ``pip install --no-deps
-dynamic-network-architectures`` (0.4.4). What they import but do not need here is replaced by nothing, and the Mamba
+Needs ``pip install --no-deps dynamic-network-architectures`` (0.4.4), nnU-Net's, and, but for nnU-Net, vmamba.py of
+github.com/MzeroMiko/VMamba (2ed52ead) and umamba/nnunetv2/nets/UMambaEnc_2d.py of github.com/bowang-lab/U-Mamba
+(28459e33) in a folder of PYTHONPATH. What they import but do not need here is replaced by nothing, and the Mamba
 layer, whose package needs a GPU, by that of transformers.
 """
 
@@ -17,6 +17,16 @@ from unittest import mock
 import torch
 import transformers
 from transformers.models.mamba.modeling_mamba import MambaMixer
+
+NNUNET = {
+    "conv_op": torch.nn.Conv2d,
+    "conv_bias": True,
+    "norm_op": torch.nn.InstanceNorm2d,
+    "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+    "nonlin": torch.nn.LeakyReLU,
+    "nonlin_kwargs": {"inplace": True},
+}
+"""Layers of nnU-Net's plans in two dimensions."""
 
 
 class Released:
@@ -74,6 +84,37 @@ def vmamba_tiny():
     return released(whole), released(network), run
 
 
+def nnunet():
+    """nnU-Net's residual U-Net as its planner makes it for 225 to 448 pixels a side, its encoder, and a function that
+    computes the pyramid of that: in float64, as float32 rounds to almost a ten-thousandth over 65 convolutions."""
+    code = importlib.import_module("dynamic_network_architectures.architectures.unet")
+    whole = code.ResidualEncoderUNet(
+        input_channels=3,
+        n_stages=7,
+        features_per_stage=[32, 64, 128, 256, 512, 512, 512],
+        kernel_sizes=[[3, 3]] * 7,
+        strides=[[1, 1]] + [[2, 2]] * 6,
+        n_blocks_per_stage=[1, 3, 4, 6, 6, 6, 6],
+        num_classes=2,
+        n_conv_per_stage_decoder=[1] * 6,
+        **NNUNET,
+    ).eval()
+    others = [name for name in whole.state_dict() if re.match(r"decoder\.seg_layers|encoder\.stem.*all_modules", name)]
+
+    def run(image):
+        return [level.permute(0, 2, 3, 1) for level in whole.encoder.double()(image.double())]
+
+    return Released(whole, {name: name for name in others}), Released(whole.encoder, first_names(whole.encoder)), run
+
+
+def first_names(encoder: torch.nn.Module) -> dict[str, str]:
+    """What the parameters of an encoder are called in files, where its blocks hold each layer under two names."""
+    names = {name: f"encoder.{name}" for name in encoder.state_dict()}
+    for again, first in (("all_modules.0", "conv"), ("all_modules.1", "norm")):
+        names = {old: new.replace(again, first) for old, new in names.items()}
+    return names
+
+
 class Mamba(MambaMixer):
     """With the arguments of the package that U-Mamba uses."""
 
@@ -99,24 +140,16 @@ def umamba():
         input_channels=3,
         n_stages=7,
         features_per_stage=[32, 64, 128, 256, 512, 512, 512],
-        conv_op=torch.nn.Conv2d,
         kernel_sizes=[[3, 3]] * 7,
         strides=[[1, 1]] + [[2, 2]] * 6,
         n_conv_per_stage=[2] * 7,
         num_classes=2,
         n_conv_per_stage_decoder=[2] * 6,
-        conv_bias=True,
-        norm_op=torch.nn.InstanceNorm2d,
-        norm_op_kwargs={"eps": 1e-5, "affine": True},
-        nonlin=torch.nn.LeakyReLU,
-        nonlin_kwargs={"inplace": True},
+        **NNUNET,
     ).eval()
     heads = {name: name for name in whole.state_dict() if name.startswith("decoder.seg_layers")}
-    names = {name: f"encoder.{name}" for name in whole.encoder.state_dict()}
-    for again, first in (("all_modules.0", "conv"), ("all_modules.1", "norm")):  # blocks of nnU-Net hold layers twice
-        names = {old: new.replace(again, first) for old, new in names.items()}
 
     def run(image):
         return [level.permute(0, 2, 3, 1) for level in whole.encoder(image)]
 
-    return Released(whole, heads), Released(whole.encoder, names), run
+    return Released(whole, heads), Released(whole.encoder, first_names(whole.encoder)), run

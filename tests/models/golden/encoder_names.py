@@ -31,13 +31,18 @@ TRANSFORMERS = {
 }
 """Settings of Hugging Face's SegformerConfig."""
 
-AUTHORS = {"vmamba_tiny": "MzeroMiko/VMamba", "umamba": "bowang-lab/U-Mamba"}
+AUTHORS = {
+    "nnunet": "MIC-DKFZ/dynamic-network-architectures",
+    "vmamba_tiny": "MzeroMiko/VMamba",
+    "umamba": "bowang-lab/U-Mamba",
+}
 """Repositories of the authors."""
 
 SIZES: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("swin_tiny", "swin_small"), (224, 256)),
     **dict.fromkeys(("swinv2_tiny", "swinv2_small"), (256, 288)),
     **dict.fromkeys(("vit_small", "vit_base"), (56, 84)),
+    "nnunet": (192, 256),
     "umamba": (64, 128),
 }
 """Height and width of the image, where it is not 64 x 96."""

@@ -123,7 +123,11 @@ def from_authors(repository: str, size: tuple[int, int]) -> Made:
     """The same in the code of the authors."""
     from tests.models.golden import authors  # which needs more than the rest
 
-    makers = {"MzeroMiko/VMamba": authors.vmamba_tiny, "bowang-lab/U-Mamba": authors.umamba}
+    makers = {
+        "MIC-DKFZ/dynamic-network-architectures": authors.nnunet,
+        "MzeroMiko/VMamba": authors.vmamba_tiny,
+        "bowang-lab/U-Mamba": authors.umamba,
+    }
     whole, network, run = makers[repository]()
     return whole, network, {key: key for key in network.state_dict()}, run
 
