@@ -56,10 +56,10 @@ def install(moment: str, linger: Moment) -> None:
     def make_train_step(config, *rest):
         train_step = tiny_job.make_train_step(config, *rest)
 
-        def lingering(state, batch):
+        def lingering(state, batch, *rest):
             at("compile")  # traced once, when the step is compiled
             jax.debug.callback(lambda number: at("step") if number == STEP else None, state.step)
-            return train_step(state, batch)
+            return train_step(state, batch, *rest)
 
         return lingering
 

@@ -342,8 +342,8 @@ def test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoints(config, tmp_
     healthy = tiny_job.make_train_step
 
     def make_sick_step(config):
-        def sick_step(state, batch):
-            state, metrics = healthy(config)(state, batch)
+        def sick_step(state, batch, seed):
+            state, metrics = healthy(config)(state, batch, seed)
             bad = jax.numpy.where(state.step == 6, np.nan, 0.0)  # step 6 is to be saved
             return state.replace(params=jax.tree.map(lambda p: p + bad, state.params)), metrics | {
                 key: metrics[key] + bad
