@@ -179,7 +179,7 @@ def check_memory(config: Config | None = None) -> None:
     if config is not None:
         data, parts = config.data, config.train.accumulation_steps
         pixels = data.batch_size / parts * data.canvas.height * data.canvas.width
-        need += ADDRESS_SPACE_A_PIXEL * pixels * config.model.widths[0] / 32
+        need += ADDRESS_SPACE_A_PIXEL * pixels * config.model.pyramid.widths[0] / 32
         remedy += (
             f", or lower data.batch_size (now {data.batch_size}) or data.canvas (now {data.canvas.height} x "
             f"{data.canvas.width}), or raise train.accumulation_steps (now {parts})"

@@ -79,6 +79,11 @@ class GroupNorm(nnx.Module):
         return normalization.group_norm(x, *parameters, self.groups, EPSILON, shortcut=shortcut, relu=relu)
 
 
+def kept(x: Array) -> Array:
+    """What comes out of a convolution: the backward pass finds it kept where `ModelConfig.remat` is ``activations``."""
+    return checkpoint_name(x, CONVOLUTION)
+
+
 def batch_norm(
     features: int, kind: str, *, dtype: jnp.dtype, rngs: nnx.Rngs, epsilon: float = EPSILON, momentum: float = 0.9
 ) -> nnx.Module:
@@ -194,6 +199,17 @@ class ConvNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         return self.norm(checkpoint_name(self.conv(x), CONVOLUTION), relu=True)
+
+
+class DoubleConvolution(nnx.Module):
+    """Two 3x3 convolutions, each with normalisation and ReLU."""
+
+    def __init__(self, ins: int, outs: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.first = ConvNorm(ins, outs, 3, dtype=dtype, rngs=rngs)
+        self.second = ConvNorm(outs, outs, 3, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
+        return self.second(self.first(x))
 
 
 class ResidualBlock(nnx.Module):

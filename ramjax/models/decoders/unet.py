@@ -16,17 +16,6 @@ TRANSFORMER_BLOCKS = 12
 """Of `TransUNet`, as in the paper."""
 
 
-class DoubleConvolution(nnx.Module):
-    """Two 3x3 convolutions, each with normalisation and ReLU."""
-
-    def __init__(self, ins: int, outs: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.first = layers.ConvNorm(ins, outs, 3, dtype=dtype, rngs=rngs)
-        self.second = layers.ConvNorm(outs, outs, 3, dtype=dtype, rngs=rngs)
-
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
-        return self.second(self.first(x))
-
-
 class UNetDecoder(nnx.Module):
     """From the coarsest level to the finest: enlarged, concatenated with the level there, and convolved twice."""
 
@@ -38,7 +27,7 @@ class UNetDecoder(nnx.Module):
         options = {"dtype": dtype, "rngs": rngs}
         self.convolutions = nnx.List(
             [
-                DoubleConvolution(skip + coarse, outs, **options)
+                layers.DoubleConvolution(skip + coarse, outs, **options)
                 for skip, coarse, outs in zip(widths[:-1], self.widths[1:], self.widths[:-1], strict=True)
             ]
         )
@@ -70,7 +59,7 @@ class UNetPlusPlusDecoder(nnx.Module):
             columns.append(
                 nnx.List(
                     [
-                        DoubleConvolution(
+                        layers.DoubleConvolution(
                             widths[level] + (column - 1) * self.widths[level] + before[level + 1],
                             self.widths[level],
                             **options,

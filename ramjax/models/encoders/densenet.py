@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from ramjax.models import layers
@@ -28,8 +27,8 @@ class DenseLayer(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
         y = self.conv1(jax.nn.relu(self.norm1(x)))
-        y = self.conv2(jax.nn.relu(self.norm2(checkpoint_name(y, layers.CONVOLUTION))))
-        return jnp.concatenate([x, self.drop_path(checkpoint_name(y, layers.CONVOLUTION))], -1)
+        y = self.conv2(jax.nn.relu(self.norm2(layers.kept(y))))
+        return jnp.concatenate([x, self.drop_path(layers.kept(y))], -1)
 
 
 class Transition(nnx.Module):

@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from ramjax.models import layers
@@ -103,14 +102,14 @@ class Block(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         if self.kind == "plain":
-            y = jax.nn.silu(self.bn1(_kept(self.conv(x))))
+            y = jax.nn.silu(self.bn1(layers.kept(self.conv(x))))
         elif self.kind == "fused":
-            y = jax.nn.silu(self.bn1(_kept(self.conv_exp(x))))
-            y = self.bn2(_kept(self.conv_pwl(y)))
+            y = jax.nn.silu(self.bn1(layers.kept(self.conv_exp(x))))
+            y = self.bn2(layers.kept(self.conv_pwl(y)))
         else:
-            y = jax.nn.silu(self.bn1(_kept(self.conv_pw(x))))
-            y = self.se(jax.nn.silu(self.bn2(_kept(self.conv_dw(y)))))
-            y = self.bn3(_kept(self.conv_pwl(y)))
+            y = jax.nn.silu(self.bn1(layers.kept(self.conv_pw(x))))
+            y = self.se(jax.nn.silu(self.bn2(layers.kept(self.conv_dw(y)))))
+            y = self.bn3(layers.kept(self.conv_pwl(y)))
         return x + self.drop_path(y) if self.shortcut else y
 
 
@@ -158,7 +157,3 @@ class EfficientNetV2(nnx.Module):
             if shown:
                 pyramid.append(x)
         return pyramid
-
-
-def _kept(x: Array) -> Array:
-    return checkpoint_name(x, layers.CONVOLUTION)

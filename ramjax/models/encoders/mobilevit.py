@@ -6,7 +6,6 @@ import functools
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from ramjax.models import layers
@@ -71,7 +70,7 @@ class ConvNormAct(nnx.Module):
         self.bn = layers.batch_norm(outs, batch_norm, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
-        x = self.bn(checkpoint_name(self.conv(x), layers.CONVOLUTION))
+        x = self.bn(layers.kept(self.conv(x)))
         return jax.nn.silu(x) if self.act else x
 
 

@@ -4,7 +4,6 @@ have it ("ResNet V1.5")."""
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from ramjax.models import layers
@@ -34,9 +33,9 @@ class BasicBlock(nnx.Module):
             self.project_norm = layers.batch_norm(width, batch_norm, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
-        y = jax.nn.relu(self.bn1(_kept(self.conv1(x))))
-        y = self.drop_path(self.bn2(_kept(self.conv2(y))))
-        return jax.nn.relu(y + (self.project_norm(_kept(self.project(x))) if hasattr(self, "project") else x))
+        y = jax.nn.relu(self.bn1(layers.kept(self.conv1(x))))
+        y = self.drop_path(self.bn2(layers.kept(self.conv2(y))))
+        return jax.nn.relu(y + (self.project_norm(layers.kept(self.project(x))) if hasattr(self, "project") else x))
 
 
 class Bottleneck(nnx.Module):
@@ -60,10 +59,10 @@ class Bottleneck(nnx.Module):
             self.project_norm = layers.batch_norm(outs, batch_norm, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
-        y = jax.nn.relu(self.bn1(_kept(self.conv1(x))))
-        y = jax.nn.relu(self.bn2(_kept(self.conv2(y))))
-        y = self.drop_path(self.bn3(_kept(self.conv3(y))))
-        return jax.nn.relu(y + (self.project_norm(_kept(self.project(x))) if hasattr(self, "project") else x))
+        y = jax.nn.relu(self.bn1(layers.kept(self.conv1(x))))
+        y = jax.nn.relu(self.bn2(layers.kept(self.conv2(y))))
+        y = self.drop_path(self.bn3(layers.kept(self.conv3(y))))
+        return jax.nn.relu(y + (self.project_norm(layers.kept(self.project(x))) if hasattr(self, "project") else x))
 
 
 class ResNet(nnx.Module):
@@ -109,7 +108,3 @@ class ResNet(nnx.Module):
             x = layers.apply_all(blocks, x, self.remat)
             pyramid.append(x)
         return pyramid
-
-
-def _kept(x: Array) -> Array:
-    return checkpoint_name(x, layers.CONVOLUTION)

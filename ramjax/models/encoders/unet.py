@@ -9,7 +9,6 @@ normalised in groups, as batches are small.
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from ramjax.models import layers
@@ -39,17 +38,6 @@ SLOPE = 0.01
 """Of nnU-Net's leaky ReLU below 0."""
 
 
-class Plain(nnx.Module):
-    """Two 3x3 convolutions, each with normalisation and ReLU."""
-
-    def __init__(self, ins: int, outs: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.first = layers.ConvNorm(ins, outs, 3, dtype=dtype, rngs=rngs)
-        self.second = layers.ConvNorm(outs, outs, 3, dtype=dtype, rngs=rngs)
-
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
-        return self.second(self.first(x))
-
-
 class UNetEncoder(nnx.Module):
     """Two convolutions a level, and the largest of each 2x2 pixels between levels; its pyramid has strides 1 to 16.
 
@@ -71,7 +59,9 @@ class UNetEncoder(nnx.Module):
     ):
         self.remat = remat
         ins = (channels, *widths)
-        self.levels = nnx.List([Plain(ins[level], outs, dtype=dtype, rngs=rngs) for level, outs in enumerate(widths)])
+        self.levels = nnx.List(
+            [layers.DoubleConvolution(ins[level], outs, dtype=dtype, rngs=rngs) for level, outs in enumerate(widths)]
+        )
 
     def __call__(self, image: Float[Array, "b h w c"]) -> list[Float[Array, "b _ _ _"]]:
         pyramid: list[Array] = []
@@ -96,8 +86,8 @@ class Residual(nnx.Module):
             self.project_norm = layers.InstanceNorm(outs, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
-        y = jax.nn.leaky_relu(self.norm1(checkpoint_name(self.conv1(x), layers.CONVOLUTION)), SLOPE)
-        y = self.drop_path(self.norm2(checkpoint_name(self.conv2(y), layers.CONVOLUTION)))
+        y = jax.nn.leaky_relu(self.norm1(layers.kept(self.conv1(x))), SLOPE)
+        y = self.drop_path(self.norm2(layers.kept(self.conv2(y))))
         if self.stride > 1:
             x = nnx.avg_pool(x, (self.stride, self.stride), (self.stride, self.stride))
         if hasattr(self, "project"):
