@@ -198,7 +198,7 @@ class ConvNorm(nnx.Module):
         self.norm = GroupNorm(out_features, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
-        return self.norm(checkpoint_name(self.conv(x), CONVOLUTION), relu=True)
+        return self.norm(kept(self.conv(x)), relu=True)
 
 
 class DoubleConvolution(nnx.Module):
@@ -221,7 +221,7 @@ class ResidualBlock(nnx.Module):
         self.norm = GroupNorm(features, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        mixed = checkpoint_name(self.second(self.first(x)), CONVOLUTION)
+        mixed = kept(self.second(self.first(x)))
         return self.norm(mixed, shortcut=x, relu=True)
 
 
