@@ -1,18 +1,21 @@
-"""Answers several questions of experiments/ablations by small runs side by side on one machine, in minutes.
+"""Answers several questions of experiments/ablations by small runs on one machine: minutes on a GPU, hours on a CPU.
 
-    python -m benchmarks.ablations [--output=sweeps/small] [--pack=FOLDER] [--limit=290] [--jobs=0] [--seeds=3]
-                                   [--steps=300] [--questions=NAME,NAME] [--data_dir=data] [--small] [--dry_run]
+    python -m benchmarks.ablations [--output=sweeps/small] [--budget=auto|cpu|accelerator] [--limit=SECONDS]
+                                   [--pack=FOLDER] [--jobs=0] [--seeds=3] [--steps=300] [--questions=NAME,NAME]
+                                   [--data_dir=data] [--small] [--dry_run]
     python -m ramjax.report --sweep=sweeps/small
 
 The questions are `QUESTIONS`, or some of them; the joint run is the baseline of all, and is made once for each seed. It
-measures the affinity of the tasks, too. All runs are experiments/multitask.py on synthetic hands with the settings of
-`BUDGET`: a canvas of 256 x 192 pixels, batches of 16 that the device makes, --steps steps. It is a budget for comparing
-arms in minutes, not for good networks.
+measures the affinity of the tasks, too. All runs are experiments/multitask.py on synthetic hands for --steps steps with
+the settings of --budget: "accelerator" has a canvas of 256 x 192 pixels and batches of 16 that the device makes, "cpu"
+a canvas of 192 x 128 pixels, batches of 4 and a small network; "auto" is what suits the machine. They are budgets for
+comparing arms, not for good networks.
 
 It is a sweep (`ramjax.sweep`) with --jobs runs at a time, which share the GPU where there is one; 0 is one a core, 12
 at most, on a GPU and one on a CPU. The first seed of every arm comes first. Its program is compiled, and kept in
 --output for the other seeds. After --limit seconds, data and all, nothing more is started, and runs that have not ended
-are stopped and named; the command then ends within half a minute, and goes on with them when it is started again.
+are stopped and named; the command then ends within half a minute, and goes on with them when it is started again. There
+is no limit without it.
 
 --pack writes what the report needs of the runs that are done to zip files of at most 15 MB, to be unpacked elsewhere
 into one folder. --small goes through all of it with two arms of two seeds of the debug experiment, on a CPU too; its
@@ -24,6 +27,7 @@ Exit codes: 0 all runs are done, 1 some are not (each is named), 2 wrong usage.
 import dataclasses
 import json
 import logging
+import math
 import os
 import pathlib
 import sys
@@ -45,17 +49,25 @@ QUESTIONS = ("joint_or_single", "encoder", "ordinal_head", "balancing")
 """Of experiments/ablations."""
 
 ARMS = {
-    "encoder": ("residual", "resnet18", "convnextv2_atto"),
+    "encoder": ("residual", "resnet18", "mit_b0"),
     "ordinal_head": ("thresholds", "corn", "softmax"),
     "balancing": ("fixed", "uncertainty", "dwa", "pcgrad"),
 }
 """Those of a question that are run; all where it is not named."""
 
-BUDGET = (
-    "data.canvas.height=256", "data.canvas.width=192", "data.batch_size=16", "data.eval_batch_size=32",
-    "data.cache=device", "data.workers=0", "optimizer.ema_decay=0.98", "tracking.writers=()", "train.log_every=20",
-    "train.keep_checkpoints=1",
-)  # fmt: skip
+BUDGETS = {
+    "accelerator": (
+        "data.canvas.height=256", "data.canvas.width=192", "data.batch_size=16", "data.eval_batch_size=32",
+        "data.cache=device", "data.workers=0",
+    ),
+    "cpu": (
+        "data.canvas.height=192", "data.canvas.width=128", "model.widths=(16,32,64,96)", "model.blocks=(1,1,1,1)",
+        "data.eval_batch_size=8",
+    ),
+}  # fmt: skip
+"""Settings of all runs by machine, and `OF_ALL`."""
+
+OF_ALL = ("optimizer.ema_decay=0.98", "tracking.writers=()", "train.log_every=20", "train.keep_checkpoints=1")
 
 MOST_JOBS = 12
 
@@ -66,14 +78,15 @@ PART_BYTES = 15e6
 
 
 def make_runs(
-    output: pathlib.Path, names: Sequence[str], seeds: int, steps: int, data_dir: str, small: bool
+    output: pathlib.Path, names: Sequence[str], seeds: int, steps: int, data_dir: str, budget: str, small: bool = False
 ) -> list[plan.Run]:
-    """The runs that answer the questions of these names, the first seed of every arm first."""
+    """The runs that answer the questions of these names by a budget's name, the first seed of every arm first."""
     names = QUESTIONS[:1] if small else names
     configs = [f"experiments/ablations/{name}.py{':debug' if small else ''}" for name in names]
     keys = [f"data.data_dir={data_dir}"]
     if not small:
-        keys += [*BUDGET, *(f"train.{name}={steps}" for name in ("steps", "eval_every", "checkpoint_every"))]
+        keys += [*BUDGETS[budget], *OF_ALL]
+        keys += [f"train.{name}={steps}" for name in ("steps", "eval_every", "checkpoint_every")]
     fixed = [f"--config.{key}" for key in keys]
     runs = plan.make_runs(configs, output, grid=[f"seed={','.join(map(str, range(seeds)))}"], fixed=fixed)
     wanted = ARMS | ({"joint_or_single": ("joint", "bones")} if small else {})
@@ -81,6 +94,10 @@ def make_runs(
     questions.save(_asked(configs, runs), output)
     plan.save(runs, output)
     return runs
+
+
+def _has_gpu() -> bool:
+    return local.devices_for(2, share=True)[0] is not None
 
 
 def _arms(run: plan.Run) -> dict[str, str]:
@@ -125,7 +142,8 @@ def main(argv: list[str]) -> int:
     command_line.define_path("pack", None, "Folder for zip files of what the report needs.", flag_values=values)
     command_line.define_path("data_dir", "data", "Folder of prepared data sets.", flag_values=values)
     flags.DEFINE_list("questions", list(QUESTIONS), "Those to answer.", flag_values=values)
-    flags.DEFINE_float("limit", 290.0, "Seconds for everything.", 1.0, flag_values=values)
+    flags.DEFINE_enum("budget", "auto", ["auto", *BUDGETS], "Settings of all runs.", flag_values=values)
+    flags.DEFINE_float("limit", None, "Seconds for everything; no limit without it.", 1.0, flag_values=values)
     flags.DEFINE_integer("jobs", 0, "Runs at a time; 0: as many as suit the machine.", 0, 64, flag_values=values)
     flags.DEFINE_integer("seeds", 3, "Seeds of each arm.", 1, 100, flag_values=values)
     flags.DEFINE_integer("steps", 300, "Steps of each run.", 1, flag_values=values)
@@ -143,9 +161,10 @@ def main(argv: list[str]) -> int:
         print(f"Usage error: {error}", file=sys.stderr)
         return 2
     began, output = time.monotonic(), pathlib.Path(values.output).resolve()
+    budget = values.budget if values.budget != "auto" else ("accelerator" if _has_gpu() else "cpu")
     with logging_to(None), locks.one_sweep(output):
         seeds = 2 if values.small else values.seeds
-        runs = make_runs(output, values.questions, seeds, values.steps, values.data_dir, values.small)
+        runs = make_runs(output, values.questions, seeds, values.steps, values.data_dir, budget, values.small)
         if values.dry_run:
             print("\n".join(f"{run.name}: {run.state}" for run in runs))
             return 0
@@ -159,11 +178,10 @@ def _work(values: flags.FlagValues, runs: Sequence[plan.Run], output: pathlib.Pa
     seconds = {"data": time.monotonic() - began}
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(output / "compiled"))
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # of this process, too
-    on_gpu = local.devices_for(2, share=True)[0] is not None
-    jobs = values.jobs or (min(os.cpu_count() or 1, MOST_JOBS) if on_gpu else 1)
+    jobs = values.jobs or (min(os.cpu_count() or 1, MOST_JOBS) if _has_gpu() else 1)
     log.info("%d runs, %d at a time; the data took %.0f s.", len(runs), jobs, seconds["data"])
     waiting = [run for run in runs if run.state != "done"]
-    left = values.limit - (time.monotonic() - began)
+    left = math.inf if values.limit is None else values.limit - (time.monotonic() - began)
     outcomes = local.run_all(waiting, output, jobs, local.devices_for(jobs, share=True), limit=left)
     seconds["runs"] = time.monotonic() - began - seconds["data"]
     print(table.write(runs, output))

@@ -15,7 +15,12 @@ from ramjax.sweep import plan
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
     output = tmp_path_factory.mktemp("sweep")
-    return output, ablations.make_runs(output, ablations.QUESTIONS, 3, 400, "data", small=False)
+    return output, ablations.make_runs(output, ablations.QUESTIONS, 3, 400, "data", "accelerator")
+
+
+def test_the_cpus_budget_suits_every_arm(tmp_path):
+    runs = ablations.make_runs(tmp_path, ablations.QUESTIONS, 1, 400, "data", "cpu")
+    assert {(run.config.data.canvas.height, run.config.data.canvas.width) for run in runs} == {(192, 128)}
 
 
 def test_every_arm_has_every_seed_and_the_baseline_is_shared(planned):
