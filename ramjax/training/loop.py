@@ -120,7 +120,8 @@ def train(config: Config, workdir: pathlib.Path, mesh: Mesh, preemption: Preempt
         config, tasks, validation_sources, mesh, eval_step, checkpoints, writer, progress, preemption
     )
     profile = Profile(config.profile, workdir / "profile")
-    measure_affinity = compilation.jit(make_affinity(config), deterministic=config.train.deterministic)
+    if config.affinity.every:
+        measure_affinity = compilation.jit(make_affinity(config), deterministic=config.train.deterministic)
 
     # 4. The loop. `state` is always that after `done` steps, so that it can be saved wherever a signal is looked at.
     seed = states.place_seed(config, mesh)

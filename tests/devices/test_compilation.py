@@ -37,9 +37,9 @@ def test_a_step_that_needs_more_than_there_is_ends_with_what_to_lower(monkeypatc
     def make_huge(config):
         train_step = make(config)
 
-        def huge_step(state, batch):
+        def huge_step(state, batch, seed):
             line = jnp.tile(batch["y"][:1], 2**21) + jnp.arange(2**21)
-            state, metrics = train_step(state, batch)
+            state, metrics = train_step(state, batch, seed)
             return state, metrics | {"loss": metrics["loss"] + 0 * jnp.sort(jnp.outer(line, line), axis=0).sum()}
 
         return huge_step
