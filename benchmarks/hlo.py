@@ -20,7 +20,7 @@ KIND_BY_TARGET = {
 KIND_BY_FILE = {
     "normalisation and ReLU": ("models/normalization.py",),
     "losses": ("tasks/bones/sums.py", *(f"tasks/{task}/learning.py" for task in ("bones", "erosions", "joints"))),
-    "scores": ("tasks/scores/learning.py", "models/roi_align.py"),
+    "scores": ("tasks/scores/heads.py", "tasks/scores/learning.py", "models/roi_align.py"),
     "logits of dense heads": ("tasks/dense.py",),
     "upsampling, skips, local contrast": (
         "models/decoders/additive.py",

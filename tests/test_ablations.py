@@ -23,9 +23,13 @@ ABOUT = {
     "ordinal_head": {"scores.ordinal"},
     "pretraining": {"init.source", "model.batch_norm", "optimizer.frozen", "optimizer.rates"},
     "resolution": {"data.canvas.height", "data.canvas.width"},
+    "score_source": {
+        "data.canvas.detail", "data.other_hand", "scores.attention", "scores.maps", "scores.roi_size", "scores.source",
+    },
+    "sharing": {"model.sharing"},
     "synthetic_pretraining": {"init.source", "init.leave_out"},
     "task_sets": {"tasks"},
-}
+}  # fmt: skip
 """The keys in which the arms of each file may differ."""
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")

@@ -163,6 +163,9 @@ class Config:
             )
         if "reconstruction" in self.tasks:
             self._check_reconstruction()
+        if "scores" in self.tasks:
+            self._check_scores()
+        self._check_channels()
         levels = len(self.model.pyramid.widths)
         for task in ("bones", "erosions"):
             if getattr(self, task).deep_supervision and levels < 3:
@@ -179,6 +182,40 @@ class Config:
                     f"data.canvas.{side} is {size}; the network (model.encoder={self.model.encoder}) needs a multiple "
                     f"of {stride}, such as {nearest}."
                 )
+
+    def _check_scores(self) -> None:
+        scores, stride = self.scores, self.model.max_stride
+        for task in scores.maps:
+            if task not in self.tasks:
+                raise ConfigError(
+                    f"scores.maps is {scores.maps}, but tasks is {self.tasks}; name {task} in tasks, too, or not in "
+                    "scores.maps."
+                )
+        if scores.source == "crops" and scores.crop_size % stride:
+            nearest = max(stride, round(scores.crop_size / stride) * stride)
+            raise ConfigError(
+                f"scores.crop_size is {scores.crop_size}; the network (model.encoder={self.model.encoder}) needs a "
+                f"multiple of {stride}, such as {nearest}."
+            )
+        if scores.attention == "hands" and not (self.data.other_hand and "joints" in self.tasks):
+            lacking = "tasks has no joints, by which those of the other hand are found; name joints, too"
+            if not self.data.other_hand:
+                lacking = "data.other_hand is False; set it to True"
+            raise ConfigError(f"scores.attention is hands, but {lacking}, or set scores.attention=hand.")
+
+    def _check_channels(self) -> None:
+        """What the further channels of the image cannot be combined with."""
+        canvas = self.data.canvas
+        if self.data.other_hand and canvas.sizing != "fit":
+            raise ConfigError(
+                f"data.other_hand is True, but data.canvas.sizing is {canvas.sizing}, which may show a part of a hand "
+                "alone; set sizing=fit."
+            )
+        if canvas.detail > 1 and (self.evaluation.mirror or self.evaluation.scales != (1.0,)):
+            raise ConfigError(
+                f"data.canvas.detail is {canvas.detail}, but evaluation.mirror or evaluation.scales changes canvases "
+                "without their finer pixels; set these to False and (1.0,)."
+            )
 
     def _check_reconstruction(self) -> None:
         if self.teacher.weight:

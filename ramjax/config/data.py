@@ -21,6 +21,8 @@ class CanvasConfig:
       scale: factor for ``scale``; ignored otherwise.
       mm_per_pixel: spacing for ``spacing``; ignored otherwise.
       mirror_left: mirror left hands so that every hand looks like a right one.
+      detail: each canvas pixel also has ``detail`` x ``detail`` finer ones, 1 to 8, for heads that look closer than the
+        encoder, which sees their mean (see `ScoresConfig`); with 1 there are none.
     """
 
     height: int = 448
@@ -29,8 +31,10 @@ class CanvasConfig:
     scale: float = 1.0
     mm_per_pixel: float = 0.6
     mirror_left: bool = True
+    detail: int = 1
 
     def __post_init__(self):
+        check(self, "detail", least=1, most=8)
         check(self, "height", "width", least=1, most=SIDE_MAX)
         check(self, "scale", "mm_per_pixel", above=0, most=1000)
 
@@ -53,7 +57,8 @@ class AugmentConfig:
       brightness: black is raised or white lowered by at most this (0-1), and about as much of a slow gradient added.
       gamma: exponent in [1 / (1 + gamma), 1 + gamma], log-uniform.
       noise: standard deviation of added Gaussian noise, drawn in [0, noise], grey values 0-1.
-      blur: standard deviation of a Gaussian blur, drawn in [0, blur] canvas pixels; half the time it sharpens instead.
+      blur: standard deviation of a Gaussian blur, drawn in [0, blur] canvas pixels (finer ones with `detail`); half the
+        time it sharpens instead.
       resample: half the time the canvas goes through pixels larger by a factor in [1, 1 + resample], log-uniform, as a
         film that was stored at a lower resolution; half of these are then sharpened.
       erase: probability of drawing a few bars, discs or letters of one grey value (markers, rulers, bandages).
@@ -106,6 +111,8 @@ class DataConfig:
       fraction: share of the patients of each `train_split` that are trained on; a smaller one is part of a larger one.
       labelled_fraction: share of these patients whose labels are known in training; the radiographs of the others are
         shown without any (see `TeacherConfig`). A smaller share is part of a larger one.
+      other_hand: each example also shows the patient's other hand at the same visit, where there is one, for heads that
+        compare the two (see `ScoresConfig`).
       batch_size: examples a training step, over all devices and hosts.
       eval_batch_size: examples an evaluation step, over all devices and hosts.
       workers: processes that decode and augment; 0 uses threads. Batches are the same for any number.
@@ -124,6 +131,7 @@ class DataConfig:
     test_split: str = "test"
     fraction: float = 1.0
     labelled_fraction: float = 1.0
+    other_hand: bool = False
     batch_size: int = 4
     eval_batch_size: int = 8
     workers: int = 0
@@ -147,6 +155,9 @@ class DataConfig:
             raise ConfigError("data_dir is empty; name a folder.")
         if self.batch_size % self.crops:
             raise ConfigError(f"crops is {self.crops}; it must divide batch_size, which is {self.batch_size}.")
+        for key, wanted in (("canvas.detail", self.canvas.detail > 1), ("other_hand", self.other_hand)):
+            if wanted and self.cache == "device":
+                raise ConfigError(f"{key} is on, but cache is device, where only the host makes that; use cache=host.")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -113,8 +113,15 @@ class ScoresConfig(TaskConfig):
       ordinal: ``thresholds`` (independent), ``coral`` (shared weights, ordered biases), ``corn`` (a chain of
         conditions), ``softmax``, ``soft`` (softmax on labels that neighbours share) or ``distance`` (softmax whose
         misses cost more the farther they are); see `ramjax.tasks.scores.ordinal`.
+      source: where a site's score is read: ``features``, in its square of the canvas and of the features that the tasks
+        share; ``crops``, in its square of the canvas by itself, which goes through encoder and decoder (see
+        `ramjax.tasks.scores.heads`).
+      maps: tasks whose masks are further channels of the square, ``bones`` and ``erosions``; with ``features`` alone.
+      attention: ``none`` grades each site by itself; ``hand`` lets the sites of a hand see each other; ``hands``, those
+        of the patient's other hand too, which needs `DataConfig.other_hand` and the joints task.
       scales: those that are learned, ``be`` and ``jsn``; what is predicted on another means nothing.
       roi_size: side of the square sampled from the canvas, in samples; a multiple of 4.
+      crop_size: with ``crops``, side of the square in pixels, a multiple of the largest stride of the encoder.
       roi_margin: the box is enlarged by this factor before it is sampled.
       jitter: in training the annotated box moves and grows by at most this fraction of its side.
       width: channels of the head.
@@ -124,8 +131,12 @@ class ScoresConfig(TaskConfig):
 
     weight: float = 1.5
     ordinal: Literal["thresholds", "coral", "corn", "softmax", "soft", "distance"] = "thresholds"
+    source: Literal["features", "crops"] = "features"
+    maps: tuple[str, ...] = ()
+    attention: Literal["none", "hand", "hands"] = "none"
     scales: tuple[str, ...] = tuple(anatomy.SCALES)
     roi_size: int = 32
+    crop_size: int = 64
     roi_margin: float = 1.0
     jitter: float = 0.1
     width: int = 32
@@ -138,7 +149,14 @@ class ScoresConfig(TaskConfig):
         _check_score_weights("jsn_weights", self.jsn_weights, anatomy.JSN_MAX)
         if not self.scales or set(self.scales) - set(anatomy.SCALES) or len(set(self.scales)) < len(self.scales):
             raise ConfigError(f"scales is {self.scales}; name be, jsn or both, each once.")
-        check(self, "roi_size", least=1, most=4096)
+        check(self, "roi_size", "crop_size", least=1, most=4096)
+        if set(self.maps) - {"bones", "erosions"} or len(set(self.maps)) < len(self.maps):
+            raise ConfigError(f"maps is {self.maps}; name bones, erosions or both, each once.")
+        if self.maps and self.source == "crops":
+            raise ConfigError(
+                f"maps is {self.maps}, but source is crops, whose encoder takes the image alone; set source=features, "
+                "or leave maps out."
+            )
         check(self, "roi_margin", above=0, most=1000)
         if self.roi_size % 4:
             raise ConfigError(f"roi_size is {self.roi_size}; it must be a multiple of 4.")

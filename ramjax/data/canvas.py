@@ -47,7 +47,7 @@ def to_canvas(
     if rng is None:
         raise ValueError("Augmentation needs a random generator; pass rng.")
     placement = augmentation.vary_placement(place(record, canvas, rng), record, canvas, augment, rng)
-    change = augmentation.draw_grey(augment, canvas.height, canvas.width, rng)
+    change = augmentation.draw_grey(augment, canvas.detail * canvas.height, canvas.detail * canvas.width, rng)
     return render(record, placement, canvas, change, labels)
 
 
@@ -79,23 +79,31 @@ def render(
       record: what is to be shown.
       placement: where it goes.
       canvas: shape of the canvas.
-      change: of its grey values, once they are normalised; None leaves them.
+      change: of its grey values, once they are normalised, drawn for the pixels of `canvas.detail`; None leaves them.
       labels: what the tasks learn from.
 
     Returns:
       The example of `to_canvas`.
     """
-    view = View(placement, canvas)
-    image = geometry.warp_grey(record.image, placement.affine, canvas.height, canvas.width)
-    image = _normalise(image, view.shown)
+    view, detail = View(placement, canvas), canvas.detail
+    affine = geometry.compose(geometry.scale(detail, detail), placement.affine)
+    image = geometry.warp_grey(record.image, affine, detail * canvas.height, detail * canvas.width)
+    shown = view.shown.repeat(detail, axis=0).repeat(detail, axis=1)
+    image = _normalise(image, shown)
     if change is not None:
         image = augmentation.change_grey(image, change)
-    padding = ~view.shown
-    image[padding] = 0
+    image[~shown] = 0
     arrays = {}
     for group in labels:
         arrays |= group.of(record, view)
-    return {"image": image[..., None], "padding": padding, **arrays, **about(record, placement)}
+    return {"image": _pack(image, detail), "padding": ~view.shown, **arrays, **about(record, placement)}
+
+
+def _pack(image: np.ndarray, detail: int) -> np.ndarray:
+    """(H, W) to (H / detail, W / detail, detail^2): the pixels of a block as channels, row by row."""
+    height, width = (side // detail for side in image.shape)
+    blocks = image.reshape(height, detail, width, detail).transpose(0, 2, 1, 3)
+    return blocks.reshape(height, width, detail**2)
 
 
 def about(record: Record, placement: Placement) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Parts of a split that keep the radiographs of a patient together, in the notation of TFDS."""
+"""Which radiographs are of one patient: parts of a split that keep them together, and the two hands of a visit."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -13,8 +13,33 @@ def patient_keys(source: Source) -> list[str]:
 
 def patient_key(name: bytes | str, index: int) -> str:
     """The key of a patient, from what a record says and its position."""
-    name = name.decode() if isinstance(name, bytes) else name
-    return name or f"unknown {index}"
+    return _text(name) or f"unknown {index}"
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def other_hands(source: Source) -> list[int | None]:
+    """The radiograph of the patient's other hand at the same visit, for each record; None where there is none.
+
+    It is the nearest one in the order of the records. Of a record whose patient or side is unknown there is none. No
+    image is decoded.
+    """
+    texts = [
+        tuple(_text(source.examples[index][key]) for key in ("patient", "visit", "side"))
+        for index in range(len(source))
+    ]
+    places: dict[tuple[str, ...], list[int]] = {}
+    for index, of in enumerate(texts):
+        places.setdefault(of, []).append(index)
+
+    def other(index: int) -> int | None:
+        patient, visit, side = texts[index]
+        candidates = places.get((patient, visit, {"L": "R", "R": "L"}.get(side, "")), []) if patient and side else []
+        return min(candidates, key=lambda candidate: abs(candidate - index), default=None)
+
+    return [other(index) for index in range(len(texts))]
 
 
 def choose_fraction(patients: Sequence[str], fraction: float) -> list[int]:

@@ -8,7 +8,7 @@ A batch is a dict of numpy arrays with a leading axis B, on a canvas of H x W pi
 
 | key | dtype, shape | meaning |
 |---|---|---|
-| image | float32 (B, H, W, 1) | grey value 0..1, 1st..99.5th percentile of what is shown; 0 in padding |
+| image | float32 (B, H, W, C) | grey value 0..1, 1st..99.5th percentile of what is shown; 0 in padding |
 | padding | bool (B, H, W) | nothing of the record is shown here: no loss, no metric |
 | valid | bool (B,) | False for examples that only fill up the last batch |
 | dataset | int32 (B,) | position in `DataConfig.datasets`; -1 where not valid |
@@ -18,7 +18,9 @@ A batch is a dict of numpy arrays with a leading axis B, on a canvas of H x W pi
 | mirrored | bool (B,) | the canvas shows the mirror image of the record |
 | pixel_spacing_mm | float32 (B,) | of a canvas pixel; NaN unknown |
 
-It also has the labels that are asked for (see `ramjax.data.labels`), each with the leading axis B.
+C is 1; with `CanvasConfig.detail` it is its square, the finer pixels of a canvas pixel row by row; with
+`DataConfig.other_hand` it is twice as many, the second half of the patient's other hand on a canvas of its own, 0 where
+there is none. A batch also has the labels that are asked for (see `ramjax.data.labels`), each with the leading axis B.
 """
 
 import bisect
@@ -38,12 +40,12 @@ import numpy as np
 from absl import flags
 from grain.multiprocessing import SharedMemoryArray
 
-from ramjax.config import DataConfig
+from ramjax.config import AugmentConfig, DataConfig
 from ramjax.data import parallel, plan
 from ramjax.data.canvas import empty, to_canvas
 from ramjax.data.decoded import DecodedSource, keep_decoded, places_of
 from ramjax.data.labels import Labels
-from ramjax.data.patients import choose_fraction, patient_keys, slices
+from ramjax.data.patients import choose_fraction, other_hands, patient_keys, slices
 from ramjax.data.source import Source, open_source
 from ramjax.record import Record
 
@@ -58,7 +60,9 @@ _READING_THREADS = 2
 """Threads, at least, that make batches where worker processes do not; OpenCV releases the lock while it works."""
 
 
-ADDED_KEYS: tuple[str, ...] = ("augment.resample", "augment.scale_error", "fraction", "labelled_fraction")
+ADDED_KEYS: tuple[str, ...] = (
+    "augment.resample", "augment.scale_error", "canvas.detail", "fraction", "labelled_fraction", "other_hand",
+)  # fmt: skip
 """Paths of keys of `DataConfig` that came later than the first release, and change what batches hold. At its default
 such a key leaves the fingerprint as it was, so that runs that are older than the key go on."""
 
@@ -124,7 +128,8 @@ def make_train_batches(
     ]
     reads = data.batch_size // data.crops
     order = grain.MapDataset.mix(epochs, data.weights)[: steps * reads].batch(reads)
-    make = _TrainBatch(data, tuple(sources), seed, rows, tuple(labels), planned, _labelled(data, sources))
+    others = tuple(map(_others, sources)) if data.other_hand else ()
+    make = _TrainBatch(data, tuple(sources), seed, rows, tuple(labels), planned, _labelled(data, sources), others)
     return _iterate(order.map_with_index(make)[start_step:steps], data, data.workers)
 
 
@@ -164,11 +169,31 @@ def make_eval_batches(
       ValueError: the batch size is not divisible among the processes.
     """
     rows = _rows(data.eval_batch_size, "data.eval_batch_size", process_index, process_count)
-    make = _EvalBatch(data, source, dataset, rows, tuple(labels))
+    others = _others(source) if data.other_hand else ()
+    make = _EvalBatch(data, source, dataset, rows, tuple(labels), others)
     batches = -(-len(source) // data.eval_batch_size)
     # What is kept decoded is read by threads before worker processes have started.
     workers = 0 if isinstance(source, DecodedSource) else data.workers
     return _iterate(grain.MapDataset.range(batches).map(make), data, workers)
+
+
+def _others(source: Source) -> tuple[int | None, ...]:
+    return tuple(other_hands(source))
+
+
+def _with_other(
+    example: dict[str, Any],
+    source: Source,
+    other: int | None,
+    data: DataConfig,
+    augment: AugmentConfig | None = None,
+    rng: np.random.Generator | None = None,
+) -> dict[str, Any]:
+    """The example with the canvas of another record, or none, behind its own."""
+    shown = np.zeros_like(example["image"])
+    if other is not None:
+        shown = to_canvas(source[other], data.canvas, augment, rng)["image"]
+    return example | {"image": np.concatenate([example["image"], shown], -1)}
 
 
 def fingerprint(data: DataConfig, sources: Sequence[Source]) -> str:
@@ -192,6 +217,7 @@ class _TrainBatch:
 
     `reads` holds the records of the batch, each as its position in the concatenation of all sources. The rows are
     examples, or where `planned` their plans. `labelled` holds the records whose labels are known, None for all.
+    `others` holds the other hand of each record of each source, and is empty where these are not shown.
     """
 
     data: DataConfig
@@ -201,6 +227,7 @@ class _TrainBatch:
     labels: tuple[Labels, ...]
     planned: bool
     labelled: frozenset[int] | None = None
+    others: tuple[tuple[int | None, ...], ...] = ()
 
     def __call__(self, step: int, reads: np.ndarray) -> Batch:
         examples = []
@@ -213,8 +240,17 @@ class _TrainBatch:
             if self.labelled is not None and slot not in self.labelled:
                 record = record.without_labels()
             where = {"dataset": np.int32(dataset), "index": np.int32(index)}
-            examples += [self._example(record, slot, step, row) | where for row in crops]
+            for row in crops:
+                example = self._example(record, slot, step, row) | where
+                if self.others:
+                    example = self._with_other(example, dataset, index, step, row)
+                examples.append(example)
         return _stack(examples)
+
+    def _with_other(self, example: dict[str, Any], dataset: int, index: int, step: int, row: int) -> dict[str, Any]:
+        rng = np.random.default_rng((self.seed, step * self.data.batch_size + row, 1))
+        other = self.others[dataset][index]
+        return _with_other(example, self.sources[dataset], other, self.data, self.data.augment, rng)
 
     def _find(self, read: int) -> tuple[int, int]:
         """The data set, and the record in it."""
@@ -238,6 +274,7 @@ class _EvalBatch:
     dataset: int
     rows: slice
     labels: tuple[Labels, ...]
+    others: tuple[int | None, ...] = ()
 
     def __call__(self, number: int) -> Batch:
         first = number * self.data.eval_batch_size
@@ -245,9 +282,14 @@ class _EvalBatch:
 
     def _example(self, index: int) -> dict[str, Any]:
         if index >= len(self.source):
-            return empty(self.data.canvas, self.labels) | {"dataset": np.int32(-1)}
-        where = {"dataset": np.int32(self.dataset), "index": np.int32(index)}
-        return to_canvas(self.source[index], self.data.canvas, labels=self.labels) | where
+            example = empty(self.data.canvas, self.labels) | {"dataset": np.int32(-1)}
+        else:
+            where = {"dataset": np.int32(self.dataset), "index": np.int32(index)}
+            example = to_canvas(self.source[index], self.data.canvas, labels=self.labels) | where
+        if not self.others:
+            return example
+        other = self.others[index] if index < len(self.source) else None
+        return _with_other(example, self.source, other, self.data)
 
 
 def _rows(batch_size: int, key: str, process_index: int, process_count: int) -> slice:

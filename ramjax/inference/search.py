@@ -215,7 +215,7 @@ def _predict(
 ) -> Mapping[str, np.ndarray]:
     """The network's predictions of at most `BATCH` placements; the rest of the batch is blank."""
     record = as_record(radiograph)
-    images = np.zeros((BATCH, canvas.height, canvas.width, 1), np.float32)
+    images = np.zeros((BATCH, canvas.height, canvas.width, canvas.detail**2), np.float32)
     for row, placement in zip(images, placements, strict=False):
         row[:] = canvases.render(record, placement, canvas)["image"]
     return network.predict(images)

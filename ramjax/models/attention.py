@@ -83,8 +83,9 @@ class TransformerBlock(nnx.Module):
         self.norm2 = layers.layer_norm(width, epsilon, dtype=dtype, rngs=rngs)
         self.mlp = Perceptron(width, hidden or 4 * width, activation=activation, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "b n c"]) -> Float[Array, "b n c"]:
-        x = x + self.proj(attend(*jnp.split(self.qkv(self.norm1(x)), 3, -1), self.heads))
+    def __call__(self, x: Float[Array, "b n c"], bias: Float[Array, "#b #h #n n"] | None = None) -> Array:
+        """Returns tokens of the same shape; `bias` as of `attend`."""
+        x = x + self.proj(attend(*jnp.split(self.qkv(self.norm1(x)), 3, -1), self.heads, bias))
         return x + self.mlp(self.norm2(x))
 
 

@@ -1,7 +1,8 @@
 """What a head is given: the image, the dense features of the decoder, and what other heads found."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Optional
 
 from jaxtyping import Array, Float
 
@@ -20,6 +21,11 @@ class Features:
       boxes: (b, 22, 4) ymin, xmin, ymax, xmax of the joint sites in canvas pixels, or None where they are unknown.
       hidden: what was hidden from encoder and decoder, of the module that did; None for nothing.
       outputs: of the heads before, by the name of the task.
+      detail: (b, k h, k w, 1) the canvas in finer pixels, k of `CanvasConfig.detail`.
+      encode: encoder and decoder, from images (n, h, w, 1) whose sides are multiples of the largest stride to dense
+        features.
+      other: what the head would be given for the patient's other hand; None where that is not shown. Where a patient
+        has none, its image is 0.
     """
 
     image: Float[Array, "b h w 1"]
@@ -28,6 +34,9 @@ class Features:
     boxes: Array | None
     hidden: Array | None = None
     outputs: Mapping[str, Mapping[str, Array]] = dataclasses.field(default_factory=dict)
+    detail: Float[Array, "b kh kw 1"] | None = None
+    encode: Callable[[Array], list[Array]] | None = None
+    other: Optional["Features"] = None
 
 
 def dense_level(wanted: int, model: ModelConfig) -> int:

@@ -201,7 +201,14 @@ def make_network(config: Config, seed: int) -> MultiTaskNetwork:
     tasks = make_tasks(config)
     finder = next((task.name for task in tasks if task.finds_boxes), None)
     masking = next((task.masking for task in tasks if task.hides), None)
-    return MultiTaskNetwork(config.model, heads_of(tasks), rngs=nnx.Rngs(seed), finds_boxes=finder, masking=masking)
+    return MultiTaskNetwork(
+        config.model,
+        heads_of(tasks),
+        rngs=nnx.Rngs(seed),
+        finds_boxes=finder,
+        detail=config.data.canvas.detail,
+        masking=masking,
+    )
 
 
 def restore_network(config: Config, params: Any, variables: Any, key: jax.Array) -> MultiTaskNetwork:

@@ -7,7 +7,7 @@ from ramjax.config import ScoresConfig
 from ramjax.data.joint_labels import JOINT_LABELS
 from ramjax.metrics.metric import Headline
 from ramjax.tasks.base import Kind, Task
-from ramjax.tasks.scores import finding, learning, measuring
+from ramjax.tasks.scores import finding, heads, learning, measuring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,6 @@ class Scores(Task):
     config: ScoresConfig = dataclasses.field(default_factory=ScoresConfig)
     name = "scores"
     labels = (JOINT_LABELS,)
-    needs = ("boxes",)
     predictions: ClassVar = {"be": Kind.SITE, "jsn": Kind.SITE}
     parts = measuring.PARTS
     headlines = (
@@ -38,6 +37,10 @@ class Scores(Task):
     columns = finding.COLUMNS
 
     @property
+    def needs(self):
+        return ("boxes", *self.config.maps)
+
+    @property
     def selected_by(self):
         return tuple(f"scores/{scale}_qwk" for scale in self.config.scales)
 
@@ -46,7 +49,7 @@ class Scores(Task):
         return learning.parts(self.config)
 
     def head(self, model, *, rngs):
-        return learning.ScoresHead(self.config, model, rngs=rngs)
+        return heads.HEADS[self.config.source](self.config, model, rngs=rngs)
 
     def loss(self, outputs, batch):
         return learning.loss(self.config, outputs, batch)
