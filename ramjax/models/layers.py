@@ -290,11 +290,12 @@ def upsample(x: Float[Array, "b h w c"], height: int, width: int) -> Float[Array
     """Bilinear interpolation to (height, width), pixel centres at half integers.
 
     Whole factors are computed as sums of neighbours; devices that share the rows of an image then exchange at most two
-    rows. Other factors use `jax.image.resize`, which multiplies by matrices as large as the sides of the image.
+    rows. Other factors use `jax.image.resize`, which multiplies by matrices as large as the sides of the image. A side
+    may also become smaller: it is interpolated between neighbours all the same, as in PyTorch, without smoothing.
     """
     b, h, w, c = x.shape
     if height % h or width % w:
-        return jax.image.resize(x, (b, height, width, c), "bilinear")
+        return jax.image.resize(x, (b, height, width, c), "bilinear", antialias=False)
     return _enlarge(_enlarge(x, 1, height // h), 2, width // w)
 
 

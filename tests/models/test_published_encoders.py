@@ -16,9 +16,10 @@ from ramjax.config import ConfigError, ModelConfig, architectures
 from ramjax.errors import RunError
 from ramjax.models import pretrained
 from ramjax.models.encoders import ENCODERS, make_encoder
-from ramjax.trees import by_name, name_of
+from ramjax.trees import by_name
 from tests.models.golden import random_tensors
 from tests.models.golden.encoder_names import LEVELS
+from tests.models.published import assert_sampled, fill
 
 GOLDEN = {path.stem: path for path in sorted(pathlib.Path(__file__).with_name("golden").joinpath("encoders").iterdir())}
 
@@ -54,15 +55,6 @@ def converted(name, expected, change=lambda tensors: None, make=random_tensors.t
     return pretrained.convert(tensors, ENCODERS[name].renames, expected, "file.safetensors", ENCODERS[name].unused)
 
 
-def fill(state, tensors):
-    """Puts the tensors into the state of a network, and zeros where there are none."""
-    values = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jnp.asarray(tensors.get(name_of(path), np.zeros(leaf.shape, leaf.dtype))),
-        nnx.to_pure_dict(state),
-    )
-    nnx.replace_by_pure_dict(state, values)
-
-
 def test_the_tables_of_settings_and_networks_have_the_same_encoders():
     assert list(architectures.ENCODERS) == list(ENCODERS)
 
@@ -91,11 +83,7 @@ def test_the_pyramid_is_that_of_timm_to_a_ten_thousandth(name):
     expected = golden(name)
     pyramid = apply(state, random_tensors.image(3, *expected["size"]))
     assert [list(level.shape) for level in pyramid] == expected["pyramid"]
-    compared = pyramid[: LEVELS.get(name)]
-    for level, values in zip(compared, expected["values"], strict=True):
-        np.testing.assert_allclose(
-            random_tensors.sample(np.asarray(level)), values, rtol=0, atol=1e-4 * float(np.abs(values).max())
-        )
+    assert_sampled(pyramid[: LEVELS.get(name)], expected["values"])
 
 
 @pytest.mark.parametrize("name", [name for name in GOLDEN if not ENCODERS[name].own])

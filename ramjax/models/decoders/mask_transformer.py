@@ -65,6 +65,10 @@ class MaskTransformer(nnx.Module):
 
     A query's mask is its product with the finest features. The finest dense features are a mixture of those and the
     masks, so that every head can use these; which mask is which bone's, the head of the bones learns.
+
+    Other than in the paper and its code, the pyramid has no deformable attention, the levels no embedding; perceptrons
+    have GELU rather than ReLU and four times the width rather than eight, and one hidden layer rather than two before
+    the masks, which are divided by the root of the width; and a mask is made smaller by means.
     """
 
     def __init__(

@@ -84,7 +84,8 @@ class UNetPlusPlusDecoder(nnx.Module):
 class TransUNetDecoder(nnx.Module):
     """U-Net's decoder, with a transformer over the coarsest level before it.
 
-    Positions are told by sines and cosines, which serve every canvas; the paper learns them for one.
+    Positions are told by sines and cosines, which serve every canvas; the paper learns them for one. The transformer is
+    as wide as the level, so that the convolutions to the transformer's width and from it are not needed.
     """
 
     def __init__(

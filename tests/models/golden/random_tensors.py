@@ -1,6 +1,7 @@
 """Random tensors that are a function of their name and shape, so that a file of golden values need not hold them."""
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,6 +20,12 @@ def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
 def image(channels: int, height: int, width: int) -> np.ndarray:
     """(1, height, width, channels) standard normal."""
     return np.random.default_rng(0).standard_normal((1, height, width, channels)).astype(np.float32)
+
+
+def pyramid(shapes: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """Levels of these shapes (b, h, w, c), standard normal, float32."""
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 
 def sample(features: np.ndarray, count: int = 64) -> np.ndarray:
