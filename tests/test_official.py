@@ -29,7 +29,7 @@ PROTOCOLS = {
     ("be", "h1200"): {
         "tasks": ("scores",), "scores.scales": ("be",), "scores.ordinal": "thresholds", "train.steps": 200 * 396,
         "optimizer.learning_rate": 1e-4, "model.encoder": "resnet34", "model.dtype": "float32",
-        "data.augment.scale_error": 0.0,
+        "data.augment.scale_error": 0.0, "scores.source": "crops", "scores.crop_size": 224,
     },
     ("be", "w600+convnextv2_tiny"): {
         "data.datasets": ("ram_w600/joint",), "optimizer.learning_rate": 1e-6, "train.steps": 100 * 140,

@@ -18,7 +18,7 @@ def get_config(preset: str = "") -> ConfigDict:
     config = scores.get_config("+".join(word for word in preset.split("+") if word in scores.NETWORKS), ("be",))
     if source == "w600":
         config.data.datasets = ("ram_w600/joint",)
-        config.data.canvas.height = config.data.canvas.width = 640
+        config.data.canvas.height = config.data.canvas.width = 320
         config.data.batch_size = 4  # 24 joints
         config.scores.be_weights = (1.0, *(6.0,) * 5)
         config.optimizer.learning_rate, config.optimizer.weight_decay = 1e-6, 0.01
