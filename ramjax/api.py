@@ -30,7 +30,7 @@ from ramjax.inference.reading import HandReading, Options, read
 from ramjax.io.images import read_radiograph
 from ramjax.io.radiograph import Radiograph, to_uint8
 from ramjax.logs import logging_to
-from ramjax.models.network import MultiTaskNetwork
+from ramjax.models.network import MultiTaskNetwork, unpack
 from ramjax.printable import printable
 from ramjax.record import Record
 from ramjax.runs import run_dir, weights
@@ -154,7 +154,8 @@ class Run:
         return network
 
     def outputs(self, images: Float[Array, "b h w 1"], boxes: Array | None = None) -> dict[str, dict[str, Array]]:
-        """The raw outputs of every head. Images are of the canvas's size, grey values 0..1."""
+        """The raw outputs of every head. Images are of the canvas's size, grey values 0..1, with as many channels as
+        `CanvasConfig.detail` asks for."""
         return self._outputs(images, boxes)
 
     def features(self, images: Float[Array, "b h w 1"]) -> list[Array]:
@@ -226,7 +227,7 @@ class Run:
 
         def features(state, images):
             network = nnx.merge(graphdef, state)
-            return network.decoder(network.encoder(images))
+            return network.encode(unpack(images, network.detail)[0])
 
         return functools.partial(compilation.jit(features, deterministic=self.config.train.deterministic), state)
 

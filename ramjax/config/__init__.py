@@ -206,11 +206,12 @@ class Config:
     def _check_channels(self) -> None:
         """What the further channels of the image cannot be combined with."""
         canvas = self.data.canvas
-        if self.data.other_hand and canvas.sizing != "fit":
-            raise ConfigError(
-                f"data.other_hand is True, but data.canvas.sizing is {canvas.sizing}, which may show a part of a hand "
-                "alone; set sizing=fit."
-            )
+        for key, on in (("data.other_hand", self.data.other_hand), ("data.canvas.detail", canvas.detail > 1)):
+            if on and canvas.sizing != "fit":
+                raise ConfigError(
+                    f"{key} is on, but data.canvas.sizing is {canvas.sizing}, by which films are shown in parts and "
+                    "without further channels; set sizing=fit."
+                )
         if canvas.detail > 1 and (self.evaluation.mirror or self.evaluation.scales != (1.0,)):
             raise ConfigError(
                 f"data.canvas.detail is {canvas.detail}, but evaluation.mirror or evaluation.scales changes canvases "

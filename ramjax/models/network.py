@@ -77,7 +77,7 @@ class MultiTaskNetwork(nnx.Module):
         """The outputs of each head and what it was given, of one hand; `other` is what it was given of the other."""
         canvas, detail = unpack(image, self.detail)
         seen, hidden = self.masking(canvas) if self.masking else (canvas, None)
-        dense = self._encode(seen)
+        dense = self.encode(seen)
         of_task = {} if self.sharing == "hard" else features_of(self.heads, dense)
         features = Features(
             image=canvas,
@@ -86,7 +86,7 @@ class MultiTaskNetwork(nnx.Module):
             stride=self.stride,
             boxes=boxes,
             hidden=hidden,
-            encode=self._encode,
+            encode=self.encode,
         )
         outputs, given = {}, {}
         for name, head in self.heads.items():
@@ -99,7 +99,8 @@ class MultiTaskNetwork(nnx.Module):
             features = dataclasses.replace(features, outputs=dict(outputs))
         return outputs, given
 
-    def _encode(self, image: Float[Array, "b h w 1"]) -> list[Array]:
+    def encode(self, image: Float[Array, "b h w 1"]) -> list[Array]:
+        """The dense features of a canvas, finest first."""
         return self.decoder(self.encoder(image))
 
 

@@ -172,3 +172,17 @@ def test_a_crop_that_the_encoder_cannot_halve_so_often_is_named():
     scores = dataclasses.replace(BASE.scores, source="crops", crop_size=18)
     with pytest.raises(ConfigError, match=r"scores.crop_size is 18; .* needs a multiple of \d+, such as 16"):
         dataclasses.replace(BASE, scores=scores)
+
+
+@pytest.mark.parametrize("channels", [{"detail": 2}, {"other_hand": True}])
+def test_further_channels_need_whole_hands(channels):
+    config = with_scores(**channels)
+    canvas = dataclasses.replace(config.data.canvas, sizing="scale")
+    with pytest.raises(ConfigError, match=r"is on, but data\.canvas\.sizing is scale"):
+        dataclasses.replace(config, data=dataclasses.replace(config.data, canvas=canvas))
+
+
+def test_averaged_views_without_finer_pixels_are_refused():
+    config = with_scores(detail=2)
+    with pytest.raises(ConfigError, match=r"data\.canvas\.detail is 2, but evaluation\.mirror or evaluation\.scales"):
+        dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, mirror=True))
