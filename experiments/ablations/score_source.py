@@ -14,7 +14,10 @@ from ml_collections import ConfigDict
 
 from experiments.ablations import with_arm
 
-FINE = {"data.canvas.detail": 2}
+HOST = {"data.cache": "host"}
+"""Devices do not make images with further channels; batches are the same."""
+
+FINE = HOST | {"data.canvas.detail": 2}
 
 ARMS = {
     "features": {},
@@ -23,7 +26,7 @@ ARMS = {
     "fine_crops": FINE | {"scores.source": "crops"},
     "masks": {"scores.maps": ("bones", "erosions")},
     "hand": {"scores.attention": "hand"},
-    "hands": {"scores.attention": "hands", "data.other_hand": True},
+    "hands": HOST | {"scores.attention": "hands", "data.other_hand": True},
 }
 
 
