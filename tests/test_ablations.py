@@ -24,7 +24,8 @@ ABOUT = {
     "pretraining": {"init.source", "model.batch_norm", "optimizer.frozen", "optimizer.rates"},
     "resolution": {"data.canvas.height", "data.canvas.width"},
     "score_source": {
-        "data.cache", "data.canvas.detail", "data.other_hand", "scores.attention", "scores.maps", "scores.roi_size", "scores.source",
+        "data.cache", "data.canvas.detail", "data.other_hand", "scores.attention", "scores.maps", "scores.roi_size",
+        "scores.source",
     },
     "sharing": {"model.sharing"},
     "synthetic_pretraining": {"init.source", "init.leave_out"},
