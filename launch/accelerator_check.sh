@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks and measures this code on the GPU or TPU of this machine, in six minutes at most once the environment is there:
+# Checks and measures this code on the GPU or TPU of this machine, in fifteen minutes at most once the environment is there:
 # tests marked accelerator, FLOP utilisation, a step beside PyTorch, a training until it is good. One JSON, one table.
 #   launch/accelerator_check.sh [--dry-run] [--machine=NAME] [--python=PYTHON] [FLAGS of benchmarks.accelerator_check]
 # --python=PYTHON takes that interpreter as it is and installs nothing, for a machine without a network.
