@@ -1,5 +1,6 @@
 """Every experiment builds, its steps have the promised shapes, and it can learn two hands by heart."""
 
+import dataclasses
 import functools
 import importlib
 import pathlib
@@ -26,27 +27,63 @@ PRESETS = [(name, ()) for name in NAMES] + [(name, ("accelerator",)) for name in
 PRESETS += [
     ("multitask", (preset,)) for preset in ("w600", "h1200+w600+phantom", "accelerator+w600", "accelerator+quick")
 ]
+NUMBERS = ("learning_rate", "warmup_steps", "final_fraction", "ema_decay")
 
 
 def get_config(name: str, *arguments: str):
     return importlib.import_module(f"experiments.{name}").get_config(*arguments)
 
 
-@pytest.mark.parametrize(("name", "arguments"), PRESETS)
-def test_train_and_eval_steps_shape_evaluate(name, arguments):
-    config = config_lib.from_config_dict(get_config(name, *arguments))
+def computed(config: config_lib.Config) -> config_lib.Config:
+    """The config without what no step knows of: which records there are, where a run begins, and what is done with it.
+
+    So a program that two experiments share is made once.
+    """
+    usual = config_lib.Config()
+    data = {name: getattr(config.data, name) for name in ("canvas", "batch_size", "labelled_fraction", "other_hand")}
+    train = {name: getattr(config.train, name) for name in ("steps", "accumulation_steps")}
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(usual.data, **data),
+        train=dataclasses.replace(usual.train, **train),
+        init=usual.init,
+        evaluation=usual.evaluation,
+        tracking=usual.tracking,
+    )
+
+
+@functools.cache
+def shapes(config: config_lib.Config):
+    """Shapes and dtypes of a batch, the state before and after a step of training, its metrics, and observations."""
     canvas, size = config.data.canvas, config.data.batch_size
     batch = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype), random_batch(1, canvas.height, canvas.width)
     )
     state = jax.eval_shape(lambda: init_state(config))
-    after, metrics = jax.eval_shape(make_train_step(config), state, batch)
+    return (
+        state,
+        *jax.eval_shape(make_train_step(config), state, batch),
+        jax.eval_shape(make_eval_step(config), state, batch),
+    )
+
+
+@pytest.mark.parametrize(("name", "arguments"), PRESETS)
+def test_train_and_eval_steps_shape_evaluate(name, arguments):
+    config = computed(config_lib.from_config_dict(get_config(name, *arguments)))
+    # How long and how fast it learns are numbers in the same program.
+    usual = config_lib.Config()
+    numbers = {name: getattr(usual.optimizer, name) for name in NUMBERS}
+    config = dataclasses.replace(
+        config,
+        optimizer=dataclasses.replace(config.optimizer, **numbers),
+        train=dataclasses.replace(config.train, steps=usual.train.steps),
+    )
+    state, after, metrics, counts = shapes(config)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     assert set(metrics) == {"loss", "grad_norm", "learning_rate", *(f"loss/{task}" for task in config.tasks)}
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(after.params))
-    counts = jax.eval_shape(make_eval_step(config), state, batch)
     assert {key.split("/")[0] for key in counts} == set(config.tasks)
-    assert all(leaf.shape[0] == size for leaf in jax.tree.leaves(counts))
+    assert all(leaf.shape[0] == config.data.batch_size for leaf in jax.tree.leaves(counts))
 
 
 @pytest.mark.parametrize(
@@ -125,20 +162,29 @@ LEARNED = {
 }
 
 
+@functools.cache
+def learn(config: config_lib.Config) -> dict[str, float]:
+    """Trains on the two hands until all tasks have learned them, and returns the metrics then or after all steps."""
+    batch = two_hands(config.data.canvas.height, config.data.canvas.width)
+    state, tasks = init_state(config), make_tasks(config)
+    train_step = jax.jit(make_train_step(config), donate_argnums=0)
+    eval_step = jax.jit(make_eval_step(config))
+    for number in range(1, config.train.steps + 1):
+        state, _ = train_step(state, batch)
+        if number % 50 == 0:
+            metrics = canvas_metrics_of(tasks, "made", [jax.device_get(eval_step(state, batch))])
+            if all(LEARNED[task](metrics) for task in config.tasks):
+                break
+    return metrics
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "debug"])  # multitask, shrunk, is debug
 def test_overfits_two_hands(name):
     values = get_config(name)
     debug.shrink(values)
     values.train.steps, values.optimizer.warmup_steps, values.optimizer.learning_rate = 300, 10, 1e-2
-    config = config_lib.from_config_dict(values)
-    batch = two_hands(config.data.canvas.height, config.data.canvas.width)
-    state = init_state(config)
-    train_step = jax.jit(make_train_step(config), donate_argnums=0)
-    for _ in range(config.train.steps):
-        state, _ = train_step(state, batch)
-    metrics = canvas_metrics_of(
-        make_tasks(config), "made", [jax.device_get(jax.jit(make_eval_step(config))(state, batch))]
-    )
+    config = computed(config_lib.from_config_dict(values))
+    metrics = learn(config)
     failed = [task for task in config.tasks if not LEARNED[task](metrics)]
     assert not failed, {key: value for key, value in metrics.items() if "dsc_" not in key and "/n" not in key}

@@ -245,12 +245,15 @@ def _kappa(counts: np.ndarray) -> float:
 
 
 def auroc(rank: np.ndarray, positive: np.ndarray) -> float:
-    """Area under the ROC curve from rank sums, ties counting half; NaN without positives or without negatives."""
-    from scipy import stats  # takes a second to load, and prediction needs none of it
+    """Area under the ROC curve: how often a positive ranks above a negative, ties counting half.
 
-    n_positive, n_negative = positive.sum(), (~positive).sum()
-    above = stats.rankdata(rank)[positive].sum() - n_positive * (n_positive + 1) / 2
-    return _ratio(above, n_positive * n_negative)
+    NaN without positives, without negatives, or where a rank is NaN.
+    """
+    if np.isnan(rank).any():
+        return float("nan")
+    negatives = np.sort(rank[~positive])
+    above = sum(np.searchsorted(negatives, rank[positive], side).sum() for side in ("left", "right")) / 2
+    return _ratio(above, len(negatives) * positive.sum())
 
 
 def _ratio(part: float, whole: float, undefined: float = float("nan")) -> float:

@@ -211,9 +211,16 @@ def make_network(config: Config, seed: int) -> MultiTaskNetwork:
     )
 
 
+@functools.lru_cache(maxsize=16)
+def _abstract_network(config: Config) -> tuple[Any, ...]:
+    """The graph of the network, and the shapes of its `_KINDS`. A run traces its network three times or more."""
+    return nnx.split(nnx.eval_shape(lambda: make_network(config, 0)), *_KINDS)
+
+
 def restore_network(config: Config, params: Any, variables: Any, key: jax.Array) -> MultiTaskNetwork:
     """The network with these parameters and variables, its random streams seeded by `key`."""
-    graphdef, *states = nnx.split(nnx.eval_shape(lambda: make_network(config, 0)), *_KINDS)
+    graphdef, *states = _abstract_network(config)
+    states = [jax.tree.map(lambda leaf: leaf, state) for state in states]  # copies, which are filled in below
     streams = jax.tree_util.tree_map_with_path(functools.partial(_seed, key), nnx.to_pure_dict(states[1]))
     expected = jax.tree.structure(nnx.to_pure_dict(states[2]))
     if jax.tree.structure(dict(variables)) != expected:

@@ -27,31 +27,34 @@ def check(config: Config, name: str) -> None:
       - without any label the loss or its gradient is not exactly 0.
     """
     task = next(task for task in make_tasks(config) if task.name == name)
+    loss = jax.jit(lambda outputs, batch: [(term.total, term.count) for term in task.loss(outputs, batch)])
+
+    def terms(outputs, batch) -> list[tuple[float, float]]:
+        return [(float(total), float(count)) for total, count in loss(outputs, batch)]
+
     known, secret = records()
     nothing = dataclasses.replace(Record.unlabelled(secret.image, secret.pixel_spacing_mm), id=secret.id)
     batch = batch_of(config, [known, known])
     outputs = outputs_of(config, task, batch)
 
-    counts = [count for _, count in terms(task, outputs, batch)]
+    counts = [count for _, count in terms(outputs, batch)]
     for other in (jax.tree.map(jnp.zeros_like, outputs), jax.tree.map(lambda leaf: 50 * leaf - 7, outputs)):
-        assert [count for _, count in terms(task, other, batch)] == counts, "a count depends on the predictions"
+        assert [count for _, count in terms(other, batch)] == counts, "a count depends on the predictions"
     assert any(counts), "a record that is fully annotated gives the task nothing to learn"
 
     of_secret = batch_of(config, [known, forget(secret)])
     of_nothing = batch_of(config, [known, nothing])
-    assert terms(task, outputs, of_secret) == terms(task, outputs, of_nothing), "an unknown label changes the loss"
-    for (total, count), (whole, twice) in zip(
-        terms(task, outputs, of_nothing), terms(task, outputs, batch), strict=True
-    ):
+    assert terms(outputs, of_secret) == terms(outputs, of_nothing), "an unknown label changes the loss"
+    for (total, count), (whole, twice) in zip(terms(outputs, of_nothing), terms(outputs, batch), strict=True):
         assert count <= twice and (math.isfinite(total) and math.isfinite(whole)), "a loss is not finite"
 
     fill = batch | {"valid": np.array([True, False])}
     blank = stack([to_canvas(known, config.data.canvas, labels=labels_of([task])), blank_example(config, task)])
-    assert terms(task, outputs, fill) == terms(task, outputs, blank), "an example that fills up changes the loss"
+    assert terms(outputs, fill) == terms(outputs, blank), "an example that fills up changes the loss"
 
     unknown = batch_of(config, [forget(known), nothing])
-    assert all(total == 0 and count == 0 for total, count in terms(task, outputs, unknown))
-    grads = jax.grad(lambda o: sum(term.mean() for term in task.loss(o, unknown)))(outputs)
+    assert all(total == 0 and count == 0 for total, count in terms(outputs, unknown))
+    grads = jax.jit(jax.grad(lambda o: sum(term.mean() for term in task.loss(o, unknown))))(outputs)
     assert all(not np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(grads)), "a gradient without any label"
 
 
@@ -100,7 +103,3 @@ def outputs_of(config: Config, task: Task, batch: dict[str, np.ndarray]) -> dict
 
 
 _outputs: dict[str, dict[str, dict[str, jax.Array]]] = {}
-
-
-def terms(task: Task, outputs: dict[str, jax.Array], batch: dict[str, np.ndarray]) -> list[tuple[float, float]]:
-    return [(float(term.total), float(term.count)) for term in task.loss(outputs, batch)]
