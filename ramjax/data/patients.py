@@ -20,7 +20,7 @@ def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def other_hands(source: Source) -> list[int | None]:
+def other_hands(source: Source) -> tuple[int | None, ...]:
     """The radiograph of the patient's other hand at the same visit, for each record; None where there is none.
 
     It is the nearest one in the order of the records. Of a record whose patient or side is unknown there is none. No
@@ -39,7 +39,7 @@ def other_hands(source: Source) -> list[int | None]:
         candidates = places.get((patient, visit, {"L": "R", "R": "L"}.get(side, "")), []) if patient and side else []
         return min(candidates, key=lambda candidate: abs(candidate - index), default=None)
 
-    return [other(index) for index in range(len(texts))]
+    return tuple(map(other, range(len(texts))))
 
 
 def choose_fraction(patients: Sequence[str], fraction: float) -> list[int]:

@@ -128,7 +128,7 @@ def make_train_batches(
     ]
     reads = data.batch_size // data.crops
     order = grain.MapDataset.mix(epochs, data.weights)[: steps * reads].batch(reads)
-    others = tuple(map(_others, sources)) if data.other_hand else ()
+    others = tuple(map(other_hands, sources)) if data.other_hand else ()
     make = _TrainBatch(data, tuple(sources), seed, rows, tuple(labels), planned, _labelled(data, sources), others)
     return _iterate(order.map_with_index(make)[start_step:steps], data, data.workers)
 
@@ -169,16 +169,12 @@ def make_eval_batches(
       ValueError: the batch size is not divisible among the processes.
     """
     rows = _rows(data.eval_batch_size, "data.eval_batch_size", process_index, process_count)
-    others = _others(source) if data.other_hand else ()
+    others = other_hands(source) if data.other_hand else ()
     make = _EvalBatch(data, source, dataset, rows, tuple(labels), others)
     batches = -(-len(source) // data.eval_batch_size)
     # What is kept decoded is read by threads before worker processes have started.
     workers = 0 if isinstance(source, DecodedSource) else data.workers
     return _iterate(grain.MapDataset.range(batches).map(make), data, workers)
-
-
-def _others(source: Source) -> tuple[int | None, ...]:
-    return tuple(other_hands(source))
 
 
 def _with_other(

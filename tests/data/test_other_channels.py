@@ -71,8 +71,8 @@ PAIRS = (
 
 
 def test_the_other_hand_is_of_the_same_patient_and_visit():
-    assert patients.other_hands(hands(*PAIRS)) == [2, 6, 0, None, None, None, 1]
-    assert patients.other_hands(hands(("A", "", "R"), ("A", "", ""), ("A", "", "L"), ("A", "", "R"))) == [2, None, 3, 2]
+    assert patients.other_hands(hands(*PAIRS)) == (2, 6, 0, None, None, None, 1)
+    assert patients.other_hands(hands(("A", "", "R"), ("A", "", ""), ("A", "", "L"), ("A", "", "R"))) == (2, None, 3, 2)
 
 
 def test_evaluation_shows_the_other_hands_canvas_or_nothing():
